@@ -1,0 +1,408 @@
+"""The model under every notation: one node tree.
+
+YAML is lowered to this tree (`pystator.definition.lower`) and the engine compiles this tree; neither knows the other.
+Nothing here is looked up by name at step time: names are for people, and the compiler turns them into numbers.
+
+::
+
+    Definition
+     `- root: Node (compound)          nodes in document order
+         |- Node atomic | choice | terminal
+         |- Node compound             children, initial
+         `- Node parallel             children are regions (compound, in a namespace of their own)
+
+A transition belongs to its source node. Its targets are nodes by name or history targets; its content is a tuple of
+actions, and `on_enter`/`on_exit` are tuples of such tuples ("blocks": an error ends only its block in SCXML).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+from pystator.definition.expressions import Expression
+from pystator.records import record
+
+__all__ = [
+    "Action",
+    "After",
+    "AllOf",
+    "AnyOf",
+    "Append",
+    "At",
+    "Branch",
+    "Call",
+    "Check",
+    "Clear",
+    "Compute",
+    "Definition",
+    "ExprGuard",
+    "Guard",
+    "Http",
+    "InState",
+    "Increment",
+    "Kind",
+    "Named",
+    "Node",
+    "Not",
+    "Position",
+    "Raise",
+    "Send",
+    "Set",
+    "StateType",
+    "Target",
+    "Timestamp",
+    "TransitionNode",
+]
+
+
+class StateType(StrEnum):
+    """The ``type`` of a state in YAML."""
+
+    INITIAL = "initial"
+    STABLE = "stable"
+    TERMINAL = "terminal"
+    ERROR = "error"
+    PARALLEL = "parallel"
+    CHOICE = "choice"
+
+
+class Kind(StrEnum):
+    """What a node is to the algorithm."""
+
+    ATOMIC = "atomic"
+    CHOICE = "choice"
+    TERMINAL = "terminal"
+    COMPOUND = "compound"
+    PARALLEL = "parallel"
+    REGION = "region"
+
+
+@record
+class Position:
+    """Where something stands: line and column from 1; 0 when the machine did not come from a text."""
+
+    line: int = 0
+    column: int = 0
+
+
+# Guards -----------------------------------------------------------------------------------------
+
+
+@record
+class Named:
+    """A registered guard."""
+
+    name: str
+
+
+@record
+class ExprGuard:
+    """``{expr: ...}``: holds when the value is true."""
+
+    expression: Expression
+
+
+CheckOp = Literal[
+    "eq", "neq", "gt", "gte", "lt", "lte", "in", "not_in", "is_set", "is_null"
+]
+
+
+@record
+class Check:
+    """``{check: {field, op, value}}``. ``value`` is the list for ``in`` and ``not_in``."""
+
+    field: tuple[str, ...]
+    op: CheckOp
+    value: Any = None
+
+
+@record
+class AllOf:
+    """Holds when all do."""
+
+    guards: "tuple[Guard, ...]"
+
+
+@record
+class AnyOf:
+    """Holds when one does."""
+
+    guards: "tuple[Guard, ...]"
+
+
+@record
+class Not:
+    """Holds when the other does not."""
+
+    guard: "Guard"
+
+
+@record
+class InState:
+    """Holds when the named state is active (ancestors are)."""
+
+    state: str
+
+
+Guard = Named | ExprGuard | Check | AllOf | AnyOf | Not | InState
+
+# Actions ----------------------------------------------------------------------------------------
+
+
+@record
+class Call:
+    """A registered action, run after the commit. ``params`` values may be `Expression`s, evaluated in the step."""
+
+    name: str
+    params: Mapping[str, Any]
+    when: Guard | None = None
+    timeout: float | None = None
+    retry: int = 0
+    retry_backoff: float = 0.0
+
+
+@record
+class Http:
+    """An HTTP request, run after the commit; fields may be templates evaluated in the step."""
+
+    url: str
+    method: str
+    headers: Mapping[str, str]
+    body: Any = None
+    when: Guard | None = None
+    timeout: float | None = None
+    retry: int = 0
+    retry_backoff: float = 0.0
+
+
+@record
+class Set:
+    """Effect: write a value at a dotted path."""
+
+    path: tuple[str, ...]
+    value: Any
+    when: Guard | None = None
+
+
+@record
+class Timestamp:
+    """Effect: write the step's ``now`` (aware datetime, UTC) at a path."""
+
+    path: tuple[str, ...]
+    when: Guard | None = None
+
+
+@record
+class Increment:
+    """Effect: add ``by`` (negative for ``decrement``); a missing field counts as 0."""
+
+    path: tuple[str, ...]
+    by: "int | float | Expression" = 1
+    sign: Literal[1, -1] = 1
+    when: Guard | None = None
+
+
+@record
+class Append:
+    """Effect: append to the list at a path; a missing field is an empty list."""
+
+    path: tuple[str, ...]
+    value: Any
+    when: Guard | None = None
+
+
+@record
+class Clear:
+    """Effect: remove the field at a path; nothing when it is missing."""
+
+    path: tuple[str, ...]
+    when: Guard | None = None
+
+
+@record
+class Compute:
+    """Effect: write the value of an expression at a path."""
+
+    path: tuple[str, ...]
+    expression: Expression
+    when: Guard | None = None
+
+
+@record
+class Branch:
+    """Run one list or the other, by a guard evaluated at this place of the content."""
+
+    condition: Guard
+    then: "tuple[Action, ...]"
+    otherwise: "tuple[Action, ...]" = ()
+
+
+@record
+class Raise:
+    """Queue an internal event, behind eventless transitions."""
+
+    trigger: str
+    when: Guard | None = None
+
+
+@record
+class Send:
+    """An event to this or another entity, through the durable queue."""
+
+    trigger: str
+    entity: "str | Expression | None"
+    machine: str | None
+    after: int
+    context: Mapping[str, Any]
+    when: Guard | None = None
+
+
+Action = (
+    Call | Http | Set | Timestamp | Increment | Append | Clear | Compute | Branch | Raise | Send
+)
+
+# Structure --------------------------------------------------------------------------------------
+
+
+@record
+class Target:
+    """A transition's target: a node, or the recorded history of a compound or parallel node."""
+
+    name: str
+    history: Literal["", "shallow", "deep"] = ""
+
+
+@record
+class After:
+    """A timer: so many microseconds after the source was entered."""
+
+    microseconds: int
+    id: str
+
+
+@record
+class At:
+    """A timer whose deadline comes from data: a datetime, or microseconds since the epoch; null arms nothing."""
+
+    expression: Expression
+    id: str
+
+
+@record
+class TransitionNode:
+    """One transition of one source.
+
+    Attributes:
+        index: Position in the document, over all transitions of the machine; order decides between candidates.
+        targets: Empty only for an internal transition.
+        events: Normalised event names (descriptors for SCXML); empty for a purely timed or eventless transition.
+        timer: Enables the transition too, when it fires.
+        eventless: Taken without an event (``auto``, or out of a choice).
+        content: Actions between exits and entries.
+        origin: What wrote it: ``transitions``, a state's ``timeout``, ``on_done`` or ``when``.
+    """
+
+    index: int
+    source: str
+    targets: tuple[Target, ...]
+    events: tuple[str, ...]
+    timer: After | At | None
+    guards: tuple[Guard, ...]
+    content: tuple[Action, ...]
+    internal: bool
+    eventless: bool
+    region: str | None
+    origin: Literal["transitions", "timeout", "on_done", "when"]
+    description: str | None
+    refs: tuple[str, ...]
+    metadata: Mapping[str, Any]
+    position: Position
+
+
+@dataclass(slots=True)
+class Node:
+    """One state or region. Built by a lowering pass, not changed afterwards.
+
+    Attributes:
+        type: What YAML called it; a region has ``STABLE``.
+        initial: Targets entered with a compound node or region; a choice or atomic node has none.
+        transitions: Of this node, in document order.
+        final: Reaching it ends its parent (``type: terminal``).
+    """
+
+    name: str
+    kind: Kind
+    type: StateType
+    parent: str | None
+    children: "list[Node]" = field(default_factory=list)
+    initial: tuple[Target, ...] = ()
+    on_enter: tuple[tuple[Action, ...], ...] = ()
+    on_exit: tuple[tuple[Action, ...], ...] = ()
+    transitions: list[TransitionNode] = field(default_factory=list)
+    description: str | None = None
+    group: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    position: Position = field(default_factory=Position)
+
+
+@record
+class StateVariable:
+    """A documented context field; checked when ``meta.validate_context`` is on."""
+
+    key: str
+    type: Literal["string", "number", "boolean", "object"] | None
+    description: str | None
+    default: Any
+    has_default: bool
+    required: bool
+
+
+@record
+class Invariant:
+    """A condition on the context that holds before guards and after the macrostep."""
+
+    name: str
+    guard: Guard
+    message: str | None
+
+
+@dataclass(slots=True)
+class Definition:
+    """A whole machine, checked and ready to compile.
+
+    Attributes:
+        root: A compound node named ``""`` whose children are the root-level states, in document order.
+        initial: Targets entered at start.
+        errors: ``fail``: an error in guard, effect or expression fails the event (YAML); ``event``: it is raised
+            as ``error.execution`` (SCXML).
+        triggers: Every declared trigger, normalised, in document order.
+        normalizer: Applied to declared and incoming triggers.
+        lenient_events: An unknown trigger or no matching transition is a successful no-op.
+        lenient_guards: An unregistered guard passes.
+        fingerprint: Hash of what the machine means; the same for two texts that mean the same.
+        config: The plain data it was made from (for ``machines`` rows and diagrams).
+        file: Where the text came from; None for data.
+    """
+
+    name: str
+    version: str
+    description: str | None
+    root: Node
+    nodes: dict[str, Node]
+    initial: tuple[Target, ...]
+    transitions: tuple[TransitionNode, ...]
+    triggers: tuple[str, ...]
+    normalizer: Literal["lower", "upper"] | None
+    lenient_events: bool
+    lenient_guards: bool
+    validate_context: bool
+    variables: tuple[StateVariable, ...]
+    invariants: tuple[Invariant, ...]
+    errors: Literal["fail", "event"]
+    fallback: Literal["off", "hint", "persist"]
+    fallback_state: str | None
+    meta: Mapping[str, Any]
+    fingerprint: str
+    config: Mapping[str, Any]
+    file: str | None

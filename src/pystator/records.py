@@ -1,0 +1,295 @@
+"""Values that cross seams: between engine, orchestrator, stores and faces.
+
+Laws of these records:
+
+- They are frozen to the type checkers and plain at run time: a really frozen dataclass costs four times as much to make.
+- Times are integers: microseconds since 1970-01-01 UTC. ``None`` means "not known", never zero.
+- An entity is named by its key ``(entity_id, machine_name)``, in this order, everywhere.
+- ``context`` is the user's mapping of plain values (see the context codec for what a store can hold); the reserved
+  data of the engine lives beside it, never in it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Generic, TypeVar, dataclass_transform
+
+__all__ = [
+    "EPOCH",
+    "Commit",
+    "Context",
+    "Entity",
+    "Entry",
+    "EntryKind",
+    "EventRequest",
+    "HistoryEntry",
+    "Key",
+    "Loaded",
+    "Lookup",
+    "Outcome",
+    "OutcomeKind",
+    "Page",
+    "Patch",
+    "Timers",
+    "from_datetime",
+    "record",
+    "to_datetime",
+]
+
+T = TypeVar("T")
+_C = TypeVar("_C", bound=type)
+
+Context = dict[str, Any]
+"""An entity's data. Values are the user's own."""
+
+Key = tuple[str, str]
+"""``(entity_id, machine_name)``."""
+
+Timers = dict[str, tuple[int, int]]
+"""Armed timers: id -> (deadline in microseconds, version of the entity that armed it)."""
+
+Patch = tuple[Mapping[str, Any], tuple[str, ...]]
+"""What a change did to the context's top-level keys: (set to these values, removed)."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass_transform(frozen_default=True)
+def record(cls: _C) -> _C:
+    """A slotted dataclass, frozen to the type checkers only."""
+    make: Callable[[_C], _C] = dataclass(slots=True)
+    return make(cls)
+
+
+def to_datetime(microseconds: int) -> datetime:
+    """Microseconds since the epoch -> aware UTC datetime."""
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+def from_datetime(moment: datetime) -> int:
+    """Aware datetime -> microseconds since the epoch.
+
+    Raises:
+        ValueError: The datetime is naive; a deadline without a zone would mean another moment on another machine.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(
+            f"{moment!r} has no time zone: use an aware datetime, e.g. datetime.now(timezone.utc)"
+        )
+    delta = moment - EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+class EntryKind(StrEnum):
+    """What a history row tells."""
+
+    EVENT = "event"
+    REJECTED = "rejected"
+    CREATED = "created"
+    SET = "set"
+    TIMER = "timer"
+    ACTION = "action"
+    MIGRATED = "migrated"
+    FORCED = "forced"
+    SNAPSHOT = "snapshot"
+
+
+@record
+class Entity:
+    """One entity as stored.
+
+    Attributes:
+        version: Applied changes so far, from 1, contiguous.
+        state: The active leaves in document order joined by ``+``.
+        history: Recorded history states, ``{parent: [leaves]}``; None when the machine has none.
+        machine_version: Version of the machine that wrote it last; ``""`` when written without a machine.
+        updated_at: The step time of the last change; never before an earlier one.
+        commit_id: Id of the last commit, to resolve an answer that was lost.
+    """
+
+    entity_id: str
+    machine_name: str
+    version: int
+    state: str
+    context: Context
+    history: dict[str, list[str]] | None
+    timers: Timers
+    machine_version: str
+    fingerprint: str
+    created_at: int
+    updated_at: int
+    commit_id: str
+
+    @property
+    def key(self) -> Key:
+        """``(entity_id, machine_name)``."""
+        return (self.entity_id, self.machine_name)
+
+
+@record
+class Entry:
+    """One history row as a commit appends it; what is common to the commit's rows stands in the `Commit`.
+
+    Attributes:
+        version: The version this row made, or, for a row that changes nothing, the version it saw.
+        payload: The event's data as it was sent.
+        now: The time the step was computed with.
+        patch: What the change did to the context, so that a replay gives the context; None when it did nothing.
+        actions: Planned actions, or for ``kind=action`` their outcomes: plain values.
+        request_hash: Hash of trigger and payload; tells a retry from another event under the same id.
+        occurred_at: When the event happened, if the sender said so.
+        duration_us: Time from load to commit request, in microseconds.
+        ref: For ``kind=action``, the version whose actions these are.
+    """
+
+    version: int
+    kind: EntryKind
+    trigger: str | None
+    payload: Mapping[str, Any] | None
+    now: int
+    patch: Patch | None
+    source_state: str | None
+    target_state: str | None
+    actions: tuple[Mapping[str, Any], ...] = ()
+    success: bool = True
+    error_code: str | None = None
+    error_message: str | None = None
+    event_id: str | None = None
+    request_hash: str | None = None
+    actor: str | None = None
+    occurred_at: int | None = None
+    duration_us: int | None = None
+    ref: int | None = None
+
+
+@record
+class Commit:
+    """All that one decision writes to one entity: together or not at all.
+
+    ``new_version == expected_version`` means that only ``entries`` are appended (rejections, action outcomes): no
+    entity is touched or created and the version is not compared. ``expected_version == 0`` creates the entity.
+
+    Attributes:
+        state, context, history, timers: The entity's final values; ``None`` leaves the stored value as it is
+            (a new entity always brings its state and context).
+        now: Becomes the entity's ``updated_at``.
+        entries: History rows, in order.
+        commit_id: UUIDv7 as text; on the entity and on every row.
+    """
+
+    entity_id: str
+    machine_name: str
+    expected_version: int
+    new_version: int
+    state: str | None
+    context: Context | None
+    history: dict[str, list[str]] | None
+    timers: Timers | None
+    machine_version: str
+    fingerprint: str
+    now: int
+    entries: tuple[Entry, ...]
+    commit_id: str
+
+
+class OutcomeKind(StrEnum):
+    """What became of a commit."""
+
+    APPLIED = "applied"
+    STALE = "stale"
+    """The version was another one: nothing of this commit was written."""
+    DUPLICATE = "duplicate"
+    """An event id was there already: nothing of this commit was written; load it again to get its row."""
+    REFUSED = "refused"
+    """The commit cannot be stored; ``error`` says why. Nothing of it was written."""
+
+
+@record
+class Outcome:
+    """The answer to one `Commit`."""
+
+    kind: OutcomeKind
+    error: Exception | None = None
+
+
+@record
+class Lookup:
+    """What to load: an entity and, in the same round trip, the rows of event ids that may be known."""
+
+    entity_id: str
+    machine_name: str
+    event_ids: tuple[str, ...] = ()
+
+
+@record
+class HistoryEntry:
+    """One history row as readers get it. The order of an entity's rows is ``(version, id)``, never time."""
+
+    id: int
+    entity_id: str
+    machine_name: str
+    version: int
+    kind: EntryKind
+    trigger: str | None
+    payload: Mapping[str, Any] | None
+    now: int
+    patch: Patch | None
+    source_state: str | None
+    target_state: str | None
+    actions: tuple[Mapping[str, Any], ...]
+    success: bool
+    error_code: str | None
+    error_message: str | None
+    event_id: str | None
+    request_hash: str | None
+    actor: str | None
+    occurred_at: int | None
+    duration_us: int | None
+    ref: int | None
+    commit_id: str
+    machine_version: str
+    fingerprint: str
+    recorded_at: int
+
+
+@record
+class Loaded:
+    """The answer to one `Lookup`: the entity if there is one, and the rows of known event ids."""
+
+    entity: Entity | None
+    known: Mapping[str, HistoryEntry]
+
+
+@dataclass(slots=True)
+class Page(Generic[T]):
+    """One page of a keyset-paged read.
+
+    Attributes:
+        items: The rows, in the read's order.
+        next: Opaque cursor for the next page; None at the end.
+    """
+
+    items: list[T]
+    next: str | None = None
+
+
+@record
+class EventRequest:
+    """One event for one entity, as `process_events` takes it.
+
+    Attributes:
+        context: The event's payload: merged into the entity's context before guards.
+        event_id: Makes the event idempotent: the second time the first result is given again.
+        occurred_at: When it happened; kept in history.
+        now: The time of the step, instead of the clock's.
+        actor: Who sent it; kept in history.
+    """
+
+    entity_id: str
+    trigger: str
+    context: Mapping[str, Any] | None = None
+    event_id: str | None = None
+    occurred_at: datetime | None = None
+    now: datetime | None = None
+    actor: str | None = None

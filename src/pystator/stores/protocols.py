@@ -1,0 +1,228 @@
+"""What a store is: the three protocols users implement, and the one the orchestrator drives.
+
+::
+
+    StateStore / AsyncStateStore      three methods; single writer, last write wins      (users)
+    VersionedStateStore               + compare-and-set                                  (users)
+    NativeStore                       load many / commit many, atomic per entity         (ours; users may)
+
+`pystator.stores.adapt` lifts the first three to the fourth, so that the orchestrator knows only one.
+
+Laws of a native store:
+
+- ``commit`` is atomic per `Commit`: state, context, timers and every history row, or nothing.
+- Commits of one call are independent of each other: a stale neighbour is an outcome, not an exception.
+- An exception from ``commit`` means the outcome of *every* commit of the call is unknown, unless it is a
+  `StoreUnavailableError` with ``context["written"] is False``.
+- Values that go in are never kept by reference, and values that come out belong to the caller.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+
+from pystator.records import Commit, Entity, HistoryEntry, Key, Loaded, Lookup, Outcome, Page
+
+__all__ = ["AsyncStateStore", "NativeStore", "StateStore", "VersionedStateStore"]
+
+
+@runtime_checkable
+class StateStore(Protocol):
+    """A store of three blocking methods, enough for a single writer."""
+
+    def get_state(self, entity_id: str) -> str | None:
+        """The entity's state; None when there is no such entity."""
+        ...
+
+    def set_state(
+        self, entity_id: str, state: str, *, metadata: dict[str, Any] | None = None
+    ) -> None:
+        """Keep the state. ``metadata["context"]`` is the whole context; absent, the stored one stays."""
+        ...
+
+    def get_context(self, entity_id: str) -> dict[str, Any]:
+        """The stored context; empty when there is none."""
+        ...
+
+
+@runtime_checkable
+class AsyncStateStore(Protocol):
+    """The three methods for asyncio."""
+
+    async def aget_state(self, entity_id: str) -> str | None:
+        """The entity's state; None when there is no such entity."""
+        ...
+
+    async def aset_state(
+        self, entity_id: str, state: str, *, metadata: dict[str, Any] | None = None
+    ) -> None:
+        """Keep the state. ``metadata["context"]`` is the whole context; absent, the stored one stays."""
+        ...
+
+    async def aget_context(self, entity_id: str) -> dict[str, Any]:
+        """The stored context; empty when there is none."""
+        ...
+
+
+@runtime_checkable
+class VersionedStateStore(StateStore, Protocol):
+    """A `StateStore` with compare-and-set: safe for many writers."""
+
+    def get_state_versioned(self, entity_id: str) -> tuple[str | None, int]:
+        """State and version; ``(None, 0)`` when there is no such entity."""
+        ...
+
+    def set_state_versioned(
+        self,
+        entity_id: str,
+        state: str,
+        *,
+        expected_version: int,
+        metadata: dict[str, Any] | None = None,
+    ) -> int:
+        """Keep the state if the version still is ``expected_version`` (0: create); the new version.
+
+        Raises:
+            StaleVersionError: It is another one; nothing was written.
+        """
+        ...
+
+
+class NativeStore(Protocol):
+    """The protocol the orchestrator drives: many loads in one round trip, many commits in one round trip.
+
+    Attributes:
+        durable: What is committed survives the process.
+        idempotent: Keeps event ids, so that ``event_id=`` works.
+        keeps_history: Keeps history rows.
+        has_feed: Has the ordered change feed.
+        sync, has_async: Which of the two faces work (a user's async-only store has no blocking one).
+        combines: Commits of concurrent callers gain from sharing a batch.
+    """
+
+    durable: ClassVar[bool]
+    idempotent: ClassVar[bool]
+    keeps_history: ClassVar[bool]
+    has_feed: ClassVar[bool]
+    combines: ClassVar[bool]
+
+    @property
+    def sync(self) -> bool:
+        """The blocking face works."""
+        ...
+
+    @property
+    def has_async(self) -> bool:
+        """The async face works."""
+        ...
+
+    def load(self, lookups: Sequence[Lookup]) -> list[Loaded]:
+        """Entities and known event ids, one `Loaded` for each lookup, in order."""
+        ...
+
+    def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
+        """Write; one `Outcome` for each commit, in order. At most one applied commit per entity in a call."""
+        ...
+
+    def append_later(self, commits: Sequence[Commit]) -> None:
+        """Append rows of commits that change nothing, best effort: returns at once, from any thread or loop.
+
+        They are durable with the next commit or shortly after; `flush` and ``disconnect`` wait for them.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Wait until what `append_later` took is written."""
+        ...
+
+    def history(
+        self,
+        entity_id: str,
+        *,
+        machine_name: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+        newest_first: bool = False,
+    ) -> Page[HistoryEntry]:
+        """The entity's rows in the order ``(version, id)``, keyset-paged."""
+        ...
+
+    def entities(
+        self,
+        *,
+        state: str | None = None,
+        machine_name: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> Page[Entity]:
+        """Entities in key order, keyset-paged; ``state`` is an active leaf or a whole configuration."""
+        ...
+
+    def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
+        """Configuration -> number of entities."""
+        ...
+
+    def due(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
+        """Keys of entities whose earliest timer deadline is at or before ``now``, earliest first."""
+        ...
+
+    def feed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
+        """Rows of all entities in an order in which no later commit appears before the cursor.
+
+        ``next`` is never None: it is the cursor to come back with.
+        """
+        ...
+
+    async def aload(self, lookups: Sequence[Lookup]) -> list[Loaded]:
+        """`load` for asyncio."""
+        ...
+
+    async def acommit(self, commits: Sequence[Commit]) -> list[Outcome]:
+        """`commit` for asyncio."""
+        ...
+
+    async def aflush(self) -> None:
+        """`flush` for asyncio."""
+        ...
+
+    async def ahistory(
+        self,
+        entity_id: str,
+        *,
+        machine_name: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+        newest_first: bool = False,
+    ) -> Page[HistoryEntry]:
+        """`history` for asyncio."""
+        ...
+
+    async def aentities(
+        self,
+        *,
+        state: str | None = None,
+        machine_name: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> Page[Entity]:
+        """`entities` for asyncio."""
+        ...
+
+    async def acount_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
+        """`count_by_state` for asyncio."""
+        ...
+
+    async def adue(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
+        """`due` for asyncio."""
+        ...
+
+    async def afeed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
+        """`feed` for asyncio."""
+        ...
+
+    def connect(self, *, auto_initialize: bool = True, validate_schema: bool = True) -> Self:
+        """Open it; a second call does nothing."""
+        ...
+
+    def disconnect(self) -> None:
+        """Finish what is under way and close it; a second call does nothing."""
+        ...
