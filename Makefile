@@ -1,0 +1,70 @@
+# Two commands: `make demo` and `make test`. Each makes its own virtual environment below .venv/ and needs nothing else
+# running. What is installed comes from this folder by path.
+
+PYTHON ?= python3
+SHARED ?= $(abspath $(CURDIR)/../shared)
+
+# Data and conformance suites that are not copied into this repository.
+export PYSTATOR_SHARED ?= $(SHARED)
+export PYSTATOR_DATA ?= $(PYSTATOR_SHARED)/data
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PIP_NO_INPUT = 1
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+DEMO := .venv/demo
+TEST := .venv/test
+BIN := $(TEST)/bin
+SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
+
+.PHONY: demo test lint types imports pytest soak bench clean
+
+demo: $(DEMO)/.installed
+	@$(DEMO)/bin/python examples/demo.py
+
+test: lint types imports pytest
+
+lint: $(TEST)/.installed
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples
+
+types: $(TEST)/.installed
+	$(BIN)/mypy
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+imports: $(TEST)/.installed
+	$(BIN)/lint-imports
+
+# The tests import the installed wheel: there is no src on their path.
+pytest: $(TEST)/.installed
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# The full counts; minutes, not seconds.
+soak: $(TEST)/.installed
+	PYSTATOR_SOAK=1 $(BIN)/python -m pytest -m soak --timeout 3600
+
+bench: $(TEST)/.installed
+	$(BIN)/python benchmarks/run.py
+
+.venv/wheel/.built: $(SOURCES)
+	rm -rf .venv/wheel && mkdir -p .venv/wheel
+	$(PYTHON) -m venv .venv/wheel/build
+	.venv/wheel/build/bin/python -m pip wheel --quiet --no-deps --wheel-dir .venv/wheel .
+	touch $@
+
+$(DEMO)/.installed: .venv/wheel/.built
+	test -x $(DEMO)/bin/python || $(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python -m pip install --quiet .venv/wheel/*.whl
+	$(DEMO)/bin/python -m pip install --quiet --no-deps --force-reinstall .venv/wheel/*.whl
+	touch $@
+
+$(TEST)/.installed: .venv/wheel/.built
+	test -x $(BIN)/python || $(PYTHON) -m venv $(TEST)
+	$(BIN)/python -m pip install --quiet "$$(echo .venv/wheel/*.whl)[dev]"
+	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall .venv/wheel/*.whl
+	touch $@
+
+clean:
+	rm -rf .venv .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,45 @@
+"""What every test shares: where outside data is, and that nothing is skipped quietly."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+settings.register_profile(
+    "default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=CI
+)
+settings.load_profile("default")
+
+
+def outside(variable: str) -> Path:
+    """The folder a variable names; in CI it has to be there, elsewhere its tests are skipped aloud."""
+    value = os.environ.get(variable, "")
+    if value and Path(value).is_dir():
+        return Path(value)
+    reason = f"{variable} names no folder ({value!r}): run `make test`, which sets it"
+    if CI:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real input."""
+    return outside("PYSTATOR_DATA")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with the specification and the conformance suites."""
+    return outside("PYSTATOR_SHARED")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a skipped test is a failed run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if CI and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,80 @@
+"""Every code block of the README and of docs/ is run as it stands.
+
+A page is run from top to bottom in an empty folder: ``yaml`` and ``json`` blocks whose first line is ``# file: NAME``
+(or ``// file: NAME``) are written there, other ``yaml`` blocks have to be well-formed, ``python`` blocks share one
+namespace, ``bash`` blocks run with the installed ``pystator`` on the path. Blocks of ``text`` and ``mermaid`` show
+output. Only a block that installs is left out.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^(?P=indent)```$", re.M | re.S)
+FILE = re.compile(r"\A(?:#|//) file: (?P<name>[\w./-]+)\n")
+SHOWN = {"text", "mermaid", "sql"}
+
+
+def blocks(page: Path) -> list[tuple[int, str, str]]:
+    """(line, language, code) of each block."""
+    text = page.read_text(encoding="utf-8")
+    return [
+        (text.count("\n", 0, found.start()) + 1, found["language"], found["code"])
+        for found in BLOCK.finditer(text)
+    ]
+
+
+def run_bash(code: str) -> None:
+    """Run it, and show what it printed when it fails."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", code],
+        env={**os.environ, "PATH": path, "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_of_the_page_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader who copies a block gets what the page says."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("PYSTATOR_DATABASE_URL", "PYSTATOR_REDIS_URL", "PYSTATOR_MONGODB_URL"):
+        monkeypatch.delenv(name, raising=False)
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for line, language, code in blocks(page):
+        where = f"{page.name}:{line}"
+        named = FILE.match(code)
+        if named:
+            target = tmp_path / named["name"]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(code if code.startswith("#") else code[named.end() :])
+        elif language == "python":
+            exec(compile(code, where, "exec"), namespace)
+        elif language == "bash":
+            if "pip install" not in code:
+                run_bash(code)
+        elif language in {"yaml", "json"}:
+            yaml.safe_load(code)
+        else:
+            assert language in SHOWN, f"{where}: a block of {language!r} is not run"
+
+
+def test_no_page_hides_a_block_from_this_test() -> None:
+    """A fence the pattern does not see would be a block nobody runs."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        fences = len(re.findall(r"^ *```", text, re.M))
+        assert fences == 2 * len(blocks(page)), page.name
