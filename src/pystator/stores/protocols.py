@@ -123,6 +123,10 @@ class NativeStore(Protocol):
         """Write; one `Outcome` for each commit, in order. At most one applied commit per entity in a call."""
         ...
 
+    def machines(self, entity_id: str) -> list[str]:
+        """Names of the machines that have an entity of this id, sorted."""
+        ...
+
     def append_later(self, commits: Sequence[Commit]) -> None:
         """Append rows of commits that change nothing, best effort: returns at once, from any thread or loop.
 
@@ -178,6 +182,10 @@ class NativeStore(Protocol):
 
     async def acommit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """`commit` for asyncio."""
+        ...
+
+    async def amachines(self, entity_id: str) -> list[str]:
+        """`machines` for asyncio."""
         ...
 
     async def aflush(self) -> None:
