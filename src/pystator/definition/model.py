@@ -35,6 +35,7 @@ __all__ = [
     "Check",
     "Clear",
     "Compute",
+    "CopyKey",
     "Definition",
     "ExprGuard",
     "Guard",
@@ -49,10 +50,12 @@ __all__ = [
     "Raise",
     "Send",
     "Set",
+    "Snapshot",
     "StateType",
     "Target",
     "Timestamp",
     "TransitionNode",
+    "ValidateKeys",
 ]
 
 
@@ -103,9 +106,7 @@ class ExprGuard:
     expression: Expression
 
 
-CheckOp = Literal[
-    "eq", "neq", "gt", "gte", "lt", "lte", "in", "not_in", "is_set", "is_null"
-]
+CheckOp = Literal["eq", "neq", "gt", "gte", "lt", "lte", "in", "not_in", "is_set", "is_null"]
 
 
 @record
@@ -230,6 +231,31 @@ class Compute:
 
 
 @record
+class CopyKey:
+    """Effect: write a copy of the value at ``source`` to ``target``; a missing source clears the target."""
+
+    source: tuple[str, ...]
+    target: tuple[str, ...]
+    when: Guard | None = None
+
+
+@record
+class ValidateKeys:
+    """Check: every field is there and not null, else the event fails and changes nothing."""
+
+    keys: tuple[tuple[str, ...], ...]
+    when: Guard | None = None
+
+
+@record
+class Snapshot:
+    """Effect: write a copy of the context, without its reserved (``_``) keys, to a path."""
+
+    path: tuple[str, ...]
+    when: Guard | None = None
+
+
+@record
 class Branch:
     """Run one list or the other, by a guard evaluated at this place of the content."""
 
@@ -259,7 +285,20 @@ class Send:
 
 
 Action = (
-    Call | Http | Set | Timestamp | Increment | Append | Clear | Compute | Branch | Raise | Send
+    Call
+    | Http
+    | Set
+    | Timestamp
+    | Increment
+    | Append
+    | Clear
+    | Compute
+    | CopyKey
+    | ValidateKeys
+    | Snapshot
+    | Branch
+    | Raise
+    | Send
 )
 
 # Structure --------------------------------------------------------------------------------------
