@@ -1,0 +1,215 @@
+"""Which database: argument, then environment, then ``pystator.cfg``, then ``./pystator.db``.
+
+Laws:
+
+- The first place that says something wins, and the rest is not read. A variable that is set to nothing is a mistake,
+  never the default: events must not quietly go to a file in some working folder.
+- A URL is SQLAlchemy's: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``sqlite://`` in memory.
+- Passwords never appear in a message: `redact` everything that is shown.
+"""
+
+import configparser
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from pystator.errors import ConfigurationError
+from pystator.records import record
+
+__all__ = [
+    "CONFIG_FILE",
+    "DATABASE_URL",
+    "Found",
+    "SQLiteURL",
+    "find",
+    "parse_sqlite",
+    "redact",
+    "resolve",
+    "scheme_of",
+]
+
+DATABASE_URL: Final = "PYSTATOR_DATABASE_URL"
+"""The environment variable, and the key in the file."""
+
+CONFIG_FILE: Final = "pystator.cfg"
+SECTION: Final = "database"
+
+_SCHEME: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9.+-]*):(?P<slashes>/{0,2})")
+_SQLITE: Final = frozenset({"sqlite", "sqlite+pysqlite"})
+_LATER: Final = {
+    "postgresql": "PostgreSQL",
+    "postgres": "PostgreSQL",
+    "mongodb": "MongoDB",
+    "mongodb+srv": "MongoDB",
+    "redis": "Redis",
+    "rediss": "Redis",
+}
+
+
+@record
+class Found:
+    """A URL and where it was found (for messages)."""
+
+    url: str
+    origin: str
+
+
+@record
+class SQLiteURL:
+    """A parsed SQLite URL.
+
+    Attributes:
+        path: The file, absolute; None for a database in memory.
+    """
+
+    path: Path | None
+
+    def __str__(self) -> str:
+        return "sqlite://" if self.path is None else f"sqlite:///{self.path}"
+
+
+def resolve(argument: str | None = None) -> str:
+    """The URL to use: ``argument``, or the one of environment, file or default.
+
+    Raises:
+        ConfigurationError: The first place that says something says it wrongly.
+    """
+    return find(argument).url
+
+
+def find(
+    argument: str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    home: Path | None = None,
+) -> Found:
+    """`resolve`, and where the URL was found.
+
+    Args:
+        argument: A URL; None when the caller was given none.
+        environ: The environment; the process's own by default.
+        folder: The working folder; the process's own by default.
+        home: The user's folder; the user's own by default.
+
+    Raises:
+        ConfigurationError: The first place that says something says it wrongly.
+    """
+    if argument is not None:
+        return Found(_said(argument, "the database URL"), "the argument")
+    value = (os.environ if environ is None else environ).get(DATABASE_URL)
+    if value is not None:
+        return Found(_said(value, DATABASE_URL), DATABASE_URL)
+    folder = Path.cwd() if folder is None else folder
+    for place in (folder / CONFIG_FILE, _home(home) / ".pystator" / CONFIG_FILE):
+        value = _read(place)
+        if value is not None:
+            return Found(_said(value, f"{DATABASE_URL} in {place}"), str(place))
+    return Found(f"sqlite:///{folder / 'pystator.db'}", "the default")
+
+
+def scheme_of(url: str) -> str:
+    """The URL's scheme in lower case; ``""`` when it has none."""
+    matched = _SCHEME.match(url)
+    return matched["scheme"].lower() if matched else ""
+
+
+def redact(url: str) -> str:
+    """The URL without user, password and options, for messages."""
+    base = url.partition("?")[0]
+    before, at, after = base.rpartition("@")
+    if not at:
+        return base
+    matched = _SCHEME.match(before)
+    return f"{matched.group() if matched else ''}***@{after}"
+
+
+def parse_sqlite(url: str, *, folder: Path | None = None) -> SQLiteURL:
+    """Check a SQLite URL and find its file.
+
+    Args:
+        url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``sqlite://`` or ``sqlite:///:memory:``.
+        folder: What a relative path is relative to; the working folder by default.
+
+    Raises:
+        ConfigurationError: It is not such a URL.
+    """
+    scheme = scheme_of(url)
+    if scheme not in _SQLITE:
+        raise _other_scheme(url, scheme)
+    rest = url[len(scheme) + 1 :]
+    if "?" in rest:
+        raise _wrong(url, "options after '?' are not supported; give them to SQLiteStateStore(...)")
+    if rest in {"//", "///:memory:"}:
+        return SQLiteURL(None)
+    if not rest.startswith("///"):
+        raise _wrong(
+            url,
+            "a file needs three slashes and a path, four when it is absolute: sqlite:///shop.db",
+        )
+    name = rest[3:]
+    if not name or name.endswith(("/", os.sep)):
+        raise _wrong(url, "it names no file: sqlite:///shop.db")
+    if "\x00" in name or name.startswith("file:"):
+        raise _wrong(url, "the path is not a plain path")
+    return SQLiteURL(Path(os.path.abspath((Path.cwd() if folder is None else folder) / name)))  # noqa: PTH100 - keeps symbolic links
+
+
+def _said(value: str, where: str) -> str:
+    """What a place says, if it says something that looks like a URL."""
+    url = value.strip()
+    if not url:
+        raise ConfigurationError(
+            f"{where} is empty: give a URL such as sqlite:///pystator.db, or remove it to use the default",
+            context={"where": where},
+        )
+    if not _SCHEME.match(url):
+        raise ConfigurationError(
+            f"{where} is not a URL: {redact(url)!r}; a file is written sqlite:///{Path(redact(url)).name}",
+            context={"where": where, "url": redact(url)},
+        )
+    return url
+
+
+def _read(place: Path) -> str | None:
+    """The URL a file gives; None when there is no file, or nothing in it about the database."""
+    parser = configparser.RawConfigParser()
+    try:
+        with place.open(encoding="utf-8") as text:
+            parser.read_file(text, str(place))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{place} cannot be read: {error}") from error
+    except configparser.Error as error:
+        line = getattr(error, "lineno", None) or getattr(error, "errors", [(None,)])[0][0]
+        raise ConfigurationError(
+            f"{place}{f':{line}' if line else ''}: not an INI file; write\n"
+            f"[{SECTION}]\n{DATABASE_URL} = sqlite:///pystator.db",
+            context={"file": str(place), "line": line},
+        ) from None  # the parser's message quotes the line, which may hold a password
+    return parser.get(SECTION, DATABASE_URL, fallback=None)
+
+
+def _home(home: Path | None) -> Path:
+    if home is not None:
+        return home
+    try:
+        return Path.home()
+    except RuntimeError:  # a user without an entry and without HOME has no file there
+        return Path("/nonexistent")
+
+
+def _wrong(url: str, why: str) -> ConfigurationError:
+    return ConfigurationError(f"{redact(url)!r}: {why}", context={"url": redact(url)})
+
+
+def _other_scheme(url: str, scheme: str) -> ConfigurationError:
+    if not scheme:
+        return _wrong(url, "not a URL; a file is written sqlite:///shop.db")
+    known = _LATER.get(scheme.partition("+")[0])
+    if known:
+        return _wrong(url, f"this release has no {known}: use a sqlite:///... URL")
+    return _wrong(url, f"unknown database {scheme!r}: use a sqlite:///... URL")
