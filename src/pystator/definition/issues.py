@@ -1,0 +1,194 @@
+"""What is wrong with a machine, where, and what was probably meant.
+
+Checks know *paths* into the plain data (``("transitions", 3, "dest")``); people want file, line and column. A check
+therefore reports to a `Report`, and the report asks for positions once, when there is something to tell.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from pystator.errors import ConfigurationError
+from pystator.records import record
+
+__all__ = [
+    "Issue",
+    "Path",
+    "Report",
+    "Severity",
+    "closest",
+    "configuration_error",
+    "show",
+    "show_path",
+]
+
+Path = tuple[str | int, ...]
+"""Keys and list positions from the top of the document."""
+
+Severity = Literal["error", "warning"]
+
+MAX_SHOWN = 60
+"""Characters of an offending text that a message repeats."""
+
+MAX_ISSUES = 200
+"""A file with more mistakes than this is not of the format at all: the rest is counted, not listed."""
+
+
+@record
+class Issue:
+    """One mistake.
+
+    Attributes:
+        code: Stable name of the kind of mistake, for programs.
+        severity: ``warning`` is legal and probably not meant.
+        message: One sentence for a person, without place and suggestion.
+        path: Where in the data.
+        line, column: Where in the text, from 1; 0 when there is no text.
+        text: The offending text, as written.
+        suggestion: What was probably meant; None when nothing is near.
+        file: Where the text came from.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    path: Path = ()
+    line: int = 0
+    column: int = 0
+    text: str | None = None
+    suggestion: str | None = None
+    file: str | None = None
+
+    def __str__(self) -> str:
+        """``file:line:column: message (did you mean 'x'?)``."""
+        place = ":".join(str(part) for part in (self.file, self.line or None) if part)
+        if self.line:
+            place = f"{place}:{self.column}" if self.file else f"line {self.line}:{self.column}"
+        elif self.path:
+            place = f"{place}: {show_path(self.path)}" if place else show_path(self.path)
+        label = "warning: " if self.severity == "warning" else ""
+        hint = f" (did you mean {self.suggestion!r}?)" if self.suggestion else ""
+        return f"{place}: {label}{self.message}{hint}" if place else f"{label}{self.message}{hint}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The issue as plain data."""
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "message": self.message,
+            "path": list(self.path),
+            "line": self.line,
+            "column": self.column,
+            "text": self.text,
+            "suggestion": self.suggestion,
+            "file": self.file,
+        }
+
+
+@record
+class Finding:
+    """A mistake before it has a position.
+
+    Attributes:
+        key: The mistake is the last key of the path itself, not its value.
+        offset: Characters into the value, for a mistake inside an expression.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    path: Path
+    text: str | None
+    suggestion: str | None
+    key: bool
+    offset: int | None
+
+
+Locate = Callable[[Path, bool, int | None], tuple[int, int]]
+"""Path, whether the key is meant, offset into the value -> line and column; zeros when unknown."""
+
+
+class Report:
+    """Collects mistakes; the same one at the same place is kept once."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+        self._seen: set[tuple[str, Path, str]] = set()
+
+    def add(
+        self,
+        code: str,
+        path: Path,
+        message: str,
+        *,
+        severity: Severity = "error",
+        text: str | None = None,
+        suggestion: str | None = None,
+        key: bool = False,
+        offset: int | None = None,
+    ) -> None:
+        """Report a mistake at a path."""
+        identity = (code, path, message)
+        if identity in self._seen:
+            return
+        self._seen.add(identity)
+        self.findings.append(Finding(code, severity, message, path, text, suggestion, key, offset))
+
+    def warn(self, code: str, path: Path, message: str, *, text: str | None = None) -> None:
+        """Report something legal that was probably not meant."""
+        self.add(code, path, message, severity="warning", text=text)
+
+    def failed(self) -> bool:
+        """Whether there is any error."""
+        return any(finding.severity == "error" for finding in self.findings)
+
+    def issues(self, locate: Locate | None, file: str | None) -> list[Issue]:
+        """Everything reported, in the order of the text."""
+        found: list[Issue] = []
+        for item in self.findings:
+            line, column = locate(item.path, item.key, item.offset) if locate else (0, 0)
+            found.append(
+                Issue(
+                    item.code, item.severity, item.message, item.path, line, column,
+                    item.text, item.suggestion, file,
+                )
+            )  # fmt: skip
+        found.sort(key=lambda issue: (issue.line, issue.column))
+        return found
+
+
+def closest(word: str, choices: Iterable[str]) -> str | None:
+    """The choice that was probably meant, or None."""
+    known = {choice.lower(): choice for choice in choices}
+    near = get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    return known[near[0]] if near else None
+
+
+def show(value: object) -> str:
+    """A value as a message quotes it: on one line, and short."""
+    text = value if isinstance(value, str) else repr(value)
+    text = " ".join(text.split())
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
+
+
+def show_path(path: Path) -> str:
+    """``("transitions", 3, "dest")`` -> ``transitions[3].dest``."""
+    parts: list[str] = []
+    for step in path:
+        if isinstance(step, int):
+            parts.append(f"[{step}]")
+        else:
+            parts.append(f".{step}" if parts else step)
+    return "".join(parts)
+
+
+def configuration_error(issues: Sequence[Issue]) -> ConfigurationError:
+    """All errors among the issues as one exception, a line each."""
+    errors = [issue for issue in issues if issue.severity == "error"]
+    lines = [str(issue) for issue in errors[:MAX_ISSUES]]
+    if len(errors) > MAX_ISSUES:
+        lines.append(f"... and {len(errors) - MAX_ISSUES} more")
+    return ConfigurationError(
+        "\n".join(lines),
+        context={"issues": [issue.to_dict() for issue in issues[:MAX_ISSUES]]},
+    )

@@ -1,0 +1,140 @@
+"""A machine from a file, a text or plain data.
+
+::
+
+    file -> text -> plain data -> shape -> meaning -> Definition
+                 |             |        `- lower.py
+                 |             `- document.py
+                 `- text.py
+
+Whatever is wrong is found at once: what has the wrong shape is reported and left out, and the rest is still lowered.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Any
+
+from pystator.definition.document import mistakes
+from pystator.definition.issues import Issue, Locate, Path, Report, configuration_error, show
+from pystator.definition.lower import Places, lower
+from pystator.definition.mistakes import explain, sound
+from pystator.definition.model import Definition
+from pystator.definition.plain import copy_plain
+from pystator.definition.positions import Positions
+from pystator.definition.text import MAX_BYTES, decode, read
+
+__all__ = ["check_config", "check_file", "check_text", "load_config", "load_file", "load_text"]
+
+Checked = tuple[Definition | None, list[Issue]]
+
+
+def load_file(path: str | FilePath) -> Definition:
+    """Load a machine from a YAML or JSON file.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or the machine has mistakes: the message lists every one with line
+            and column, ``context["issues"]`` has them as plain data.
+    """
+    return _require(check_file(path))
+
+
+def load_text(text: str, *, file: str | None = None) -> Definition:
+    """Load a machine from YAML or JSON text.
+
+    Args:
+        text: The machine.
+        file: Where it comes from, for messages.
+
+    Raises:
+        ConfigurationError: As `load_file`.
+    """
+    return _require(check_text(text, file))
+
+
+def load_config(config: Mapping[str, Any], *, file: str | None = None) -> Definition:
+    """Load a machine from plain data: mappings, lists, text, numbers, booleans and null. It is copied.
+
+    Raises:
+        ConfigurationError: As `load_file`, with paths instead of lines.
+    """
+    return _require(check_config(config, file))
+
+
+def check_file(path: str | FilePath) -> Checked:
+    """The machine in a file, or None, and everything that is to be said about it."""
+    name = str(path)
+    try:
+        with FilePath(path).open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return None, [
+            Issue("unreadable", "error", f"cannot read the file: {reason.lower()}", file=name)
+        ]
+    if len(content) > MAX_BYTES:
+        message = (
+            f"the file has more than {MAX_BYTES:,} bytes, which is more than a machine may have"
+        )
+        return None, [Issue("too_large", "error", message, file=name)]
+    text, issue = decode(content)
+    if issue is not None:
+        issue.file = name
+        return None, [issue]
+    return check_text(text, name)
+
+
+def check_text(text: str, file: str | None = None) -> Checked:
+    """The machine in a text, or None, and everything that is to be said about it."""
+    reading = read(text)
+    if reading.issues:
+        for issue in reading.issues:
+            issue.file = file
+        return None, reading.issues
+    report = Report()
+    positions = Positions(text)
+    definition = _examine(reading.data, report, reading.places, file)
+    if definition is not None:
+        _check_version(definition, positions, report)
+    return _result(definition, report, positions, file)
+
+
+def check_config(config: Any, file: str | None = None) -> Checked:
+    """The machine in plain data, or None, and everything that is to be said about it."""
+    report = Report()
+    data = copy_plain(config, report)
+    definition = None if report.failed() else _examine(data, report, {}, file)
+    return _result(definition, report, None, file)
+
+
+def _examine(data: Any, report: Report, places: Places, file: str | None) -> Definition | None:
+    found = mistakes(data)
+    if not found:
+        return lower(data, report, places=places, file=file)
+    wrong: list[Path] = explain(found, data, report)
+    whole, damaged = sound(data, wrong)
+    source: Mapping[str, Any] = data if isinstance(data, dict) else {}
+    return lower(whole, report, source=source, damaged=damaged, places=places, file=file)
+
+
+def _check_version(definition: Definition, positions: Positions, report: Report) -> None:
+    """A version that YAML reads as a number may not be the text that stands there: 1.10 is 1.1."""
+    version: Any = definition.meta.get("version")
+    path = ("meta", "version")
+    if isinstance(version, int | float) and (raw := positions.raw(path)) != str(version):
+        report.add(
+            "version", path, f"YAML reads this version as the number {version}: write \"{raw}\" in quotes",
+            text=show(raw),
+        )  # fmt: skip
+
+
+def _result(
+    definition: Definition | None, report: Report, locate: Locate | None, file: str | None
+) -> Checked:
+    return None if report.failed() else definition, report.issues(locate, file)
+
+
+def _require(checked: Checked) -> Definition:
+    definition, issues = checked
+    if definition is None:
+        raise configuration_error(issues)
+    return definition

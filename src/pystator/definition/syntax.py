@@ -1,0 +1,92 @@
+"""libyaml's complaints, said so that a person can act on them."""
+
+import re
+
+import yaml
+
+from pystator.definition.issues import Issue
+
+__all__ = ["syntax_issue", "unreadable_character"]
+
+_UNPRINTABLE = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+
+_SENTENCES = {
+    "mapping values are not allowed in this context": (
+        "a ':' is not expected here: check the indentation, and put text that holds ': ' in quotes"
+    ),
+    "block sequence entries are not allowed in this context": (
+        "a list entry '- ' cannot start here: put it on a line of its own"
+    ),
+    "did not find expected key": "expected a key here: check the indentation of this line{opened}",
+    "did not find expected '-' indicator": (
+        "expected a list entry '- ' here: check the indentation of this line{opened}"
+    ),
+    "did not find expected ',' or ']'": "expected ',' or ']' here: the list '['{opened} is not closed",
+    "did not find expected ',' or '}'": (
+        "expected ',' or '}}' here: the mapping '{{'{opened} is not closed"
+    ),
+    "found unexpected end of stream": "the text ends inside a quotation{opened}: close the quote",
+    "found unknown escape character": (
+        "unknown escape in double quotes: write '\\\\' for a backslash, or use single quotes"
+    ),
+    "found invalid Unicode character escape code": (
+        "this escape is no character: write the character itself"
+    ),
+    "could not find expected ':'": "expected ':' after this key{opened}",
+    "did not find expected alphabetic or numeric character": (
+        "a name must follow '&' (anchor) or '*' (alias): put the text in quotes if it is text"
+    ),
+    "did not find expected node content": "expected a value here",
+    "did not find expected comment or line break": (
+        "after '|' or '>' the text starts on the next line, indented"
+    ),
+    "found undefined tag handle": "unknown tag: a machine needs no tags, remove it",
+    "found incompatible YAML document": "this YAML version is not known: remove the %YAML line",
+    "did not find expected <document start>": (
+        "unexpected text after the end of the document: a file holds one machine"
+    ),
+    "found duplicate anchor": "this anchor is defined twice",
+}
+
+
+def syntax_issue(error: yaml.MarkedYAMLError, text: str) -> Issue:
+    """The parser's error as an issue; only the first of a text is known, parsing ends there."""
+    mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return Issue("syntax", "error", str(error.problem or error))
+    opened = ""
+    if error.context_mark is not None and error.context_mark.line != mark.line:
+        opened = f" opened on line {error.context_mark.line + 1}"
+    problem = error.problem or "this is not YAML"
+    found = text[mark.index : mark.index + 1]
+    if problem == "found character that cannot start any token":
+        sentence = _wrong_start(found)
+    else:
+        sentence = _SENTENCES.get(problem, "{problem}").format(opened=opened, problem=problem)
+    offending = text.splitlines()[mark.line].strip() if mark.line < text.count("\n") + 1 else ""
+    return Issue("syntax", "error", sentence, (), mark.line + 1, mark.column + 1, offending or None)
+
+
+def _wrong_start(character: str) -> str:
+    if character == "\t":
+        return "a tab cannot indent YAML: use spaces"
+    return f"a value cannot start with {character!r}: put it in quotes"
+
+
+def unreadable_character(text: str) -> Issue | None:
+    """The first character that YAML does not allow in a text, if there is one."""
+    match = _UNPRINTABLE.search(text)
+    if match is None:
+        return None
+    start = match.start()
+    return Issue(
+        "bad_character",
+        "error",
+        f"the character U+{ord(match.group()):04X} is not allowed in a machine file: remove it",
+        (),
+        text.count("\n", 0, start) + 1,
+        start - (text.rfind("\n", 0, start) + 1) + 1,
+        text[max(0, start - 20) : start].split("\n")[-1] or None,
+    )

@@ -1,0 +1,380 @@
+"""Text -> plain data, in one pass over libyaml's events.
+
+Laws:
+
+- One document, nothing but mappings with text keys, lists and core-schema scalars. No key twice.
+- Bounded time and memory whatever the text: size, depth, number of values and what aliases expand to are limited
+  *while* reading.
+- Positions are not kept: the pass that everybody pays for keeps only where states and transitions start. Who has a
+  mistake to place reads the events a second time (`pystator.definition.positions`).
+"""
+
+import json
+from typing import Any, Final, NoReturn
+
+import yaml
+from yaml.cyaml import CParser
+from yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+)
+
+from pystator.definition.issues import Issue, closest, show
+from pystator.definition.scalars import CONSTANTS, Scalar, ScalarError, resolve
+from pystator.definition.syntax import syntax_issue, unreadable_character
+from pystator.records import record
+
+__all__ = [
+    "MAX_ALIASED",
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "MAX_VALUES",
+    "Reading",
+    "decode",
+    "merge",
+    "read",
+]
+
+MAX_BYTES: Final = 10_000_000
+MAX_DEPTH: Final = 64
+MAX_VALUES: Final = 2_000_000
+MAX_ALIASED: Final = 100_000
+"""Values that all aliases together may stand for."""
+
+TAG = "tag:yaml.org,2002:"
+_ITEM_DEPTH = 3
+"""Depth of the mappings of ``states: [{...}]``."""
+
+
+@record
+class Reading:
+    """What a text holds.
+
+    Attributes:
+        data: Plain data; None when there are issues.
+        places: ``id`` of a state's or transition's mapping -> (line, column), from 0.
+    """
+
+    data: Any
+    issues: list[Issue]
+    places: dict[int, tuple[int, int]]
+
+
+class _Stop(Exception):  # noqa: N818 - ends a reading, is no error of its own
+    """Reading cannot go on."""
+
+
+def decode(content: bytes) -> tuple[str, Issue | None]:
+    """UTF-8 bytes, with or without a byte order mark -> text, or the issue that it is none."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "", Issue("encoding", "error", "the file is UTF-16: save it as UTF-8", (), 1, 1)
+    try:
+        return content.decode("utf-8-sig"), None
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        return "", Issue(
+            "encoding",
+            "error",
+            f"the byte 0x{content[error.start]:02x} is not UTF-8: save the file as UTF-8",
+            (),
+            before.count(b"\n") + 1,
+            error.start - (before.rfind(b"\n") + 1) + 1,
+        )
+
+
+def read(text: str) -> Reading:
+    """Read one YAML or JSON document."""
+    text = text.removeprefix("\ufeff")
+    if len(text) > MAX_BYTES:
+        return _failed(
+            Issue(
+                "too_large",
+                "error",
+                f"the text has {len(text):,} characters; a machine has at most {MAX_BYTES:,}",
+            )
+        )
+    reader = _Reader(text)
+    try:
+        reader.run()
+    except _Stop:
+        pass
+    except yaml.MarkedYAMLError as error:
+        reader.issues.append(syntax_issue(error, text))
+    except (yaml.YAMLError, UnicodeEncodeError) as error:
+        issue = unreadable_character(text)
+        reader.issues.append(issue or Issue("syntax", "error", show(str(error))))
+    if reader.issues:
+        return Reading(None, reader.issues, {})
+    return Reading(reader.root, [], reader.places)
+
+
+def _failed(issue: Issue) -> Reading:
+    return Reading(None, [issue], {})
+
+
+@record
+class _Anchor:
+    value: Any
+    size: int
+    height: int
+
+
+class _Frame:
+    """An open container: what to go back to when it ends."""
+
+    __slots__ = ("anchor", "before", "deepest", "key", "outer")
+
+    def __init__(self, outer: Any, key: Any, anchor: str | None, before: int, deepest: int) -> None:
+        self.outer = outer
+        self.key = key
+        self.anchor = anchor
+        self.before = before
+        self.deepest = deepest
+
+
+_NO_KEY: Final = object()
+
+
+class _Reader:
+    """State of one reading. ``run`` is the loop; everything rare is a method."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.root: Any = None
+        self.issues: list[Issue] = []
+        self.places: dict[int, tuple[int, int]] = {}
+        self.anchors: dict[str, _Anchor | None] = {}
+        self.aliased = 0
+        self.documents = 0
+
+    def run(self) -> None:  # noqa: C901, PLR0912, PLR0915 - the hot loop: a call per event costs a third of it
+        """Consume all events."""
+        get_event = CParser(self.text).get_event
+        known: dict[str, Scalar] = dict(CONSTANTS)
+        stack: list[_Frame] = []
+        container: Any = None
+        key: Any = _NO_KEY
+        is_map = False
+        count = 0
+        deepest = 0
+        while True:
+            event: Any = get_event()
+            kind = type(event)
+            value: Any
+            if kind is ScalarEvent:
+                value = event.value
+                if event.implicit[0] and event.tag is None:
+                    if value in known:
+                        value = known[value]
+                    else:
+                        value = self.plain(event, known)
+                elif event.tag is not None or "\0" in value:
+                    value = self.unusual(event)
+                count += 1
+                if event.anchor is not None:
+                    self.anchors[event.anchor] = _Anchor(value, 1, 0)
+            elif kind is MappingStartEvent or kind is SequenceStartEvent:
+                depth = len(stack) + 1
+                if depth > MAX_DEPTH:
+                    self.too_deep(event)
+                if event.tag is not None:
+                    self.check_tag(event, "map" if kind is MappingStartEvent else "seq")
+                if is_map and key is _NO_KEY:
+                    self.stop("key_type", "a key must be text, not a list or a mapping", event)
+                value = {} if kind is MappingStartEvent else []
+                if depth == _ITEM_DEPTH and kind is MappingStartEvent:
+                    mark = event.start_mark
+                    self.places[id(value)] = (mark.line, mark.column)
+                anchor = event.anchor
+                stack.append(_Frame(container, key, anchor, count, deepest))
+                if anchor is not None:
+                    self.anchors[anchor] = None
+                    deepest = depth
+                elif depth > deepest:
+                    deepest = depth
+                container = value
+                is_map = kind is MappingStartEvent
+                key = _NO_KEY
+                count += 1
+                if count > MAX_VALUES:
+                    self.too_many(event)
+                continue
+            elif kind is MappingEndEvent or kind is SequenceEndEvent:
+                value = container
+                if is_map and "<<" in value:
+                    self.merge(event, value)
+                frame = stack.pop()
+                if frame.anchor is not None:
+                    self.anchors[frame.anchor] = _Anchor(
+                        value, count - frame.before, deepest - len(stack) - 1
+                    )
+                    deepest = max(deepest, frame.deepest)
+                container = frame.outer
+                key = frame.key
+                is_map = type(container) is dict
+            elif kind is AliasEvent:
+                meant = self.alias(event, len(stack))
+                value = meant.value
+                count += meant.size
+                deepest = max(deepest, len(stack) + meant.height)
+            elif kind is StreamEndEvent:
+                self.finish(count)
+                return
+            else:
+                if kind is DocumentStartEvent:
+                    self.document(event)
+                continue
+
+            if is_map:
+                if key is _NO_KEY:
+                    if type(value) is not str or value in container:
+                        self.bad_key(event, value, container)
+                    key = value
+                else:
+                    container[key] = value
+                    key = _NO_KEY
+            elif container is not None:
+                container.append(value)
+                if count > MAX_VALUES:
+                    self.too_many(event)
+            else:
+                self.root = value
+
+    # What is rare -----------------------------------------------------------------------------
+
+    def add(
+        self, code: str, message: str, event: Any, *, text: str | None = None,
+        suggestion: str | None = None,
+    ) -> None:  # fmt: skip
+        mark = event.start_mark
+        self.issues.append(
+            Issue(code, "error", message, (), mark.line + 1, mark.column + 1, text, suggestion)
+        )
+
+    def stop(self, code: str, message: str, event: Any) -> NoReturn:
+        self.add(code, message, event)
+        raise _Stop
+
+    def plain(self, event: Any, known: dict[str, Scalar]) -> Scalar:
+        text: str = event.value
+        try:
+            value = known[text] = resolve(text)
+            return value
+        except ScalarError as error:
+            self.add("bad_number", str(error), event, text=show(event.value))
+            return 0
+
+    def unusual(self, event: Any) -> Scalar:
+        """A tagged scalar, or one with a NUL in it."""
+        value: str = event.value
+        if "\0" in value:
+            self.add("bad_character", "text cannot hold the character U+0000", event)
+            return ""
+        tag: str | None = event.tag
+        if tag in {None, "!", TAG + "str"}:
+            return value
+        if tag in {TAG + "int", TAG + "float", TAG + "bool", TAG + "null"}:
+            resolved = self.plain(event, {})
+            if tag == TAG + "float" and type(resolved) is int:
+                return float(resolved)
+            if TAG + _tag_of(resolved) == tag:
+                return resolved
+            self.add(
+                "tag", f"{show(value)!r} is no {tag.removeprefix(TAG)}", event, text=show(value)
+            )
+            return value
+        self.check_tag(event, "")
+        return value
+
+    def check_tag(self, event: Any, expected: str) -> None:
+        tag = event.tag
+        if tag not in {"!", TAG + expected}:
+            shown = tag.replace(TAG, "!!")
+            self.add(
+                "tag", f"a machine cannot use the tag {show(shown)!r}: remove it", event, text=shown
+            )
+
+    def bad_key(self, event: Any, value: Any, container: dict[str, Any]) -> None:
+        if type(value) is not str:
+            written = json.dumps(value) if isinstance(value, bool | None) else str(value)
+            self.add(
+                "key_type",
+                f"a key must be text: write {show(written)!r} in quotes",
+                event,
+                text=show(written),
+            )
+        elif value in container:
+            self.add("duplicate_key", f"the key {show(value)!r} is here twice", event, text=value)
+
+    def alias(self, event: Any, depth: int) -> _Anchor:
+        name = event.anchor
+        if name not in self.anchors:
+            self.add(
+                "alias",
+                f"the alias '*{show(name)}' has no anchor '&{show(name)}' before it",
+                event,
+                text="*" + show(name),
+                suggestion=closest(name, self.anchors),
+            )
+            return _Anchor(None, 1, 0)
+        anchor = self.anchors[name]
+        if anchor is None:
+            self.stop("alias", f"the alias '*{show(name)}' stands inside its own anchor", event)
+        self.aliased += anchor.size
+        if self.aliased > MAX_ALIASED:
+            self.stop(
+                "alias_bomb", f"the aliases stand for more than {MAX_ALIASED:,} values", event
+            )
+        if depth + anchor.height > MAX_DEPTH:
+            self.too_deep(event)
+        return anchor
+
+    def merge(self, event: Any, value: dict[str, Any]) -> None:
+        sources = value["<<"]
+        if not all(isinstance(item, dict) for item in _sources(sources)):
+            self.add("merge", "'<<' takes a mapping, or a list of mappings", event, text="<<")
+            return
+        merge(value)
+
+    def too_deep(self, event: Any) -> NoReturn:
+        self.stop("too_deep", f"nested deeper than {MAX_DEPTH} levels", event)
+
+    def too_many(self, event: Any) -> NoReturn:
+        self.stop("too_large", f"more than {MAX_VALUES:,} values", event)
+
+    def document(self, event: Any) -> None:
+        self.documents += 1
+        if self.documents > 1:
+            self.stop("documents", "a second document starts here: a file holds one machine", event)
+
+    def finish(self, count: int) -> None:
+        if count == 0:
+            self.issues.append(
+                Issue("empty", "error", "the text is empty: a machine has at least 'states'")
+            )
+
+
+def _tag_of(value: Scalar) -> str:
+    if value is None:
+        return "null"
+    return {bool: "bool", int: "int", float: "float", str: "str"}[type(value)]
+
+
+def _sources(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def merge(mapping: dict[str, Any]) -> None:
+    """Apply ``<<`` in place: the mapping's own keys win, then the earlier source."""
+    own = dict(mapping)
+    sources = _sources(own.pop("<<"))
+    mapping.clear()
+    for source in reversed(sources):
+        mapping.update(source)
+    mapping.update(own)

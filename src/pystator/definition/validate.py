@@ -1,0 +1,23 @@
+"""Checks of a machine that raise nothing: what is wrong comes back as text."""
+
+from typing import Any
+
+from pystator.definition.issues import Issue
+from pystator.definition.load import check_config, check_file, check_text
+
+__all__ = ["check_config", "check_file", "check_text", "validate_config"]
+
+
+def validate_config(config: Any, strict: bool = False) -> list[str]:
+    """Every mistake of a machine given as plain data or as YAML or JSON text; an empty list when it is right.
+
+    Args:
+        config: The machine.
+        strict: Count warnings too: what is legal and was probably not meant.
+    """
+    _, issues = check_text(config) if isinstance(config, str) else check_config(config)
+    return [str(issue) for issue in issues if strict or _is_error(issue)]
+
+
+def _is_error(issue: Issue) -> bool:
+    return issue.severity == "error"
