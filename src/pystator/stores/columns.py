@@ -1,0 +1,144 @@
+"""Texts of the other structured columns, and what a change did to a context.
+
+One form on every store that keeps text: patches ``{"set": {...}, "unset": [...]}``, timers
+``{"id": [deadline, armed_version]}``, history states ``{"parent": ["leaf"]}``, actions a list.
+``None`` is NULL: nothing was recorded.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import NoneType
+from typing import Any, Final
+
+from pystator.records import Context, Patch, Timers
+from pystator.stores.codec import copy, decode, encode
+from pystator.stores.refusals import kind_of
+
+__all__ = [
+    "apply_patch",
+    "decode_actions",
+    "decode_history",
+    "decode_patch",
+    "decode_payload",
+    "decode_timers",
+    "encode_actions",
+    "encode_history",
+    "encode_patch",
+    "encode_payload",
+    "encode_timers",
+    "make_patch",
+    "next_due",
+]
+
+_SIMPLE: Final = frozenset({str, int, bool, NoneType})
+_ABSENT: Final = object()
+
+
+def make_patch(before: Context, after: Context) -> Patch | None:
+    """What turns one context into the other; None when they are the same.
+
+    Values are compared as stored: ``True`` is not ``1``, and ``Decimal("1.1")`` is not
+    ``Decimal("1.10")``. Contexts are values: what both share is taken for unchanged.
+
+    Raises:
+        InvalidValueError: A changed value cannot be stored.
+    """
+    changed = {
+        key: value for key, value in after.items() if not _same(before.get(key, _ABSENT), value)
+    }
+    removed = tuple(key for key in before if key not in after)
+    return (changed, removed) if changed or removed else None
+
+
+def _same(old: Any, new: Any) -> bool:
+    if old is new:
+        return True
+    kind = kind_of(new)
+    if old is _ABSENT or kind_of(old) is not kind:
+        return False
+    return bool(old == new) if kind in _SIMPLE else encode(old) == encode(new)
+
+
+def apply_patch(context: Context, patch: Patch | None) -> Context:
+    """The context after the change; shares nothing with the patch, and values with the context."""
+    if patch is None:
+        return dict(context)
+    changed, removed = patch
+    after: Context = {key: value for key, value in context.items() if key not in removed}
+    after.update(copy(dict(changed)))
+    return after
+
+
+def encode_payload(payload: Mapping[str, Any] | None) -> str | None:
+    """An event's payload.
+
+    Raises:
+        InvalidValueError: It cannot be stored.
+    """
+    return None if payload is None else encode(_plain(payload), name="payload")
+
+
+def decode_payload(text: str | None) -> dict[str, Any] | None:
+    """What `encode_payload` took."""
+    return None if text is None else decode(text)
+
+
+def encode_patch(patch: Patch | None) -> str | None:
+    """A context's patch.
+
+    Raises:
+        InvalidValueError: A value of it cannot be stored.
+    """
+    if patch is None:
+        return None
+    return encode({"set": _plain(patch[0]), "unset": list(patch[1])}, name="context_patch")
+
+
+def decode_patch(text: str | None) -> Patch | None:
+    """What `encode_patch` took."""
+    if text is None:
+        return None
+    fields = decode(text)
+    return fields["set"], tuple(fields["unset"])
+
+
+def encode_actions(actions: Sequence[Mapping[str, Any]]) -> str | None:
+    """Planned actions or outcomes; none are NULL.
+
+    Raises:
+        InvalidValueError: A parameter cannot be stored.
+    """
+    return encode([_plain(action) for action in actions], name="actions") if actions else None
+
+
+def decode_actions(text: str | None) -> tuple[dict[str, Any], ...]:
+    """What `encode_actions` took."""
+    return () if text is None else tuple(decode(text))
+
+
+def encode_timers(timers: Timers) -> str | None:
+    """Armed timers; none are NULL."""
+    return encode({key: list(value) for key, value in timers.items()}) if timers else None
+
+
+def decode_timers(text: str | None) -> Timers:
+    """What `encode_timers` took."""
+    return {} if text is None else {key: (at, armed) for key, (at, armed) in decode(text).items()}
+
+
+def encode_history(history: Mapping[str, list[str]] | None) -> str | None:
+    """Recorded history states; none are NULL."""
+    return encode(_plain(history)) if history else None
+
+
+def decode_history(text: str | None) -> dict[str, list[str]] | None:
+    """What `encode_history` took."""
+    return None if text is None else decode(text)
+
+
+def next_due(timers: Timers) -> int | None:
+    """The earliest deadline."""
+    return min(timers.values())[0] if timers else None
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return fields if kind_of(fields) is dict else dict(fields)  # type: ignore[return-value] # it is

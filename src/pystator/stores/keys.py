@@ -1,0 +1,251 @@
+"""Names that stores write: what is checked before a write, commit ids, cursors and request hashes.
+
+Laws:
+
+- Every text of ours that reaches a column has passed a check here, so that no driver is the first
+  to say no. The same checks guard the memory store.
+- Commit ids of one process only ever grow, also when the clock goes back.
+"""
+
+import base64
+import json
+import os
+from collections.abc import Mapping
+from hashlib import blake2b
+from itertools import count
+from time import time_ns
+from typing import Any, Final
+from unicodedata import category
+
+from pystator.errors import InvalidValueError
+from pystator.records import Commit, Entry
+from pystator.stores.codec import encode
+from pystator.stores.refusals import kind_of
+
+__all__ = [
+    "NAME_LENGTH",
+    "STATE_LENGTH",
+    "check_commit",
+    "check_entity_id",
+    "check_event_id",
+    "check_machine_name",
+    "check_state",
+    "new_commit_id",
+    "read_cursor",
+    "request_hash",
+    "write_cursor",
+]
+
+NAME_LENGTH: Final = 255
+"""Characters of an entity id, a machine's name, an event id, a trigger or an actor."""
+
+STATE_LENGTH: Final = 10_000
+"""Characters of a configuration."""
+
+_checked: set[str] = set()
+"""States, triggers and machines' names that passed: there are few of them, and they come back."""
+
+
+# Checks -------------------------------------------------------------------------------------------
+
+
+def check_entity_id(entity_id: Any) -> str:
+    """An entity id: 1 to 255 characters, none of them a control character or a surrogate.
+
+    Raises:
+        InvalidValueError: It is none.
+    """
+    return _check(entity_id, "entity id", 1, NAME_LENGTH)
+
+
+def check_event_id(event_id: Any) -> str:
+    """An event id: as an entity id.
+
+    Raises:
+        InvalidValueError: It is none.
+    """
+    return _check(event_id, "event id", 1, NAME_LENGTH)
+
+
+def check_machine_name(machine_name: Any) -> str:
+    """A machine's name: at most 255 characters, empty for entities of no machine.
+
+    Raises:
+        InvalidValueError: It is none.
+    """
+    return _check_known(machine_name, "machine name", 0, NAME_LENGTH)
+
+
+def check_state(state: Any) -> str:
+    """A configuration: 1 to 10,000 characters.
+
+    Raises:
+        InvalidValueError: It is none.
+    """
+    return _check_known(state, "state", 1, STATE_LENGTH)
+
+
+def check_commit(commit: Commit, *, known: bool = False) -> None:
+    """What can be said about a commit without looking at the store; contexts are the codec's.
+
+    Args:
+        commit: The commit.
+        known: Its key is one the store has: it passed before.
+
+    Raises:
+        InvalidValueError: It cannot be stored.
+    """
+    if not known:
+        check_entity_id(commit.entity_id)
+        check_machine_name(commit.machine_name)
+    if commit.new_version != commit.expected_version:
+        if commit.state is not None:
+            check_state(commit.state)
+        _check_change(commit)
+    for entry in commit.entries:
+        _check_entry(entry)
+
+
+def _check_change(commit: Commit) -> None:
+    if not 0 <= commit.expected_version < commit.new_version:
+        raise _refused(
+            "commit",
+            commit.new_version,
+            f"its new version must be more than {commit.expected_version}, the one it expects",
+        )
+    if commit.expected_version == 0 and (commit.state is None or commit.context is None):
+        raise _refused("commit", commit.entity_id, "a new entity brings its state and its context")
+    if not commit.entries:
+        raise _refused("commit", commit.entity_id, "every change of an entity writes a history row")
+
+
+def _check_entry(entry: Entry) -> None:
+    if entry.trigger is not None:
+        _check_known(entry.trigger, "trigger", 0, NAME_LENGTH)
+    if entry.event_id is not None:
+        check_event_id(entry.event_id)
+    if entry.actor is not None:
+        _check(entry.actor, "actor", 0, NAME_LENGTH)
+    for state in (entry.source_state, entry.target_state):
+        if state is not None and state not in _checked:
+            check_state(state)
+
+
+def _check_known(text: Any, what: str, least: int, most: int) -> str:
+    if type(text) is str and text in _checked and len(text) <= most:
+        return text if text or not least else _check(text, what, least, most)
+    checked = _check(text, what, least, most)
+    if len(_checked) >= 4_096:
+        _checked.clear()
+    _checked.add(checked)
+    return checked
+
+
+def _check(text: Any, what: str, least: int, most: int) -> str:
+    if type(text) is str and least <= len(text) <= most and text.isprintable():
+        return text
+    if not isinstance(text, str):
+        raise _refused(what, text, f"it is of type {type(text).__name__}, not a string")
+    if not least <= len(text) <= most:
+        raise _refused(what, text, f"it has {len(text)} characters; {least} to {most} are allowed")
+    for position, character in enumerate(text):
+        if category(character) in {"Cc", "Cs"}:
+            kind = "a control character" if category(character) == "Cc" else "a lone surrogate"
+            raise _refused(what, text, f"character {position} is {kind}, {character!a}")
+    return str.__str__(text)
+
+
+def _refused(what: str, value: Any, why: str) -> InvalidValueError:
+    shown = ascii(value)
+    shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+    return InvalidValueError(
+        f"the {what} {shown} cannot be stored: {why}",
+        context={"what": what, "value": shown},
+    )
+
+
+# Commit ids ---------------------------------------------------------------------------------------
+
+
+class _CommitIds:
+    """UUIDs of version 7: milliseconds, then 26 bits of this process, then a counter of 48 bits.
+
+    The counter starts anywhere in its lower half and never starts again, so that ids of one
+    millisecond grow as well; its first half and the process bits are random, so that processes
+    that start together do not meet.
+    """
+
+    __slots__ = ("count", "millisecond", "process", "start")
+
+    def __init__(self) -> None:
+        self.reseed()
+
+    def reseed(self) -> None:
+        seed = int.from_bytes(os.urandom(10))
+        self.process = f"7{seed & 0xFFF:03x}-{0x8000 | (seed >> 12) & 0x3FFF:04x}"
+        self.count = count((seed >> 26) & 0x7FFF_FFFF_FFFF)
+        self.millisecond = 0
+        self.start = ""
+
+
+_ids: Final = _CommitIds()
+if hasattr(os, "register_at_fork"):  # a forked child would repeat its parent's ids
+    os.register_at_fork(after_in_child=_ids.reseed)
+
+
+def new_commit_id() -> str:
+    """A UUIDv7 as text, greater than every earlier one of this process."""
+    ids = _ids
+    now = time_ns() // 1_000_000
+    if now > ids.millisecond:
+        clock = f"{now:012x}"
+        ids.start = f"{clock[:8]}-{clock[8:]}-{ids.process}-"
+        ids.millisecond = now
+    return f"{ids.start}{next(ids.count):012x}"
+
+
+# Cursors and hashes -------------------------------------------------------------------------------
+
+
+def write_cursor(kind: str, *parts: str | int) -> str:
+    """A cursor: where a keyset-paged read of this kind goes on. Opaque to callers."""
+    text = json.dumps([kind, *parts], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode("ascii")
+
+
+def read_cursor(kind: str, cursor: str, *types: type) -> tuple[Any, ...]:
+    """The parts of a cursor of this kind.
+
+    Args:
+        kind: The read it must be of.
+        cursor: What `write_cursor` gave.
+        types: The type of each part.
+
+    Raises:
+        InvalidValueError: It is not a cursor of this read.
+    """
+    parts: list[Any] = []
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        parts = list(json.loads(raw))
+    except (ValueError, TypeError):
+        pass  # the check below says it
+    if [kind_of(part) for part in parts] != [str, *types] or parts[0] != kind:
+        raise InvalidValueError(
+            f"{ascii(cursor)[:60]} is not a cursor of this read; give it an earlier page's `next`",
+            context={"cursor": ascii(cursor)[:60], "kind": kind},
+        )
+    return tuple(parts[1:])
+
+
+def request_hash(trigger: str | None, payload: Mapping[str, Any] | None) -> str:
+    """32 hexadecimal digits that tell a retry from another event under the same id.
+
+    Raises:
+        InvalidValueError: The payload cannot be stored.
+    """
+    plain = json.loads(encode(dict(payload) if payload else {}, name="payload"))
+    text = json.dumps(
+        [trigger, plain], sort_keys=True
+    )  # a retry may list the same fields otherwise
+    return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,481 @@
+"""The store in memory: for tests, development, and as the model that every other store is held to.
+
+Laws:
+
+- It refuses what a durable store would refuse, with the same words.
+- What goes in is copied, and what comes out is copied: nobody can reach into the store.
+- A commit is cheap and a read of history pays: rows are kept as the commit gave them and become
+  `HistoryEntry` records when somebody asks.
+
+::
+
+    _slots      (entity_id, machine) -> _Slot: the entity, its lines, its event ids
+    _machines   entity_id -> names of machines with a slot of this id
+    _feed       every line, by the order of commits; its index is the feed's cursor
+    _due        machine -> heap of (deadline, entity_id), with entries that are no longer true
+"""
+
+import threading
+from bisect import bisect_right, insort
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from heapq import heappop, heappush
+from typing import Any, ClassVar, Final, Self, TypeVar
+
+from pystator.errors import InvalidValueError
+from pystator.records import (
+    Commit,
+    Entity,
+    Entry,
+    HistoryEntry,
+    Key,
+    Loaded,
+    Lookup,
+    Outcome,
+    OutcomeKind,
+    Page,
+    Patch,
+    Timers,
+)
+from pystator.stores.codec import LIMIT, freeze, thaw
+from pystator.stores.columns import next_due
+from pystator.stores.facade import StoreFacade
+from pystator.stores.immediate import ImmediateAsync
+from pystator.stores.keys import check_commit, read_cursor, write_cursor
+from pystator.stores.programs import the_machine
+from pystator.stores.refusals import kind_of
+
+__all__ = ["InMemoryStateStore"]
+
+T = TypeVar("T")
+
+_Meta = tuple[str, str, str, str, str, int]
+"""What the rows of one commit share: entity id, machine, commit id, machine version, fingerprint,
+time of recording."""
+
+_Line = tuple[int, int, Entry, Any, Any, Any, _Meta]
+"""A history row: version, id, the entry, and frozen copies of its payload, patch and actions."""
+
+_APPLIED: Final = Outcome(OutcomeKind.APPLIED)
+_STALE: Final = Outcome(OutcomeKind.STALE)
+_DUPLICATE: Final = Outcome(OutcomeKind.DUPLICATE)
+
+
+class _Slot:
+    """One key: its entity (from version 1 on), its history rows in order, its event ids."""
+
+    __slots__ = (
+        "commit_id",
+        "context",
+        "created_at",
+        "fingerprint",
+        "flat",
+        "history",
+        "ids",
+        "lines",
+        "machine_version",
+        "next_due",
+        "state",
+        "timers",
+        "updated_at",
+        "version",
+    )
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.state = ""
+        self.context: Any = {}
+        self.flat = True
+        self.history: dict[str, list[str]] | None = None
+        self.timers: Timers = {}
+        self.next_due: int | None = None
+        self.machine_version = ""
+        self.fingerprint = ""
+        self.created_at = 0
+        self.updated_at = 0
+        self.commit_id = ""
+        self.lines: list[_Line] = []
+        self.ids: dict[str, _Line] | None = None
+
+
+class InMemoryStateStore(ImmediateAsync, StoreFacade):
+    """A state store in this process's memory, complete and thread-safe; gone with the process.
+
+    Args:
+        machine_name: The machine whose entities the public methods mean when they are given none.
+        context_limit: Bytes an encoded context may have.
+        clock: The time rows are recorded at, in microseconds since the epoch; the system's clock
+            by default.
+    """
+
+    durable: ClassVar[bool] = False
+    idempotent: ClassVar[bool] = True
+    keeps_history: ClassVar[bool] = True
+    has_feed: ClassVar[bool] = True
+    combines: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        machine_name: str | None = None,
+        context_limit: int = LIMIT,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        super().__init__(machine_name=machine_name, context_limit=context_limit, clock=clock)
+        self._lock = threading.Lock()
+        self._slots: dict[Key, _Slot] = {}
+        self._machines: dict[str, list[str]] = {}
+        self._order: list[Key] | None = []
+        self._feed: list[_Line] = []
+        self._due: dict[str, list[tuple[int, str]]] = {}
+
+    # Loads and commits ----------------------------------------------------------------------------
+
+    def load(self, lookups: Sequence[Lookup]) -> list[Loaded]:
+        """Entities and known event ids, one `Loaded` for each lookup, in order."""
+        slots = self._slots
+        answer: list[Loaded] = []
+        with self._lock:
+            for lookup in lookups:
+                slot = slots.get((lookup.entity_id, lookup.machine_name))
+                if slot is None:
+                    answer.append(Loaded(None, {}))
+                    continue
+                known = self._known(slot, lookup.event_ids) if lookup.event_ids else {}
+                entity = None
+                if slot.version:
+                    entity = _entity(lookup.entity_id, lookup.machine_name, slot)
+                answer.append(Loaded(entity, known))
+        return answer
+
+    def _known(self, slot: _Slot, event_ids: Sequence[str]) -> dict[str, HistoryEntry]:
+        ids = slot.ids
+        if ids is None:
+            return {}
+        return {each: _row(ids[each]) for each in event_ids if each in ids}
+
+    def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
+        """Write; one `Outcome` for each commit, in order."""
+        recorded_at = self.now()
+        with self._lock:
+            return [self._commit(commit, recorded_at) for commit in commits]
+
+    def _commit(self, commit: Commit, recorded_at: int) -> Outcome:
+        key = (commit.entity_id, commit.machine_name)
+        slot = self._slots.get(key)
+        expected = commit.expected_version
+        changes = commit.new_version != expected
+        try:
+            check_commit(commit, known=slot is not None)
+            if slot is None:
+                slot = _Slot()
+            if _meets(slot, commit.entries):
+                return _DUPLICATE
+            if changes and slot.version != expected:
+                return _STALE
+            lines = self._lines(commit, recorded_at)
+            context = commit.context
+            if changes and context is not None:
+                frozen, flat = freeze(context, limit=self.context_limit)
+                slot.context = frozen
+                slot.flat = flat
+        except InvalidValueError as error:
+            return Outcome(OutcomeKind.REFUSED, error)
+        # From here on nothing can fail.
+        if changes:
+            self._change(key, slot, commit)
+        elif key not in self._slots:
+            self._add(key, slot)
+        self._append(slot, lines)
+        return _APPLIED
+
+    def _lines(self, commit: Commit, recorded_at: int) -> list[_Line]:
+        """The commit's rows, frozen; their ids follow on from the feed."""
+        meta = (
+            commit.entity_id,
+            commit.machine_name,
+            commit.commit_id,
+            commit.machine_version,
+            commit.fingerprint,
+            recorded_at,
+        )
+        number = len(self._feed)
+        lines: list[_Line] = []
+        for entry in commit.entries:
+            number += 1
+            payload = entry.payload
+            patch = entry.patch
+            lines.append(
+                (
+                    entry.version,
+                    number,
+                    entry,
+                    None if payload is None else self._frozen(payload, "payload"),
+                    None if patch is None else self._frozen_patch(patch),
+                    [self._frozen(each, "actions") for each in entry.actions]
+                    if entry.actions
+                    else None,
+                    meta,
+                )
+            )
+        return lines
+
+    def _frozen(self, fields: Mapping[str, Any], name: str) -> tuple[Any, bool]:
+        plain = fields if kind_of(fields) is dict else dict(fields)
+        return freeze(plain, limit=self.context_limit, name=name)
+
+    def _frozen_patch(self, patch: Patch) -> tuple[tuple[Any, bool], tuple[str, ...]]:
+        return self._frozen(patch[0], "context_patch"), tuple(patch[1])
+
+    def _change(self, key: Key, slot: _Slot, commit: Commit) -> None:
+        if not slot.version:
+            slot.created_at = commit.now
+            self._add(key, slot)
+            self._order = None
+        slot.version = commit.new_version
+        if commit.state is not None:
+            slot.state = commit.state
+        if commit.history is not None:
+            slot.history = {name: list(leaves) for name, leaves in commit.history.items()} or None
+        timers = commit.timers
+        if timers is not None and (timers or slot.timers):
+            slot.timers = dict(timers)
+            self._arm(key, slot)
+        slot.machine_version = commit.machine_version
+        slot.fingerprint = commit.fingerprint
+        slot.updated_at = commit.now
+        slot.commit_id = commit.commit_id
+
+    def _arm(self, key: Key, slot: _Slot) -> None:
+        due = next_due(slot.timers)
+        if due != slot.next_due:
+            slot.next_due = due
+            if due is not None:
+                heappush(self._due.setdefault(key[1], []), (due, key[0]))
+
+    def _add(self, key: Key, slot: _Slot) -> None:
+        if key not in self._slots:
+            self._slots[key] = slot
+            insort(self._machines.setdefault(key[0], []), key[1])
+
+    def _append(self, slot: _Slot, lines: list[_Line]) -> None:
+        own = slot.lines
+        for line in lines:
+            if own and line[0] < own[-1][0]:
+                insort(own, line, key=_place)  # outcomes of actions come late
+            else:
+                own.append(line)
+            event_id = line[2].event_id
+            if event_id is not None:
+                if slot.ids is None:
+                    slot.ids = {}
+                slot.ids[event_id] = line
+        self._feed += lines
+
+    def append_later(self, commits: Sequence[Commit]) -> None:
+        """Append rows of commits that change nothing: here, at once."""
+        self.commit(commits)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    # Reads ----------------------------------------------------------------------------------------
+
+    def machines(self, entity_id: str) -> list[str]:
+        """Names of the machines that have an entity of this id, sorted."""
+        with self._lock:
+            return [
+                name
+                for name in self._machines.get(entity_id, ())
+                if self._slots[entity_id, name].version
+            ]
+
+    def history(
+        self,
+        entity_id: str,
+        *,
+        machine_name: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+        newest_first: bool = False,
+    ) -> Page[HistoryEntry]:
+        """The entity's rows in the order ``(version, id)``, keyset-paged.
+
+        Raises:
+            AmbiguousEntityError: No machine is named, and several have rows of this id.
+        """
+        place = None if after is None else read_cursor("history", after, int, int)
+        with self._lock:
+            machine = self.machine_name if machine_name is None else machine_name
+            if machine is None:
+                machine = the_machine(entity_id, self._machines.get(entity_id, ()))
+            slot = None if machine is None else self._slots.get((entity_id, machine))
+            lines = [] if slot is None else slot.lines
+            if place is not None and newest_first:
+                lines = [line for line in lines if _place(line) < place]
+            elif place is not None:
+                lines = lines[bisect_right(lines, place, key=_place) :]
+            found = lines[: -limit - 2 : -1] if newest_first else lines[: limit + 1]
+        return _page(
+            [_row(line) for line in found],
+            limit,
+            lambda row: write_cursor("history", row.version, row.id),
+        )
+
+    def entities(
+        self,
+        *,
+        state: str | None = None,
+        machine_name: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> Page[Entity]:
+        """Entities in key order, keyset-paged; ``state`` is an active leaf or a configuration."""
+        place = None if after is None else read_cursor("entities", after, str, str)
+        machine = self.machine_name if machine_name is None else machine_name
+        found: list[Entity] = []
+        with self._lock:
+            for key in self._keys_after(place):
+                slot = self._slots[key]
+                if machine is not None and key[1] != machine:
+                    continue
+                if state is not None and state != slot.state and state not in slot.state.split("+"):
+                    continue
+                found.append(_entity(*key, slot))
+                if len(found) > limit:
+                    break
+        return _page(found, limit, lambda entity: write_cursor("entities", *entity.key))
+
+    def _keys_after(self, place: tuple[Any, ...] | None) -> Iterator[Key]:
+        order = self._order
+        if order is None:
+            order = self._order = sorted(key for key, slot in self._slots.items() if slot.version)
+        start = 0 if place is None else bisect_right(order, place)
+        for index in range(start, len(order)):
+            yield order[index]
+
+    def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
+        """Configuration -> number of entities."""
+        machine = self.machine_name if machine_name is None else machine_name
+        with self._lock:
+            return dict(
+                Counter(
+                    slot.state
+                    for key, slot in self._slots.items()
+                    if slot.version and (machine is None or key[1] == machine)
+                )
+            )
+
+    def due(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
+        """Keys of entities whose earliest deadline is at or before ``now``, earliest first."""
+        machine = self.machine_name if machine_name is None else machine_name
+        with self._lock:
+            names = list(self._due) if machine is None else [machine]
+            found = [each for name in names for each in self._due_of(name, now, limit)]
+        found.sort()
+        return [key for _, key in found[:limit]]
+
+    def _due_of(self, machine: str, now: int, limit: int) -> list[tuple[int, Key]]:
+        heap = self._due.get(machine, [])
+        found: dict[Key, int] = {}
+        while heap and len(found) < limit and heap[0][0] <= now:
+            due, entity_id = heappop(heap)
+            key = (entity_id, machine)
+            if self._slots[key].next_due == due:  # else it was moved or cancelled since
+                found[key] = due
+        for key, due in found.items():
+            heappush(heap, (due, key[0]))
+        return [(due, key) for key, due in found.items()]
+
+    def feed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
+        """Rows of all entities in the order of their commits."""
+        start: int = 0 if cursor is None else read_cursor("feed", cursor, int)[0]
+        with self._lock:
+            lines = self._feed[start : start + limit]
+        return Page([_row(line) for line in lines], write_cursor("feed", start + len(lines)))
+
+    # Connections ----------------------------------------------------------------------------------
+
+    def connect(self, *, auto_initialize: bool = True, validate_schema: bool = True) -> Self:
+        """There is nothing to open; the arguments are those of the other stores."""
+        del auto_initialize, validate_schema
+        return self
+
+    def disconnect(self) -> None:
+        """There is nothing to close; what the store holds stays until the process ends."""
+
+    async def aconnect(self, *, auto_initialize: bool = True, validate_schema: bool = True) -> Self:
+        """`connect` for asyncio."""
+        return self.connect(auto_initialize=auto_initialize, validate_schema=validate_schema)
+
+    async def adisconnect(self) -> None:
+        """`disconnect` for asyncio."""
+
+
+def _meets(slot: _Slot, entries: Sequence[Entry]) -> bool:
+    """An event id of the entries is there already, or twice among them."""
+    ids = slot.ids
+    if ids is None and len(entries) == 1:
+        return False
+    new = [entry.event_id for entry in entries if entry.event_id is not None]
+    return len(set(new)) < len(new) or (ids is not None and any(each in ids for each in new))
+
+
+def _place(line: _Line) -> tuple[int, int]:
+    return line[0], line[1]
+
+
+def _entity(entity_id: str, machine_name: str, slot: _Slot) -> Entity:
+    history = slot.history
+    return Entity(
+        entity_id,
+        machine_name,
+        slot.version,
+        slot.state,
+        thaw(slot.context, flat=slot.flat),
+        None if history is None else {name: list(leaves) for name, leaves in history.items()},
+        dict(slot.timers),
+        slot.machine_version,
+        slot.fingerprint,
+        slot.created_at,
+        slot.updated_at,
+        slot.commit_id,
+    )
+
+
+def _row(line: _Line) -> HistoryEntry:
+    version, number, entry, payload, patch, actions, meta = line
+    entity_id, machine_name, commit_id, machine_version, fingerprint, recorded_at = meta
+    return HistoryEntry(
+        number,
+        entity_id,
+        machine_name,
+        version,
+        entry.kind,
+        entry.trigger,
+        None if payload is None else thaw(payload[0], flat=payload[1]),
+        entry.now,
+        None if patch is None else (thaw(patch[0][0], flat=patch[0][1]), patch[1]),
+        entry.source_state,
+        entry.target_state,
+        () if actions is None else tuple([thaw(each[0], flat=each[1]) for each in actions]),
+        entry.success,
+        entry.error_code,
+        entry.error_message,
+        entry.event_id,
+        entry.request_hash,
+        entry.actor,
+        entry.occurred_at,
+        entry.duration_us,
+        entry.ref,
+        commit_id,
+        machine_version,
+        fingerprint,
+        recorded_at,
+    )
+
+
+def _page(found: list[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
+    """A page of at most ``limit`` of the found, which are one more where there is a next page."""
+    items = found[:limit]
+    return Page(items, cursor(items[-1]) if len(found) > limit and items else None)
