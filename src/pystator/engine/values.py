@@ -1,0 +1,121 @@
+"""What values are to expressions and effects: their kinds in words, their sizes, and where an error happened."""
+
+import ast
+import datetime as dt
+from collections.abc import Callable
+from decimal import Context as Arithmetic
+from decimal import Decimal, DivisionByZero, InvalidOperation, Overflow
+from typing import Any
+
+from pystator.definition.expressions import MAX_BITS
+from pystator.errors import EvaluationError
+
+__all__ = [
+    "DECIMALS",
+    "MAX_SIZE",
+    "TIMES",
+    "Place",
+    "as_decimal",
+    "copied",
+    "is_big",
+    "kind",
+    "size",
+]
+
+MAX_SIZE = 65_536
+"""Characters of a text, items of a list, values inside an object that an expression or effect makes."""
+
+MAX_LEVELS = 64
+"""Levels of a value that an effect writes."""
+
+DECIMALS = Arithmetic(prec=28, traps=[InvalidOperation, DivisionByZero, Overflow])
+"""How Decimals are calculated, whatever the calling thread's decimal context says: 28 digits, halves to even."""
+
+TIMES = (dt.datetime, dt.date, dt.time, dt.timedelta)
+
+_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (type(None), "null"),
+    (bool, "a boolean"),
+    ((int, float, Decimal), "a number"),
+    (str, "a text"),
+    ((list, tuple), "a list"),
+    (dict, "an object"),
+    ((dt.datetime, dt.date), "a time"),
+    (dt.timedelta, "a duration"),
+)
+
+
+def kind(value: object) -> str:
+    """The value's kind in words: ``a number``, ``null``."""
+    for types, word in _KINDS:
+        if isinstance(value, types):
+            return word
+    return f"a {type(value).__name__}"
+
+
+class Place:
+    """Where an expression does something: makes the errors of this place.
+
+    Attributes:
+        text: The whole expression.
+        node: The part of it.
+    """
+
+    __slots__ = ("node", "text")
+
+    def __init__(self, text: str, node: ast.expr) -> None:
+        self.text = text
+        self.node = node
+
+    def error(self, message: str) -> EvaluationError:
+        """An error here."""
+        part = ast.unparse(self.node)
+        where = f"`{self.text}`" if part == self.text else f"`{part}` of `{self.text}`"
+        return EvaluationError(
+            f"{message}, in {where}",
+            context={"expression": self.text, "offset": self.node.col_offset},
+        )
+
+
+def is_big(value: int) -> bool:
+    """The integer is beyond what expressions work with."""
+    return value.bit_length() > MAX_BITS
+
+
+def as_decimal(value: float) -> Decimal:
+    """A float as it is printed: 1.1 -> Decimal("1.1")."""
+    return Decimal(repr(value))
+
+
+def size(value: object, limit: int, levels: int = MAX_LEVELS) -> int:
+    """How many values there are in a list or object, itself included, counting what is shared each time.
+
+    Args:
+        limit: Counting ends soon after it.
+        levels: Levels a value may have; one more makes the answer ``limit + 1``.
+    """
+    count = 1
+    level: list[Any] = [value]
+    for _ in range(levels):
+        below: list[Any] = []
+        for item in level:
+            inner = item.values() if isinstance(item, dict) else item
+            count += len(inner)
+            if count > limit:
+                return count
+            below.extend([part for part in inner if isinstance(part, dict | list | tuple)])
+        if not below:
+            return count
+        level = below
+    return limit + 1
+
+
+def copied(value: Any) -> Callable[[], Any]:
+    """How to make one more copy of plain data: a machine's literals are never handed out themselves."""
+    if isinstance(value, dict):
+        parts = {key: copied(inner) for key, inner in value.items()}
+        return lambda: {key: make() for key, make in parts.items()}
+    if isinstance(value, list | tuple):
+        items = [copied(inner) for inner in value]
+        return lambda: [make() for make in items]
+    return lambda: value
