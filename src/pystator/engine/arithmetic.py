@@ -21,15 +21,16 @@ from pystator.engine.frame import Evaluate, Frame
 from pystator.engine.values import DECIMALS, MAX_SIZE, Place, as_decimal, is_big, kind
 from pystator.records import Context
 
-__all__ = ["Calculate", "arithmetic", "calculation", "exact_of", "negative"]
+__all__ = ["LOW", "SMALL", "Calculate", "arithmetic", "calculation", "exact_of", "negative"]
 
 Calculate = Callable[[Any, Any], Any]
 """``(a, b)`` -> the result, or an error of its place."""
 
-_SMALL = 1 << 30
+SMALL = 1 << 30
 """Integers below it are one machine word to Python: products of two are far from any limit."""
 
-_LOW = -_SMALL
+LOW = -SMALL
+"""The same on the other side of zero."""
 
 _PLAIN: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -190,7 +191,7 @@ def arithmetic(
     """
     quick_constant = _QUICK_CONSTANT.get(kind_)
     if quick_constant is not None and (
-        type(constant) is float or (type(constant) is int and _LOW < constant < _SMALL)
+        type(constant) is float or (type(constant) is int and LOW < constant < SMALL)
     ):
         return quick_constant(left, constant, calculate)
     quick = _QUICK.get(kind_)
@@ -204,9 +205,7 @@ def _add(left: Evaluate, right: Evaluate, slow: Calculate) -> Evaluate:
         a = left(context, frame)
         b = right(context, frame)
         ta = type(a)
-        if ta is type(b) and (
-            ta is float or (ta is int and _LOW < a < _SMALL and _LOW < b < _SMALL)
-        ):
+        if ta is type(b) and (ta is float or (ta is int and LOW < a < SMALL and LOW < b < SMALL)):
             return a + b
         return slow(a, b)
 
@@ -218,9 +217,7 @@ def _sub(left: Evaluate, right: Evaluate, slow: Calculate) -> Evaluate:
         a = left(context, frame)
         b = right(context, frame)
         ta = type(a)
-        if ta is type(b) and (
-            ta is float or (ta is int and _LOW < a < _SMALL and _LOW < b < _SMALL)
-        ):
+        if ta is type(b) and (ta is float or (ta is int and LOW < a < SMALL and LOW < b < SMALL)):
             return a - b
         return slow(a, b)
 
@@ -232,9 +229,7 @@ def _mul(left: Evaluate, right: Evaluate, slow: Calculate) -> Evaluate:
         a = left(context, frame)
         b = right(context, frame)
         ta = type(a)
-        if ta is type(b) and (
-            ta is float or (ta is int and _LOW < a < _SMALL and _LOW < b < _SMALL)
-        ):
+        if ta is type(b) and (ta is float or (ta is int and LOW < a < SMALL and LOW < b < SMALL)):
             return a * b
         return slow(a, b)
 
@@ -268,7 +263,7 @@ def _add_constant(left: Evaluate, constant: Any, slow: Calculate) -> Evaluate:
     def run(context: Context, frame: Frame) -> Any:
         a = left(context, frame)
         ta = type(a)
-        if ta is float or (ta is int and _LOW < a < _SMALL):
+        if ta is float or (ta is int and LOW < a < SMALL):
             return a + constant
         return slow(a, constant)
 
@@ -279,7 +274,7 @@ def _sub_constant(left: Evaluate, constant: Any, slow: Calculate) -> Evaluate:
     def run(context: Context, frame: Frame) -> Any:
         a = left(context, frame)
         ta = type(a)
-        if ta is float or (ta is int and _LOW < a < _SMALL):
+        if ta is float or (ta is int and LOW < a < SMALL):
             return a - constant
         return slow(a, constant)
 
@@ -290,7 +285,7 @@ def _mul_constant(left: Evaluate, constant: Any, slow: Calculate) -> Evaluate:
     def run(context: Context, frame: Frame) -> Any:
         a = left(context, frame)
         ta = type(a)
-        if ta is float or (ta is int and _LOW < a < _SMALL):
+        if ta is float or (ta is int and LOW < a < SMALL):
             return a * constant
         return slow(a, constant)
 
@@ -300,7 +295,7 @@ def _mul_constant(left: Evaluate, constant: Any, slow: Calculate) -> Evaluate:
 def _mod_constant(left: Evaluate, constant: Any, slow: Calculate) -> Evaluate:
     def run(context: Context, frame: Frame) -> Any:
         a = left(context, frame)
-        if type(a) is int and constant and _LOW < a < _SMALL:
+        if type(a) is int and constant and LOW < a < SMALL:
             return a % constant
         return slow(a, constant)
 

@@ -9,6 +9,7 @@ which parts are fields and which are constants, and so which closure is the quic
 import ast
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Literal
 
 from pystator.definition.expressions import EVENT, Expression
@@ -64,11 +65,12 @@ def compile_expression(expression: Expression, *, undefined: Undefined = "null")
     Returns:
         A function of a context and a frame. It raises `EvaluationError`, never changes the context, and ends soon.
     """
-    return compiled(expression, undefined=undefined).run
+    return compiled(expression, undefined).run
 
 
-def compiled(expression: Expression, *, undefined: Undefined = "null") -> Compiled:
-    """The closure of an expression with the facts about it."""
+@lru_cache(maxsize=1024)
+def compiled(expression: Expression, undefined: Undefined = "null") -> Compiled:
+    """The closure of an expression with the facts about it; two of the same text share one."""
     compiler = _Compiler(expression, undefined)
     root = compiler.node(expression.tree)
     nodes = sum(isinstance(node, ast.expr) for node in ast.walk(expression.tree))
@@ -96,9 +98,10 @@ class _Part:
         value: Of a constant.
         exact: Of a fractional constant: the Decimal that is written.
         name: Of a field.
+        items: Of a list that is written there.
     """
 
-    __slots__ = ("exact", "name", "run", "shape", "value")
+    __slots__ = ("exact", "items", "name", "run", "shape", "value")
 
     def __init__(
         self,
@@ -108,7 +111,9 @@ class _Part:
         value: Any = None,
         exact: Decimal | None = None,
         name: str | None = None,
+        items: "list[_Part] | None" = None,
     ) -> None:
+        self.items = items
         self.run = run
         self.shape = shape
         self.value = value
@@ -201,8 +206,9 @@ class _Compiler:
 
     def items(self, node: ast.List) -> _Part:
         """A new list each time."""
-        runs = [self.node(item).run for item in node.elts]
-        return _Part(lambda context, frame: [run(context, frame) for run in runs])
+        parts = [self.node(item) for item in node.elts]
+        runs = [part.run for part in parts]
+        return _Part(lambda context, frame: [run(context, frame) for run in runs], items=parts)
 
     def access(self, node: ast.expr) -> _Part:
         """A field, a path or an item that is looked up by a computed index."""
@@ -333,12 +339,10 @@ class _Compiler:
     def membership(self, a: _Part, b: _Part, place: Place, *, negated: bool) -> Evaluate:
         """``in`` and ``not in``."""
         item, container = a.run, b.run
-        literal = place.node.comparators[-1] if isinstance(place.node, ast.Compare) else None
-        if isinstance(literal, ast.List) and len(place_ops(place)) == 1:
-            parts = [self.node(part) for part in literal.elts]
-            if all(part.is_constant for part in parts):
-                exact = [part.value if part.exact is None else part.exact for part in parts]
-                return one_of(item, [part.value for part in parts], exact, negated=negated)
+        if b.items is not None and all(part.is_constant for part in b.items):
+            values = [part.value for part in b.items]
+            exact = [part.value if part.exact is None else part.exact for part in b.items]
+            return one_of(item, values, exact, negated=negated)
         self.uses_frame = True
 
         def run(context: Context, frame: Frame) -> bool:
@@ -384,11 +388,6 @@ class _Compiler:
 
 _FRAMELESS = frozenset(IMPLEMENTATIONS) - {"min", "max", "sum", "any", "all", "now"}
 """Functions whose work does not grow with a list, and that need no time."""
-
-
-def place_ops(place: Place) -> list[ast.cmpop]:
-    """The operators of a comparison."""
-    return place.node.ops if isinstance(place.node, ast.Compare) else []
 
 
 def _common(parts: list[_Part]) -> Literal["boolean", "scalar", "any"]:

@@ -54,27 +54,29 @@ def kind(value: object) -> str:
 
 
 class Place:
-    """Where an expression does something: makes the errors of this place.
+    """Where something is evaluated: makes the errors of this place.
 
     Attributes:
-        text: The whole expression.
-        node: The part of it.
+        text: The whole expression, check or effect, as it is shown.
+        node: The part of the expression; None for all of it.
     """
 
     __slots__ = ("node", "text")
 
-    def __init__(self, text: str, node: ast.expr) -> None:
+    def __init__(self, text: str, node: ast.expr | None = None) -> None:
         self.text = text
         self.node = node
 
     def error(self, message: str) -> EvaluationError:
         """An error here."""
-        part = ast.unparse(self.node)
-        where = f"`{self.text}`" if part == self.text else f"`{part}` of `{self.text}`"
-        return EvaluationError(
-            f"{message}, in {where}",
-            context={"expression": self.text, "offset": self.node.col_offset},
-        )
+        where = f"`{self.text}`"
+        context: dict[str, object] = {"expression": self.text}
+        if self.node is not None:
+            part = ast.unparse(self.node)
+            context["offset"] = self.node.col_offset
+            if part.replace(" ", "") != self.text.replace(" ", ""):
+                where = f"`{part}` of {where}"
+        return EvaluationError(f"{message}, in {where}", context=context)
 
 
 def is_big(value: int) -> bool:
