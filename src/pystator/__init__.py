@@ -1,5 +1,166 @@
-"""PyStator: persistent state machines."""
+"""PyStator: the persistent state machine.
+
+    from pystator import InMemoryStateStore, Orchestrator, StateMachine
+
+Every public name is here and is imported when it is first asked for, so that a program pays for
+what it uses: ``import pystator`` loads no database, no web and no validation library.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from pystator._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from pystator.definition.validate import validate_config
+    from pystator.engine.actions import ActionExecutor, ActionOutcome, ActionSpec
+    from pystator.engine.machine import StateMachine
+    from pystator.engine.public import (
+        DestinationCheckResult,
+        ErrorPolicy,
+        Event,
+        State,
+        StateType,
+        Transition,
+    )
+    from pystator.engine.registry import ActionRegistry, GuardRegistry
+    from pystator.engine.result import Microstep, TimerChanges, TransitionResult
+    from pystator.engine.session import EntitySession
+    from pystator.errors import (
+        ActionNotFoundError,
+        AmbiguousEntityError,
+        ConfigurationError,
+        EntityExistsError,
+        EntityMachineMismatchError,
+        EntityNotFoundError,
+        ErrorCode,
+        EvaluationError,
+        FSMError,
+        GuardNotFoundError,
+        GuardRejectedError,
+        IdempotencyConflictError,
+        InvalidTransitionError,
+        InvalidValueError,
+        MachineVersionMismatchError,
+        SchemaError,
+        StaleVersionError,
+        StoreUnavailableError,
+        TerminalStateError,
+        TimeoutExpiredError,
+        UndefinedStateError,
+        UndefinedTriggerError,
+    )
+    from pystator.orchestrator import Orchestrator
+    from pystator.orchestrator.hooks import LoggingHook, MetricsCollector, TransitionHook
+    from pystator.records import EventRequest
+    from pystator.stores.memory import InMemoryStateStore
+    from pystator.stores.protocols import AsyncStateStore, StateStore, VersionedStateStore
+    from pystator.stores.registry import create_state_store
+    from pystator.stores.sqlite import SQLiteStateStore
+
+__all__ = [
+    "ActionExecutor",
+    "ActionNotFoundError",
+    "ActionOutcome",
+    "ActionRegistry",
+    "ActionSpec",
+    "AmbiguousEntityError",
+    "AsyncStateStore",
+    "ConfigurationError",
+    "DestinationCheckResult",
+    "EntityExistsError",
+    "EntityMachineMismatchError",
+    "EntityNotFoundError",
+    "EntitySession",
+    "ErrorCode",
+    "ErrorPolicy",
+    "EvaluationError",
+    "Event",
+    "EventRequest",
+    "FSMError",
+    "GuardNotFoundError",
+    "GuardRegistry",
+    "GuardRejectedError",
+    "IdempotencyConflictError",
+    "InMemoryStateStore",
+    "InvalidTransitionError",
+    "InvalidValueError",
+    "LoggingHook",
+    "MachineVersionMismatchError",
+    "MetricsCollector",
+    "Microstep",
+    "Orchestrator",
+    "SQLiteStateStore",
+    "SchemaError",
+    "StaleVersionError",
+    "State",
+    "StateMachine",
+    "StateStore",
+    "StateType",
+    "StoreUnavailableError",
+    "TerminalStateError",
+    "TimeoutExpiredError",
+    "TimerChanges",
+    "Transition",
+    "TransitionHook",
+    "TransitionResult",
+    "UndefinedStateError",
+    "UndefinedTriggerError",
+    "VersionedStateStore",
+    "__version__",
+    "create_state_store",
+    "validate_config",
+]
+
+_HOMES = {
+    "pystator.definition.validate": ("validate_config",),
+    "pystator.engine.actions": ("ActionExecutor", "ActionOutcome", "ActionSpec"),
+    "pystator.engine.machine": ("StateMachine",),
+    "pystator.engine.public": (
+        "DestinationCheckResult",
+        "ErrorPolicy",
+        "Event",
+        "State",
+        "StateType",
+        "Transition",
+    ),
+    "pystator.engine.registry": ("ActionRegistry", "GuardRegistry"),
+    "pystator.engine.result": ("Microstep", "TimerChanges", "TransitionResult"),
+    "pystator.engine.session": ("EntitySession",),
+    "pystator.errors": tuple(name for name in __all__ if name.endswith("Error")) + ("ErrorCode",),
+    "pystator.orchestrator": ("Orchestrator",),
+    "pystator.orchestrator.hooks": ("LoggingHook", "MetricsCollector", "TransitionHook"),
+    "pystator.records": ("EventRequest",),
+    "pystator.stores.memory": ("InMemoryStateStore",),
+    "pystator.stores.protocols": ("AsyncStateStore", "StateStore", "VersionedStateStore"),
+    "pystator.stores.registry": ("create_state_store",),
+    "pystator.stores.sqlite": ("SQLiteStateStore",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+_LATER = {
+    "PostgresStateStore": "PostgreSQL",
+    "MongoDBStateStore": "MongoDB",
+    "RedisStateStore": "Redis",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        message = f"module 'pystator' has no attribute {name!r}"
+        if name in _LATER:
+            message = (
+                f"{name} is not in this release ({__version__}): it stores entities in memory"
+                f" (InMemoryStateStore) and SQLite (SQLiteStateStore); {_LATER[name]} follows"
+            )
+        raise AttributeError(message)
+    from importlib import import_module  # noqa: PLC0415 # the first name pays, not the import
+
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,31 @@
+"""Copies of plain data, quick for what contexts are made of."""
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["copy_mapping", "copy_value"]
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
+def copy_mapping(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy that shares nothing mutable with the original."""
+    own = dict(mapping)
+    for key, value in own.items():
+        if value.__class__ not in _SCALARS:
+            own[key] = copy_value(value)
+    return own
+
+
+def copy_value(value: Any) -> Any:
+    """A copy of any value; a user's own types are copied by `copy.deepcopy`."""
+    kind = value.__class__
+    if kind in _SCALARS:
+        return value
+    if kind is dict:
+        return {key: copy_value(inner) for key, inner in value.items()}
+    if kind is list:
+        return [copy_value(inner) for inner in value]
+    from copy import deepcopy  # noqa: PLC0415 # rare, and the module is not free
+
+    return deepcopy(value)

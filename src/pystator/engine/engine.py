@@ -1,0 +1,159 @@
+"""A topology with the guards bound to it: the four pure operations."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pystator.engine.copying import copy_value
+from pystator.engine.frame import BoundGuard, Frame, Test
+from pystator.engine.guards import bind_guard
+from pystator.engine.plans import Cell, Choice, Plan
+from pystator.engine.registry import GuardRegistry
+from pystator.engine.result import Facts, TransitionResult
+from pystator.engine.step import Macrostep, Verdicts, choose, deadline, failed, wrapped
+from pystator.engine.topology import Row, Topology
+from pystator.errors import ErrorCode, InvalidTransitionError
+from pystator.records import Context
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """What steps.
+
+    Attributes:
+        vector: Place -> bound guard; see `pystator.engine.frame`.
+        quick: No guard is async: a closure of registered guards alone does not look at the frame.
+    """
+
+    __slots__ = ("_idle", "quick", "topology", "vector")
+
+    def __init__(self, topology: Topology, guards: GuardRegistry) -> None:
+        self.topology = topology
+        names = topology.guard_names
+        lenient = topology.definition.lenient_guards
+        entries = [guards.find(name) for name in names]
+        self.vector: list[BoundGuard] = [
+            bind_guard(name, entry, lenient=lenient)
+            for name, entry in zip(names, entries, strict=True)
+        ]
+        self.quick = not any(entry.is_async for entry in entries if entry is not None)
+        self._idle = Frame(self.vector)
+
+    def step(
+        self,
+        row: Row,
+        cell: Cell,
+        payload: Mapping[str, Any] | None,
+        context: Context,
+        now: int | None,
+        verdicts: Verdicts | None,
+    ) -> TransitionResult:
+        """One event, from the cell that its trigger leads to.
+
+        Raises:
+            NeedGuard: The verdict of an async guard is missing.
+        """
+        if not isinstance(cell, Plan | Choice):
+            return TransitionResult(cell, context, now)
+        merged = {**context, **payload} if payload else context
+        if cell.fast:
+            return TransitionResult(cell, merged, now)
+        if cell.idle and self.quick:
+            return self._idly(row, cell, context, merged, now)
+        frame = Frame(self.vector, cell.trigger, payload, now, row.active, verdicts)
+        return Macrostep(self.topology, row, context, frame).run(cell, merged)
+
+    def _idly(
+        self, row: Row, cell: Plan | Choice, given: Context, merged: Context, now: int | None
+    ) -> TransitionResult:
+        """A step of one microstep whose closures look at nothing but the context."""
+        try:
+            plan = cell if isinstance(cell, Plan) else choose(cell, merged, self._idle)
+            if not isinstance(plan, Plan):
+                return TransitionResult(plan, given, now)
+            if plan.effect is not None:
+                merged = plan.effect(merged, self._idle)
+            return TransitionResult(plan, merged, now)
+        except Exception as error:  # noqa: BLE001 # guards are the user's code; a failed event is a result
+            return failed(row.text, cell.trigger, wrapped(error), given, now)
+
+    def start(
+        self, context: Context, now: int | None, verdicts: Verdicts | None
+    ) -> TransitionResult:
+        """The start of an entity: defaults of the state variables, initial states, what follows.
+
+        Raises:
+            NeedGuard: The verdict of an async guard is missing.
+        """
+        missing = {
+            variable.key: copy_value(variable.default)
+            for variable in self.topology.definition.variables
+            if variable.has_default and variable.key not in context
+        }
+        merged = {**context, **missing} if missing else context
+        frame = Frame(self.vector, None, None, now, frozenset(), verdicts)
+        step = Macrostep(self.topology, None, context, frame)
+        return step.run(self.topology.start, merged, check=False)
+
+    def fire(
+        self, row: Row, timer: str, context: Context, now: int, verdicts: Verdicts | None
+    ) -> TransitionResult:
+        """The deadline of a timer.
+
+        Raises:
+            NeedGuard: The verdict of an async guard is missing.
+        """
+        cell = row.timer(timer)
+        if cell is not None:
+            return self.step(row, cell, None, context, now, verdicts)
+        facts = Facts(
+            success=False,
+            source_state=row.text,
+            target_state=None,
+            trigger=timer,
+            reason="void_timer",
+            cancelled=(timer,),
+            void=True,
+        )
+        return TransitionResult(facts, context, now)
+
+    def place(self, row: Row, context: Context, now: int) -> TransitionResult:
+        """Be in a configuration without having entered it."""
+        topology = self.topology
+        frame = Frame(self.vector, None, None, now, row.active)
+        try:
+            if row.choosing is not None:
+                raise InvalidTransitionError(
+                    f"nobody can rest in the choice state {row.choosing!r}: place the entity in a state it leads to",
+                    context={"state": row.text},
+                    code=ErrorCode.CHOICE_UNRESOLVED,
+                )
+            delays, ats = topology.timers_of(row.configuration)
+            deadlines = [(timer, now + delay) for timer, delay in delays]
+            for timer, evaluate in ats:
+                moment = deadline(timer, evaluate, context, frame)
+                if moment is not None:
+                    deadlines.append((timer, moment))
+        except Exception as error:  # noqa: BLE001 # as in any step
+            return failed(None, None, wrapped(error), context, now)
+        facts = Facts(
+            success=True,
+            source_state=None,
+            target_state=row.text,
+            trigger=None,
+            deadlines=tuple(deadlines),
+        )
+        return TransitionResult(facts, context, now)
+
+    def holds(
+        self, row: Row, guards: tuple[Test, ...], context: Context, trigger: str | None
+    ) -> bool:
+        """All of the guards hold in this configuration, at this moment.
+
+        Raises:
+            NeedGuard: One of them has to be awaited.
+        """
+        moment = time.time_ns() // 1000 if self.topology.reads_time else None
+        frame = Frame(self.vector, trigger, None, moment, row.active)
+        return all(guard(context, frame) for guard in guards)

@@ -1,0 +1,339 @@
+"""The state machine: what users hold in their hands.
+
+A machine is a definition, the guards and actions registered with it, and nothing else. It keeps no entity: state and
+context go in, a result comes out. Any number of threads may use one machine.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from pystator.definition.model import Definition
+from pystator.engine.engine import Engine
+from pystator.engine.frame import NeedGuard, VerdictKey
+from pystator.engine.public import ErrorPolicy, Event, State, Transition
+from pystator.engine.queries import Queries
+from pystator.engine.registry import ActionRegistry, GuardRegistry
+from pystator.engine.result import TransitionResult
+from pystator.engine.step import Verdicts, failed, wrapped
+from pystator.engine.topology import Topology
+from pystator.errors import EvaluationError
+from pystator.records import Context, from_datetime
+
+if TYPE_CHECKING:
+    from pystator.engine.session import EntitySession
+
+__all__ = ["StateMachine"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class StateMachine(Queries):
+    """A state machine.
+
+    Args:
+        states: The states, by name.
+        transitions: The transitions, in order of priority.
+        meta: What a file has under ``meta``.
+        error_policy: What a file has under ``error_policy``.
+        more: Other top-level keys of a file: ``state_variables``, ``context_invariants``, ``groups``, ``events``, ``initial``.
+
+    Raises:
+        ConfigurationError: The machine is wrong; the message lists every mistake.
+
+    Example:
+        >>> machine = StateMachine.from_dict({
+        ...     "states": [{"name": "open", "type": "initial"}, {"name": "closed", "type": "terminal"}],
+        ...     "transitions": [{"trigger": "close", "source": "open", "dest": "closed"}],
+        ... })
+        >>> machine.process("open", "close").target_state
+        'closed'
+    """
+
+    def __init__(
+        self,
+        states: Mapping[str, State],
+        transitions: Sequence[Transition],
+        meta: Mapping[str, Any] | None = None,
+        *,
+        error_policy: ErrorPolicy | None = None,
+        **more: Any,
+    ) -> None:
+        config: dict[str, Any] = {**more, "meta": dict(meta or {})}
+        config["states"] = [{**state.to_config(), "name": name} for name, state in states.items()]
+        config["transitions"] = [transition.to_config() for transition in transitions]
+        if error_policy is not None:
+            config["error_policy"] = error_policy.to_config()
+        self._set_up(Topology(_load_config(config)), GuardRegistry(), ActionRegistry())
+
+    def _set_up(self, topology: Topology, guards: GuardRegistry, actions: ActionRegistry) -> None:
+        self._topology = topology
+        self._table = topology.table
+        self._engine_of: tuple[GuardRegistry, int, Engine] | None = None
+        self.guards = guards
+        self.actions = actions
+
+    # Making one -----------------------------------------------------------------------------
+
+    @classmethod
+    def from_yaml(cls, path: str | PathLike[str]) -> Self:
+        """The machine of a YAML or JSON file.
+
+        Raises:
+            ConfigurationError: The file is wrong; the message lists every mistake with line and column.
+        """
+        from pystator.definition.load import load_file  # noqa: PLC0415 # Pydantic comes with it
+
+        return cls.from_definition(load_file(path))
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any]) -> Self:
+        """The machine of plain data with the keys of a file.
+
+        Raises:
+            ConfigurationError: The data is wrong; the message lists every mistake with its path.
+        """
+        return cls.from_definition(_load_config(config))
+
+    @classmethod
+    def from_definition(cls, definition: Definition) -> Self:
+        """The machine of a checked definition."""
+        machine = cls.__new__(cls)
+        machine._set_up(Topology(definition), GuardRegistry(), ActionRegistry())
+        return machine
+
+    def with_guards(self, guards: GuardRegistry | Mapping[str, Callable[..., Any]] | None) -> Self:
+        """A machine of the same topology with guards of its own; None keeps this machine's."""
+        machine = type(self).__new__(type(self))
+        if not isinstance(guards, GuardRegistry):
+            guards = self.guards if guards is None else GuardRegistry(guards)
+        machine._set_up(self._topology, guards, self.actions)
+        return machine
+
+    # What is registered ---------------------------------------------------------------------
+
+    def bind_guards(self, registry: GuardRegistry | Mapping[str, Callable[..., Any]]) -> None:
+        """Use these guards from now on, and no others."""
+        self.guards = registry if isinstance(registry, GuardRegistry) else GuardRegistry(registry)
+
+    def bind_actions(self, registry: ActionRegistry | Mapping[str, Callable[..., Any]]) -> None:
+        """Use these actions from now on, and no others (the built-in ones apart)."""
+        self.actions = (
+            registry if isinstance(registry, ActionRegistry) else ActionRegistry(registry)
+        )
+
+    def guard(self, name: str | None = None) -> Callable[[F], F]:
+        """``@machine.guard("is_paid")`` registers a function as a guard."""
+        return self.guards.decorator(name)
+
+    def action(self, name: str | None = None) -> Callable[[F], F]:
+        """``@machine.action("ship")`` registers a function as an action."""
+        return self.actions.decorator(name)
+
+    @property
+    def _engine(self) -> Engine:
+        """The topology with the guards as they are registered now."""
+        bound = self._engine_of
+        guards = self.guards
+        if bound is None or bound[0] is not guards or bound[1] != guards.revision:
+            bound = (guards, guards.revision, Engine(self._topology, guards))
+            self._engine_of = bound
+        return bound[2]
+
+    # Events ---------------------------------------------------------------------------------
+
+    def process(
+        self,
+        state: str,
+        trigger: str | Event,
+        context: Context | None = None,
+        *,
+        now: datetime | None = None,
+    ) -> TransitionResult:
+        """What an event does to an entity in this state; pure.
+
+        Args:
+            state: The entity's configuration, as a result's ``target_state`` or a store has it.
+            trigger: The event's name, or an `Event` whose payload is merged into the context first.
+            context: The entity's data; it is not written to.
+            now: The time of the step, aware; by default the clock's, read only if the event needs it.
+
+        Returns:
+            The result. An event that is not allowed is a result too: ``success`` is False and ``error`` says why.
+
+        Raises:
+            UndefinedStateError: There is no such state.
+        """
+        cell = self._table[state][trigger]  # type: ignore[index] # a row answers for an Event as well
+        if cell.fast:
+            return TransitionResult(
+                cell,
+                {} if context is None else context,
+                None if now is None else from_datetime(now),
+            )
+        return self._process(state, trigger, context, now)
+
+    def _process(
+        self, state: str, trigger: str | Event, context: Context | None, now: datetime | None
+    ) -> TransitionResult:
+        given = _own(context)
+        name, payload = _taken_apart(trigger)
+        row = self._table[state]
+        moment = _moment(now, row[name].needs_now)
+        try:
+            return self._engine.step(row, row[name], payload, given, moment, None)
+        except NeedGuard as need:
+            error = EvaluationError(
+                f"guard {need.name!r} is async: use `await machine.aprocess(...)` for this event",
+                context={"guard": need.name},
+            )
+            return failed(row.text, name, error, given, moment)
+
+    async def aprocess(
+        self,
+        state: str,
+        trigger: str | Event,
+        context: Context | None = None,
+        *,
+        now: datetime | None = None,
+    ) -> TransitionResult:
+        """`process` for machines with async guards: awaits their verdicts, then steps."""
+        given = _own(context)
+        name, payload = _taken_apart(trigger)
+        row = self._table[state]
+        moment = _moment(now, row[name].needs_now)
+        verdicts: dict[VerdictKey, bool] = {}
+        while True:
+            try:
+                return self._engine.step(row, row[name], payload, given, moment, verdicts)
+            except NeedGuard as need:
+                try:
+                    verdicts[need.key] = bool(await need.call())
+                except Exception as error:  # noqa: BLE001 # a guard is the user's code
+                    return failed(row.text, name, wrapped(error), given, moment)
+
+    def start(
+        self, context: Context | None = None, *, now: datetime | None = None
+    ) -> TransitionResult:
+        """What beginning an entity does: initial states are entered, defaults and first actions included."""
+        given = _own(context)
+        moment = _moment(now, self._topology.reads_time)
+        try:
+            return self._engine.start(given, moment, None)
+        except NeedGuard as need:
+            error = EvaluationError(
+                f"guard {need.name!r} is async: this machine is started by async code",
+                context={"guard": need.name},
+            )
+            return failed(None, None, error, given, moment)
+
+    def create(
+        self,
+        context: Context | None = None,
+        initial_state: str | None = None,
+        *,
+        execute_actions: bool = False,
+        entity_id: str | None = None,
+    ) -> "EntitySession":
+        """An entity in memory, begun or placed in ``initial_state``; see `EntitySession`."""
+        from pystator.engine.session import EntitySession  # noqa: PLC0415 # it builds on machines
+
+        return EntitySession(
+            self,
+            entity_id=entity_id,
+            context=context,
+            initial_state=initial_state,
+            execute_actions=execute_actions,
+        )
+
+    # For those who keep entities: time in microseconds, verdicts from outside ------------------
+
+    def step(
+        self,
+        configuration: str,
+        trigger: str,
+        payload: Mapping[str, Any] | None,
+        context: Context,
+        now: int,
+        verdicts: Verdicts | None = None,
+    ) -> TransitionResult:
+        """One event of an entity.
+
+        Args:
+            payload: Merged into the context before guards, readable as ``_event.data``.
+            now: Microseconds since the epoch.
+            verdicts: Answers to the `NeedGuard`s of earlier tries.
+
+        Raises:
+            NeedGuard: An async guard has to be asked: await ``call()``, keep the verdict, step again.
+            UndefinedStateError: There is no such state.
+        """
+        row = self._table[configuration]
+        cell = row[trigger]
+        if cell.fast and not payload:
+            return TransitionResult(cell, context, now)
+        return self._engine.step(row, cell, payload, context, now, verdicts)
+
+    def begin(
+        self, context: Context, now: int, verdicts: Verdicts | None = None
+    ) -> TransitionResult:
+        """The start of an entity; ``trigger`` and ``source_state`` of the result are None.
+
+        Raises:
+            NeedGuard: As in `step`.
+        """
+        return self._engine.start(context, now, verdicts)
+
+    def fire(
+        self,
+        configuration: str,
+        timer_id: str,
+        context: Context,
+        now: int,
+        verdicts: Verdicts | None = None,
+    ) -> TransitionResult:
+        """A timer's deadline: selects that timer's transition and no other.
+
+        A timer that does not count here is ``void``; a false guard uses the timer up.
+
+        Raises:
+            NeedGuard, UndefinedStateError: As in `step`.
+        """
+        return self._engine.fire(self._table[configuration], timer_id, context, now, verdicts)
+
+    def place(self, configuration: str, context: Context, now: int) -> TransitionResult:
+        """Be in a configuration without having entered it: no action runs, the timers to arm are told.
+
+        Raises:
+            UndefinedStateError: There is no such state.
+        """
+        return self._engine.place(self._table[configuration], context, now)
+
+
+def _load_config(config: Mapping[str, Any]) -> Definition:
+    from pystator.definition.load import load_config  # noqa: PLC0415 # Pydantic comes with it
+
+    return load_config(config)
+
+
+def _own(context: Mapping[str, Any] | None) -> Context:
+    """A context as the step reads it: a dictionary, and that very one if it is."""
+    if context is None:
+        return {}
+    return context if isinstance(context, dict) else dict(context)
+
+
+def _taken_apart(trigger: str | Event) -> tuple[str, Mapping[str, Any] | None]:
+    if isinstance(trigger, Event):
+        return trigger.trigger, trigger.payload
+    if isinstance(trigger, str):
+        return trigger, None
+    raise TypeError(f"a trigger is a name or an Event, not {type(trigger).__name__}")
+
+
+def _moment(now: datetime | None, needed: bool) -> int | None:
+    if now is not None:
+        return from_datetime(now)
+    return time.time_ns() // 1000 if needed else None

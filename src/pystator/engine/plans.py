@@ -1,0 +1,181 @@
+"""What is known before an event happens.
+
+A table (`pystator.engine.topology`) leads from configuration and trigger to a cell::
+
+    Cell       Refusal | UnknownTrigger     nothing leads out of here by this trigger
+               Plan                         one way, whoever asks
+               Choice                       guards decide between candidates, each with its plan
+
+A `Plan` is one microstep in numbers and closures: what it leaves, runs and enters, and the facts of its result. It is
+made when somebody first goes this way and shared by every entity that goes it again.
+
+A cell is *fast* when its result is known as it stands, and *idle* when computing it needs neither time nor frame.
+Nothing here is bound to callables: guards are places in a vector that each machine brings with it.
+"""
+
+from typing import Final
+
+from pystator.engine.actions import Phase
+from pystator.engine.content import Step
+from pystator.engine.effects import Effect
+from pystator.engine.frame import Evaluate, Test
+from pystator.engine.result import Facts
+from pystator.engine.tree import Configuration
+
+__all__ = ["Block", "Candidate", "Cell", "Choice", "Foreign", "Plan", "Refusal", "UnknownTrigger"]
+
+Block = tuple[Phase, frozenset[str], tuple[Step, ...]]
+"""Phase, names of the states that are active while it runs, and what it runs."""
+
+_KEPT_REFUSALS: Final = 64
+
+
+class Plan(Facts):
+    """One microstep along one transition, out of one configuration.
+
+    Attributes:
+        quiet: Nothing can follow it: no raised event, no eventless transition, no check at rest.
+        effect: All of its content as one effect; None when it has to be run block by block.
+        needs_now: Its result depends on the time, or may.
+        ats: Timers to arm whose deadline is data: (id, closure).
+        configuration, target: Where it leads, in numbers and as text.
+    """
+
+    __slots__ = (
+        "ats",
+        "blocks",
+        "configuration",
+        "effect",
+        "fast",
+        "idle",
+        "needs_now",
+        "quiet",
+        "target",
+    )
+
+    fast: bool
+    idle: bool
+    quiet: bool
+    needs_now: bool
+    effect: Effect | None
+    blocks: tuple[Block, ...]
+    configuration: Configuration
+    ats: tuple[tuple[str, Evaluate], ...]
+    target: str
+
+
+class Refusal(Facts):
+    """A cell without a way out; its result is known. Also the no-op of a lenient machine."""
+
+    __slots__ = ()
+
+    fast: Final = True
+    idle: Final = False
+    needs_now: Final = False
+
+
+class UnknownTrigger(Facts):
+    """The refusal of an undeclared trigger: made each time, kept by nobody, so it is small."""
+
+    __slots__ = ()
+
+    fast: Final = True
+    idle: Final = False
+    needs_now: Final = False
+    success = False
+    target_state = None
+    reason = "undefined_trigger"
+    actions = ()
+    delays = ()
+    deadlines = ()
+    cancelled = ()
+    microsteps = ()
+    details = None
+    cause = None
+    void = False
+    replayed = False
+
+    def __init__(self, source_state: str, trigger: str, hints: tuple[str, ...]) -> None:
+        self.source_state = source_state
+        self.trigger = trigger
+        self.hints = hints
+
+
+class Foreign:
+    """The cell of something that is no trigger's name, such as an `Event`: the face takes it apart."""
+
+    __slots__ = ()
+
+    fast: Final = False
+    idle: Final = False
+    needs_now: Final = False
+
+
+class Candidate:
+    """A transition that may be taken: its guards, all of which must hold, and the plan then.
+
+    Attributes:
+        names: The guards in words.
+    """
+
+    __slots__ = ("guards", "names", "plan")
+
+    def __init__(self, guards: tuple[Test, ...], names: tuple[str, ...], plan: Plan) -> None:
+        self.guards = guards
+        self.names = names
+        self.plan = plan
+
+
+class Choice:
+    """A cell whose guards decide; candidates in order of priority.
+
+    Attributes:
+        consumes: The timer that is used up even when nobody takes it.
+    """
+
+    __slots__ = ("_refusals", "candidates", "consumes", "idle", "needs_now", "source", "trigger")
+
+    fast: Final = False
+
+    def __init__(
+        self,
+        source: str,
+        trigger: str | None,
+        candidates: tuple[Candidate, ...],
+        *,
+        idle: bool,
+        needs_now: bool,
+    ) -> None:
+        self.source = source
+        self.trigger = trigger
+        self.candidates = candidates
+        self.idle = idle
+        self.needs_now = needs_now
+        self.consumes: tuple[str, ...] = ()
+        self._refusals: dict[tuple[str, ...], Refusal] = {}
+
+    def refusal(self, names: tuple[str, ...]) -> Refusal:
+        """The refusal when these guards, one of each candidate, said no."""
+        refusal = self._refusals.get(names)
+        if refusal is None:
+            refusal = Refusal(
+                success=False,
+                source_state=self.source,
+                target_state=None,
+                trigger=self.trigger,
+                reason="guard_rejected",
+                cancelled=self.consumes,
+                details={
+                    "guard_name": names[0],
+                    "rejections": [
+                        {"target": candidate.plan.target, "guard": name}
+                        for candidate, name in zip(self.candidates, names, strict=True)
+                    ],
+                },
+            )
+            if len(self._refusals) < _KEPT_REFUSALS:
+                self._refusals[names] = refusal
+        return refusal
+
+
+Cell = Plan | Choice | Refusal | UnknownTrigger | Foreign

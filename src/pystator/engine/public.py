@@ -1,0 +1,170 @@
+"""The records users write machines and events with.
+
+`State` and `Transition` are the Python way to write what YAML says; both go through the same loader and the same
+checks (``to_config()``), and the queries of a machine hand them out again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from datetime import datetime
+from typing import Any
+
+from pystator.definition.model import StateType
+from pystator.errors import InvalidValueError
+from pystator.records import record
+
+__all__ = ["DestinationCheckResult", "ErrorPolicy", "Event", "State", "StateType", "Transition"]
+
+_EMPTY: Mapping[str, Any] = {}
+
+
+@dataclass(slots=True, eq=False)
+class Event:
+    """Something that happened to an entity.
+
+    Attributes:
+        payload: Data of the event: merged into the context before guards, and readable as ``_event.data``.
+        event_id: Makes it idempotent where a store keeps event ids.
+        timestamp: When it happened, if the sender knows (aware).
+
+    Raises:
+        InvalidValueError: The trigger is empty, or a payload key starts with ``_``: these are reserved.
+    """
+
+    trigger: str
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    event_id: str | None = None
+    timestamp: datetime | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if type(self.trigger) is not str or not self.trigger:
+            raise InvalidValueError(
+                f"an event has a trigger, a non-empty string, not {self.trigger!r}",
+                context={"trigger": repr(self.trigger)},
+            )
+        check_payload(self.payload)
+
+
+def check_payload(payload: Mapping[str, Any]) -> None:
+    """Refuse reserved names.
+
+    Raises:
+        InvalidValueError: A key is no string, or starts with ``_``.
+    """
+    for key in payload:
+        if type(key) is not str or key.startswith("_"):
+            raise InvalidValueError(
+                f"payload key {key!r} is not allowed: keys are strings, and names starting with '_' are reserved",
+                context={"key": repr(key)},
+            )
+
+
+class _Config:
+    """Records whose set fields are the configuration."""
+
+    __slots__ = ()
+
+    def to_config(self) -> dict[str, Any]:
+        """The entry of a machine file: what was set, in the order of the fields."""
+        plain: dict[str, Any] = {}
+        for each in fields(self):  # type: ignore[arg-type] # every heir is a dataclass
+            value = getattr(self, each.name)
+            default = (
+                each.default_factory() if each.default_factory is not MISSING else each.default
+            )
+            if value != default:
+                plain[each.name] = _plain(value)
+        return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, StateType):
+        return value.value
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+@record
+class State(_Config):
+    """One state, with the keys of a machine file; see the documentation of states."""
+
+    name: str
+    type: StateType | str = StateType.STABLE
+    description: str | None = None
+    group: str | None = None
+    parent: str | None = None
+    initial_child: str | None = None
+    regions: Sequence[Mapping[str, Any]] = ()
+    on_enter: Any = ()
+    on_exit: Any = ()
+    timeout: Mapping[str, Any] | None = None
+    when: Any = None
+    invoke: Any = None
+    on_done: Any = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Nothing leads out of it."""
+        return self.type == StateType.TERMINAL
+
+    @property
+    def is_initial(self) -> bool:
+        """Entities start here."""
+        return self.type == StateType.INITIAL
+
+
+@record
+class Transition(_Config):
+    """One transition, with the keys of a machine file; see the documentation of transitions."""
+
+    trigger: str | None = None
+    source: str | Sequence[str] = ()
+    dest: str | Sequence[str] | None = None
+    guards: Any = ()
+    actions: Any = ()
+    after: int | str | None = None
+    at: Any = None
+    region: str | None = None
+    internal: bool = False
+    auto: bool = False
+    description: str | None = None
+    ref: str | None = None
+    refs: Sequence[str] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@record
+class ErrorPolicy(_Config):
+    """``error_policy`` of a machine file."""
+
+    default_fallback: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@record
+class DestinationCheckResult:
+    """Whether a state can be reached in one transition with this context.
+
+    Attributes:
+        candidates: The transitions that lead there and whose guards hold.
+    """
+
+    candidates: tuple[Transition, ...]
+
+    @property
+    def allowed(self) -> bool:
+        """At least one transition leads there."""
+        return bool(self.candidates)
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Several do: which one is taken depends on the trigger."""
+        return len(self.candidates) > 1
+
+    def __bool__(self) -> bool:
+        return bool(self.candidates)

@@ -1,0 +1,207 @@
+"""What a machine can be asked without an event."""
+
+from typing import Any
+
+from pystator.definition.model import After, Definition, StateType, TransitionNode
+from pystator.engine.describe import action_entry, public_transition
+from pystator.engine.engine import Engine
+from pystator.engine.frame import NeedGuard, Test
+from pystator.engine.plans import Choice, Plan
+from pystator.engine.public import DestinationCheckResult, State, Transition
+from pystator.engine.step import wrapped
+from pystator.engine.topology import Topology
+from pystator.errors import EvaluationError
+from pystator.records import Context
+
+__all__ = ["Queries"]
+
+
+class Queries:
+    """Questions about the machine itself, and about a state and a context."""
+
+    _topology: Topology
+
+    @property
+    def _engine(self) -> Engine:
+        raise TypeError("queries belong to a machine")
+
+    # The machine ----------------------------------------------------------------------------
+
+    @property
+    def definition(self) -> Definition:
+        """The model the machine was made from."""
+        return self._topology.definition
+
+    @property
+    def name(self) -> str:
+        """``meta.machine_name``."""
+        return self.definition.name
+
+    @property
+    def version(self) -> str:
+        """``meta.version``."""
+        return self.definition.version
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what the machine means."""
+        return self.definition.fingerprint
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What the file has under ``meta``."""
+        return dict(self.definition.meta)
+
+    @property
+    def state_names(self) -> list[str]:
+        """Every state, in document order."""
+        return [node.name for node in self._topology.tree.nodes[1:]]
+
+    @property
+    def trigger_names(self) -> list[str]:
+        """Every trigger, in document order."""
+        return list(self.definition.triggers)
+
+    @property
+    def terminal_states(self) -> list[str]:
+        """States that nothing leads out of."""
+        return [
+            node.name for node in self._topology.tree.nodes[1:] if node.type is StateType.TERMINAL
+        ]
+
+    @property
+    def timed(self) -> bool:
+        """It has timers."""
+        return bool(self._topology.timers)
+
+    def timer_order(self, timer_id: str) -> int | None:
+        """The timer's place in the document: decides between equal deadlines; None for an unknown id."""
+        way = self._topology.timers.get(timer_id)
+        return None if way is None else way.index
+
+    # States ---------------------------------------------------------------------------------
+
+    def get_state(self, name: str) -> State:
+        """A state as it was written.
+
+        Raises:
+            UndefinedStateError: There is no such state.
+        """
+        tree = self._topology.tree
+        number = tree.index.get(name)
+        if not number:
+            raise tree.undefined(name)
+        node = tree.nodes[number]
+        return State(
+            name=node.name,
+            type=node.type,
+            description=node.description,
+            group=node.group,
+            parent=node.parent or None,
+            initial_child=node.initial[0].name if node.initial else None,
+            on_enter=[action_entry(action) for block in node.on_enter for action in block],
+            on_exit=[action_entry(action) for block in node.on_exit for action in block],
+            timeout=_timeout(node.transitions),
+            metadata=node.metadata,
+        )
+
+    def get_initial_state(self) -> State:
+        """The state that entities start in."""
+        return self.get_state(self.definition.initial[0].name)
+
+    def validate_state(self, state: str) -> bool:
+        """True when the text is a configuration of this machine.
+
+        Raises:
+            UndefinedStateError: It is not.
+        """
+        self._topology.tree.read(state)
+        return True
+
+    def active_states(self, state: str) -> frozenset[str]:
+        """The active states of a configuration, ancestors included."""
+        return self._topology.table[state].active
+
+    def is_terminal(self, state: str) -> bool:
+        """Nothing can happen any more in this configuration."""
+        return self._topology.table[state].terminal
+
+    def is_initial(self, state: str) -> bool:
+        """It is where entities start."""
+        tree = self._topology.tree
+        entered = tree.entries(0, tree.numbers(self.definition.initial))
+        return self._topology.table[state].configuration == tree.leaves(entered)
+
+    # What may happen ------------------------------------------------------------------------
+
+    def get_available_transitions(self, state: str) -> list[Transition]:
+        """Transitions out of a configuration in order of priority, whatever their guards say."""
+        return [public_transition(way) for way in self._ways(state)]
+
+    def get_available_triggers(self, state: str) -> list[str]:
+        """Triggers of the transitions out of a configuration, whatever their guards say."""
+        return self._topology.table[state].allowed
+
+    def can_transition(self, state: str, trigger: str, context: Context | None = None) -> bool:
+        """The event would find a transition whose guards hold.
+
+        Raises:
+            EvaluationError: A guard failed, or has to be awaited.
+        """
+        cell = self._topology.table[state][trigger]
+        if isinstance(cell, Choice):
+            return any(
+                self._holds(state, candidate.guards, context or {}, trigger)
+                for candidate in cell.candidates
+            )
+        return isinstance(cell, Plan)
+
+    def evaluate_destination(
+        self, state: str, dest: str, context: Context | None = None
+    ) -> DestinationCheckResult:
+        """Which transitions lead from a configuration to a state, with guards that hold for this context.
+
+        Raises:
+            UndefinedStateError: One of the two is no state.
+            EvaluationError: A guard failed, or has to be awaited.
+        """
+        self._topology.tree.read(dest)
+        return DestinationCheckResult(
+            tuple(
+                public_transition(way)
+                for way in self._ways(state)
+                if any(target.name == dest for target in way.targets)
+                and self._holds(state, self._topology.guards_of(way), context or {}, None)
+            )
+        )
+
+    def can_transition_to(self, state: str, dest: str, context: Context | None = None) -> bool:
+        """Some transition leads from a configuration to a state, with guards that hold."""
+        return self.evaluate_destination(state, dest, context).allowed
+
+    def _ways(self, state: str) -> list[TransitionNode]:
+        row = self._topology.table[state]
+        return [] if row.terminal else list(self._topology.transitions(row.configuration))
+
+    def _holds(
+        self, state: str, guards: tuple[Test, ...], context: Context, trigger: str | None
+    ) -> bool:
+        try:
+            return self._engine.holds(self._topology.table[state], guards, context, trigger)
+        except NeedGuard as need:
+            raise EvaluationError(
+                f"guard {need.name!r} is async: ask with `await machine.aprocess(...)`",
+                context={"guard": need.name},
+            ) from None
+        except Exception as error:
+            raise wrapped(error) from error
+
+
+def _timeout(ways: list[TransitionNode]) -> dict[str, Any] | None:
+    for way in ways:
+        if way.origin == "timeout" and isinstance(way.timer, After):
+            return {
+                "seconds": way.timer.microseconds / 1_000_000,
+                "destination": way.targets[0].name,
+            }
+    return None

@@ -1,0 +1,284 @@
+"""One macrostep: everything that one event does.
+
+Laws of a step:
+
+- It is a pure function of configuration, event, context, time and the verdicts of async guards. It reads no clock.
+- Guards of one selection are all evaluated before any effect, against the configuration at the start of the microstep.
+- An event that fails, for whatever reason, changes nothing: the result holds the very context that came in.
+
+::
+
+    event --> checks --> selection --nobody--> refused
+                            |
+                            v
+        .-----> microstep: exits, content, entries <------------.
+        |                   |                                   |
+        |      terminal? <--+--> eventless transition? ---------'
+        |          |        |
+        |          |        `--> raised event that somebody takes?
+        |          |                      |            |
+        `----------|----------------------'            no
+                   v                                   v
+              at rest: choice resolved? checks --> result
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from pystator.engine.frame import Evaluate, Frame, NeedGuard, VerdictKey
+from pystator.engine.plans import Choice, Plan, Refusal
+from pystator.engine.result import Facts, Microstep, TransitionResult
+from pystator.engine.topology import Row, Topology
+from pystator.errors import (
+    ErrorCode,
+    EvaluationError,
+    FSMError,
+    InvalidTransitionError,
+)
+from pystator.records import Context, from_datetime
+
+__all__ = ["LIVELOCK", "Macrostep", "Verdicts", "choose", "deadline", "failed", "wrapped"]
+
+LIVELOCK: Final = 1_000
+"""Microsteps of one event after which it is certain that it never comes to rest."""
+
+Verdicts = Mapping[VerdictKey, bool]
+
+
+def choose(choice: Choice, context: Context, frame: Frame) -> Plan | Refusal:
+    """The plan of the first candidate whose guards all hold; else why there is none."""
+    rejected: list[str] = []
+    for candidate in choice.candidates:
+        for position, guard in enumerate(candidate.guards):
+            if not guard(context, frame):
+                rejected.append(candidate.names[position])
+                break
+        else:
+            return candidate.plan
+    return choice.refusal(tuple(rejected))
+
+
+class Macrostep:
+    """One event under way.
+
+    Args:
+        start: The row of the configuration before the event; None when an entity begins.
+        given: The context as it came in: what the result holds when the event fails.
+        frame: What closures see; planned actions and raised events gather in it.
+    """
+
+    __slots__ = (
+        "_active",
+        "_armed",
+        "_cancelled",
+        "_frame",
+        "_given",
+        "_start",
+        "_topology",
+        "_trigger",
+    )
+
+    def __init__(self, topology: Topology, start: Row | None, given: Context, frame: Frame) -> None:
+        self._topology = topology
+        self._start = start
+        self._given = given
+        self._frame = frame
+        self._trigger = frame.trigger
+        self._active = frame.active
+        self._armed: dict[str, int] = {}
+        self._cancelled: dict[str, None] = {}
+
+    def run(self, cell: Plan | Choice, context: Context, *, check: bool = True) -> TransitionResult:
+        """The result of the event, whatever happens.
+
+        Args:
+            context: The context the event sees: with its payload.
+            check: Look at the context before guards, if the machine says so.
+
+        Raises:
+            NeedGuard: The verdict of an async guard is missing.
+        """
+        try:
+            if check and self._topology.checks is not None:
+                self._topology.checks.check(context, self._frame)
+            plan = cell if isinstance(cell, Plan) else choose(cell, context, self._frame)
+            if not isinstance(plan, Plan):
+                return TransitionResult(plan, self._given, self._frame.now)
+            if plan.quiet and plan.effect is not None:
+                context = plan.effect(context, self._frame)
+                return TransitionResult(plan, context, self._frame.now)
+            return self._advance(plan, context)
+        except NeedGuard:
+            raise
+        except Exception as error:  # noqa: BLE001 # guards are the user's code; a failed event is a result
+            source = None if self._start is None else self._start.text
+            return failed(source, self._trigger, wrapped(error), self._given, self._frame.now)
+
+    def _advance(self, plan: Plan, context: Context) -> TransitionResult:
+        """Microsteps until nothing follows."""
+        frame, table = self._frame, self._topology.table
+        steps: list[Microstep] = []
+        while True:
+            context = self._microstep(plan, context)
+            steps.extend(plan.microsteps)
+            row = table[plan.target]
+            frame.active = row.active
+            if row.ends:
+                break
+            following = self._following(row, context)
+            if following is None:
+                break
+            if len(steps) >= LIVELOCK:
+                raise _livelock(steps)
+            plan = following
+        self._rest(row, context)
+        facts = Facts(
+            success=True,
+            source_state=None if self._start is None else self._start.text,
+            target_state=row.text,
+            trigger=self._trigger,
+            actions=tuple(frame.calls),
+            deadlines=tuple(self._armed.items()),
+            cancelled=tuple(self._cancelled),
+            microsteps=tuple(steps),
+        )
+        return TransitionResult(facts, context, frame.now)
+
+    def _microstep(self, plan: Plan, context: Context) -> Context:
+        """Exits, content and entries, then the timers."""
+        frame = self._frame
+        as_events = self._topology.definition.errors == "event"
+        for phase, active, block in plan.blocks:
+            frame.phase, frame.active = phase, active
+            try:
+                for step in block:
+                    context = step.run(context, frame)
+            except FSMError:
+                if not as_events:
+                    raise
+                frame.raised.append("error.execution")
+        self._move_timers(plan, context)
+        return context
+
+    def _move_timers(self, plan: Plan, context: Context) -> None:
+        for timer in plan.cancelled:
+            self._cancel(timer)
+        for timer, delay in plan.delays:
+            self._arm(timer, self._frame.time + delay)
+        for timer, evaluate in plan.ats:
+            moment = deadline(timer, evaluate, context, self._frame)
+            if moment is None:
+                self._cancel(timer)
+            else:
+                self._arm(timer, moment)
+
+    def _arm(self, timer: str, moment: int) -> None:
+        self._armed[timer] = moment
+        self._cancelled.pop(timer, None)
+
+    def _cancel(self, timer: str) -> None:
+        """Only what may have been armed before the event is a change to anybody else."""
+        self._armed.pop(timer, None)
+        if timer == self._trigger or self._topology.timers[timer].source in self._active:
+            self._cancelled[timer] = None
+
+    def _following(self, row: Row, context: Context) -> Plan | None:
+        """What happens next without a new event: eventless transitions first, then what was raised."""
+        frame = self._frame
+        if row.eventless is not None:
+            plan = self._select(row.eventless, context)
+            if plan is not None:
+                return plan
+        while frame.raised:
+            frame.trigger, frame.data = frame.raised.pop(0), None
+            cell = row[frame.trigger]
+            if isinstance(cell, Plan | Choice):
+                plan = self._select(cell, context)
+                if plan is not None:
+                    return plan
+        return None
+
+    def _select(self, cell: Plan | Choice, context: Context) -> Plan | None:
+        found = cell if isinstance(cell, Plan) else choose(cell, context, self._frame)
+        return found if isinstance(found, Plan) else None
+
+    def _rest(self, row: Row, context: Context) -> None:
+        if row.choosing is not None:
+            raise InvalidTransitionError(
+                f"choice state {row.choosing!r} cannot be left: no guard of its transitions holds;"
+                " add a last transition without guards",
+                context={"state": row.choosing, "trigger": self._trigger},
+                code=ErrorCode.CHOICE_UNRESOLVED,
+            )
+        if self._topology.checks is not None:
+            self._topology.checks.check(context, self._frame)
+
+
+def failed(
+    source: str | None, trigger: str | None, error: FSMError, context: Context, now: int | None
+) -> TransitionResult:
+    """The result of an event that met an error."""
+    details = {key: error.context[key] for key in ("problems", "cycle") if key in error.context}
+    error.context.setdefault("state", source)
+    error.context.setdefault("trigger", trigger)
+    facts = Facts(
+        success=False,
+        source_state=source,
+        target_state=None,
+        trigger=trigger,
+        reason=error.code.value,
+        details=details,
+        cause=error,
+    )
+    return TransitionResult(facts, context, now)
+
+
+def wrapped(error: Exception) -> FSMError:
+    """An error of user code as one of ours."""
+    if isinstance(error, FSMError):
+        return error
+    wrapper = EvaluationError(
+        f"a guard or effect raised {type(error).__name__}: {error}",
+        context={"error": type(error).__name__, "message": str(error)},
+    )
+    wrapper.__cause__ = error
+    return wrapper
+
+
+def deadline(timer: str, evaluate: Evaluate, context: Context, frame: Frame) -> int | None:
+    """The deadline of a timer whose time is data, in microseconds; None arms nothing.
+
+    Raises:
+        EvaluationError: The value is no moment: an aware datetime, its ISO 8601 text, or microseconds.
+    """
+    value = evaluate(context, frame)
+    if value is None or (type(value) is int and value >= 0):
+        return value
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if isinstance(moment, datetime):
+            return from_datetime(moment)
+    except ValueError as error:
+        raise EvaluationError(
+            f"timer {timer!r}: {error}", context={"timer": timer, "value": repr(value)}
+        ) from error
+    raise EvaluationError(
+        f"timer {timer!r}: {value!r} is no moment; use an aware datetime, its ISO 8601 text,"
+        " or microseconds since 1970",
+        context={"timer": timer, "value": repr(value)},
+    )
+
+
+def _livelock(steps: list[Microstep]) -> EvaluationError:
+    """The error for an event that never comes to rest, with the states it goes round in."""
+    states = [step.target for step in steps]
+    last = states[-1]
+    before = next((back for back in range(2, len(states) + 1) if states[-back] == last), 2)
+    cycle = states[-before:]
+    return EvaluationError(
+        f"the event never comes to rest: after {len(steps):,} microsteps it goes round in"
+        f" {' -> '.join(cycle[:12])}; guard one of these transitions",
+        context={"cycle": cycle},
+        code=ErrorCode.LIVELOCK,
+    )
