@@ -1,17 +1,17 @@
 """Checks plain data against the format (`pystator.definition.format`), with Pydantic's core.
 
-A value that can take several forms is a union with a callable discriminator: what is there decides the form, so a
-mistake inside an entry is one message and not one per form. Tags start with ``<``, which no key of the format does:
-that is how a message's path is told from the data's.
+A value that can take several forms is a union with a callable discriminator: what is there decides
+the form, so a mistake inside an entry is one message and not one per form. Tags start with ``<``,
+which no key of the format does: that is how a message's path is told from the data's.
 
-The validator is put together from the table with `pydantic_core` itself: importing Pydantic's model classes and
-building forty of them takes five times as long as loading a machine. This is the only module that imports it, and it
-is imported when a machine is loaded.
+The validator is put together from the table with `pydantic_core` itself: importing Pydantic's model
+classes and building forty of them takes five times as long as loading a machine. This is the only
+module that imports it, and it is imported when a machine is loaded.
 """
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import PydanticCustomError, SchemaValidator, ValidationError
 from pydantic_core import core_schema as core
@@ -41,11 +41,20 @@ __all__ = ["mistakes"]
 Schema = core.CoreSchema
 
 
+MAX_MISTAKES: Final = 5_000
+
+
 def mistakes(data: Any) -> list[Any]:
-    """Every deviation from the format, as Pydantic's error details; empty when there is none."""
+    """Every deviation from the format, as Pydantic's error details; empty when there is none.
+
+    Data with more than `MAX_MISTAKES` is not of the format at all, and that is all that is said.
+    """
     try:
         _validator().validate_python(data, strict=True)
     except ValidationError as error:
+        if error.error_count() > MAX_MISTAKES:
+            said = f"this is no machine: it has {error.error_count():,} mistakes"
+            return [{"type": "entry_type", "loc": (), "msg": said, "input": "", "ctx": {}}]
         return error.errors(include_url=False)
     return []
 

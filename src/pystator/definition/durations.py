@@ -27,7 +27,8 @@ def microseconds(value: Any) -> int:
         match = _TEXT.fullmatch(str(value))
         if match is None:
             raise DurationError(
-                f"{value!r} is no duration: use milliseconds, or a whole number with ms, s, m, h or d, e.g. 90s"
+                f"{value!r} is no duration: use milliseconds,"
+                " or a whole number with ms, s, m, h or d, e.g. 90s"
             )
         found = int(match[1]) * _UNITS[match[2]]
     if found <= 0:

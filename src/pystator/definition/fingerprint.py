@@ -1,17 +1,17 @@
 """What a machine means, as a hash.
 
-Two texts have the same fingerprint when they give the same machine: layout, comments, order of keys, descriptions,
-groups, requirement ids, ``events``, ``metadata`` and the user's own keys of ``meta`` do not count, a list of sources is
-the same as a transition for each, and ``5s`` is 5000. The order of states and transitions does count: it decides. So do
-the modes of ``meta``, variables and invariants. Name and version of the machine do not: they stand beside the
-fingerprint wherever it is kept, and a version that changed nothing shows as one.
+Two texts have the same fingerprint when they give the same machine: layout, comments, order of
+keys, descriptions, groups, requirement ids, ``events``, ``metadata`` and the user's own keys of
+``meta`` do not count, a list of sources is the same as a transition for each, and ``5s`` is 5000.
+The order of states and transitions does count: it decides. So do the modes of ``meta``, variables
+and invariants. Name and version of the machine do not: they stand beside the fingerprint wherever
+it is kept, and a version that changed nothing shows as one.
 """
 
 import hashlib
 import json
 from dataclasses import fields
-from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from pystator.definition.expressions import Expression
 from pystator.definition.model import Definition, Node, StateType, TransitionNode
@@ -79,17 +79,26 @@ def _state(node: Node) -> list[Any]:
 _IGNORED = frozenset({"description", "message"})
 
 
-@cache
-def _defaults(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
+_FIELDS: dict[Any, tuple[tuple[str, Any], ...]] = {}
+
+
+def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
     """Fields and their defaults, in order; a description means nothing."""
+    return _FIELDS.get(kind) or _FIELDS.setdefault(kind, _read_fields(kind))
+
+
+def _read_fields(kind: Any) -> tuple[tuple[str, Any], ...]:
     return tuple(
         (field.name, field.default) for field in fields(kind) if field.name not in _IGNORED
     )
 
 
 def _plain(value: Any) -> Any:
-    """Any part of the model as plain data. What has its default is left out, so that a new field changes no hash."""
-    kind: type[Any] = type(value)
+    """Any part of the model as plain data.
+
+    What has its default is left out, so that a new field changes no hash.
+    """
+    kind = cast("type[Any]", type(value))
     if kind in _SCALARS:
         return value
     if kind is tuple or kind is list:

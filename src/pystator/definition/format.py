@@ -1,12 +1,11 @@
 """The format of a machine file: one table, read by the checker and by the JSON Schema.
 
-Shape only: which keys there are, what kind of value each takes, and a sentence on each for editors. What names refer
-to, and what the parts mean together, is `pystator.definition.lower`'s. The shape is the final one; lowering refuses
-what this release does not run.
+Shape only: which keys there are, what kind of value each takes, and a sentence on each for editors.
+What names refer to, and what the parts mean together, is `pystator.definition.lower`'s. The shape
+is the final one; lowering refuses what this release does not run.
 """
 
 from collections.abc import Mapping
-from dataclasses import field
 from typing import Final
 
 from pystator.records import record
@@ -110,7 +109,10 @@ class Object:
 
 @record
 class Kinds:
-    """Shapes told apart by the kind of value: ``text``, ``number``, ``list`` or ``map``. ``otherwise`` judges the rest."""
+    """Shapes told apart by the kind of value: ``text``, ``number``, ``list`` or ``map``.
+
+    What is none of them is judged as ``otherwise``.
+    """
 
     by: "Mapping[str, Shape]"
     otherwise: str = "text"
@@ -121,7 +123,7 @@ class Forms:
     """A name, or a mapping whose one key out of ``by`` says which form it is."""
 
     noun: str
-    by: "Mapping[str, Object]" = field(default_factory=dict)
+    by: Mapping[str, Object]
 
 
 @record
@@ -131,9 +133,8 @@ class Ref:
     name: str
 
 
-Shape = (
-    Text | Choice | Flag | Integer | Number | Anything | ListOf | MapOf | Object | Kinds | Forms | Ref
-)  # fmt: skip
+Leaf = Text | Choice | Flag | Integer | Number | Anything
+Shape = Leaf | ListOf | MapOf | Object | Kinds | Forms | Ref
 
 TEXT: Final = Text()
 NAME: Final = Text(r"^[a-z0-9_]+$", "lower-case letters, digits and '_'")

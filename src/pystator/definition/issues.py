@@ -1,10 +1,11 @@
 """What is wrong with a machine, where, and what was probably meant.
 
-Checks know *paths* into the plain data (``("transitions", 3, "dest")``); people want file, line and column. A check
-therefore reports to a `Report`, and the report asks for positions once, when there is something to tell.
+Checks know *paths* into the plain data (``("transitions", 3, "dest")``); people want file, line and
+column. A check therefore reports to a `Report`, and the report asks for positions once, when there
+is something to tell.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -12,7 +13,9 @@ from pystator.errors import ConfigurationError
 from pystator.records import record
 
 __all__ = [
+    "Finding",
     "Issue",
+    "Locate",
     "Path",
     "Report",
     "Severity",
@@ -30,8 +33,8 @@ Severity = Literal["error", "warning"]
 MAX_SHOWN = 60
 """Characters of an offending text that a message repeats."""
 
-MAX_ISSUES = 200
-"""A file with more mistakes than this is not of the format at all: the rest is counted, not listed."""
+MAX_ISSUES = 500
+"""A file with more mistakes is not of the format at all: the rest is not listed."""
 
 
 @record
@@ -70,6 +73,13 @@ class Issue:
         hint = f" (did you mean {self.suggestion!r}?)" if self.suggestion else ""
         return f"{place}: {label}{self.message}{hint}" if place else f"{label}{self.message}{hint}"
 
+    def of_file(self, file: str | None) -> "Issue":
+        """The same issue, of a file."""
+        return Issue(
+            self.code, self.severity, self.message, self.path, self.line, self.column,
+            self.text, self.suggestion, file,
+        )  # fmt: skip
+
     def to_dict(self) -> dict[str, Any]:
         """The issue as plain data."""
         return {
@@ -104,16 +114,19 @@ class Finding:
     offset: int | None
 
 
-Locate = Callable[[Path, bool, int | None], tuple[int, int]]
-"""Path, whether the key is meant, offset into the value -> line and column; zeros when unknown."""
+Locate = Callable[[Sequence[Finding]], Sequence[tuple[int, int]]]
+"""Findings -> line and column of each."""
 
 
 class Report:
-    """Collects mistakes; the same one at the same place is kept once."""
+    """Collects mistakes; the same one at the same place is kept once, and `MAX_ISSUES` in all."""
 
     def __init__(self) -> None:
         self.findings: list[Finding] = []
+        self.failed = False
+        """Whether there is any error."""
         self._seen: set[tuple[str, Path, str]] = set()
+        self._comparisons = 50_000
 
     def add(
         self,
@@ -128,8 +141,10 @@ class Report:
         offset: int | None = None,
     ) -> None:
         """Report a mistake at a path."""
+        if severity == "error":
+            self.failed = True
         identity = (code, path, message)
-        if identity in self._seen:
+        if identity in self._seen or len(self.findings) >= MAX_ISSUES:
             return
         self._seen.add(identity)
         self.findings.append(Finding(code, severity, message, path, text, suggestion, key, offset))
@@ -138,27 +153,32 @@ class Report:
         """Report something legal that was probably not meant."""
         self.add(code, path, message, severity="warning", text=text)
 
-    def failed(self) -> bool:
-        """Whether there is any error."""
-        return any(finding.severity == "error" for finding in self.findings)
+    def closest(self, word: str, choices: Collection[str]) -> str | None:
+        """The choice that was probably meant, or None.
+
+        Comparing is slow: a file with thousands of mistakes and thousands of names gets suggestions
+            for the first.
+        """
+        self._comparisons -= len(choices)
+        return closest(word, choices) if self._comparisons > 0 else None
 
     def issues(self, locate: Locate | None, file: str | None) -> list[Issue]:
         """Everything reported, in the order of the text."""
-        found: list[Issue] = []
-        for item in self.findings:
-            line, column = locate(item.path, item.key, item.offset) if locate else (0, 0)
-            found.append(
-                Issue(
-                    item.code, item.severity, item.message, item.path, line, column,
-                    item.text, item.suggestion, file,
-                )
-            )  # fmt: skip
+        nowhere = [(0, 0)] * len(self.findings)
+        places = locate(self.findings) if locate else nowhere
+        found = [
+            Issue(
+                item.code, item.severity, item.message, item.path, line, column,
+                item.text, item.suggestion, file,
+            )
+            for item, (line, column) in zip(self.findings, places, strict=True)
+        ]  # fmt: skip
         found.sort(key=lambda issue: (issue.line, issue.column))
         return found
 
 
 def closest(word: str, choices: Iterable[str]) -> str | None:
-    """The choice that was probably meant, or None."""
+    """The choice that is nearest to a word, or None when none is near."""
     known = {choice.lower(): choice for choice in choices}
     near = get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
     return known[near[0]] if near else None
@@ -185,10 +205,7 @@ def show_path(path: Path) -> str:
 def configuration_error(issues: Sequence[Issue]) -> ConfigurationError:
     """All errors among the issues as one exception, a line each."""
     errors = [issue for issue in issues if issue.severity == "error"]
-    lines = [str(issue) for issue in errors[:MAX_ISSUES]]
-    if len(errors) > MAX_ISSUES:
-        lines.append(f"... and {len(errors) - MAX_ISSUES} more")
     return ConfigurationError(
-        "\n".join(lines),
-        context={"issues": [issue.to_dict() for issue in issues[:MAX_ISSUES]]},
+        "\n".join(str(issue) for issue in errors),
+        context={"issues": [issue.to_dict() for issue in issues]},
     )

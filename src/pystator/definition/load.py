@@ -7,20 +7,22 @@
                  |             `- document.py
                  `- text.py
 
-Whatever is wrong is found at once: what has the wrong shape is reported and left out, and the rest is still lowered.
+Whatever is wrong is found at once: what has the wrong shape is reported and left out, and the rest
+    is still lowered.
 """
 
 from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
+from pystator.definition.data import is_map
 from pystator.definition.document import mistakes
 from pystator.definition.issues import Issue, Locate, Path, Report, configuration_error, show
 from pystator.definition.lower import Places, lower
 from pystator.definition.mistakes import explain, sound
 from pystator.definition.model import Definition
 from pystator.definition.plain import copy_plain
-from pystator.definition.positions import Positions
+from pystator.definition.positions import locate, written
 from pystator.definition.text import MAX_BYTES, decode, read
 
 __all__ = ["check_config", "check_file", "check_text", "load_config", "load_file", "load_text"]
@@ -32,8 +34,8 @@ def load_file(path: str | FilePath) -> Definition:
     """Load a machine from a YAML or JSON file.
 
     Raises:
-        ConfigurationError: The file cannot be read, or the machine has mistakes: the message lists every one with line
-            and column, ``context["issues"]`` has them as plain data.
+        ConfigurationError: The file cannot be read, or the machine has mistakes: the message lists
+            every one with line and column, ``context["issues"]`` has them as plain data.
     """
     return _require(check_file(path))
 
@@ -52,7 +54,11 @@ def load_text(text: str, *, file: str | None = None) -> Definition:
 
 
 def load_config(config: Mapping[str, Any], *, file: str | None = None) -> Definition:
-    """Load a machine from plain data: mappings, lists, text, numbers, booleans and null. It is copied.
+    """Load a machine from plain data, which is copied.
+
+    Args:
+        config: Mappings with text keys, lists, text, numbers, booleans and null.
+        file: Where it comes from, for messages.
 
     Raises:
         ConfigurationError: As `load_file`, with paths instead of lines.
@@ -78,8 +84,7 @@ def check_file(path: str | FilePath) -> Checked:
         return None, [Issue("too_large", "error", message, file=name)]
     text, issue = decode(content)
     if issue is not None:
-        issue.file = name
-        return None, [issue]
+        return None, [issue.of_file(name)]
     return check_text(text, name)
 
 
@@ -87,22 +92,19 @@ def check_text(text: str, file: str | None = None) -> Checked:
     """The machine in a text, or None, and everything that is to be said about it."""
     reading = read(text)
     if reading.issues:
-        for issue in reading.issues:
-            issue.file = file
-        return None, reading.issues
+        return None, [issue.of_file(file) for issue in reading.issues]
     report = Report()
-    positions = Positions(text)
     definition = _examine(reading.data, report, reading.places, file)
     if definition is not None:
-        _check_version(definition, positions, report)
-    return _result(definition, report, positions, file)
+        _check_version(definition, text, report)
+    return _result(definition, report, lambda findings: locate(text, findings), file)
 
 
 def check_config(config: Any, file: str | None = None) -> Checked:
     """The machine in plain data, or None, and everything that is to be said about it."""
     report = Report()
     data = copy_plain(config, report)
-    definition = None if report.failed() else _examine(data, report, {}, file)
+    definition = None if report.failed else _examine(data, report, {}, file)
     return _result(definition, report, None, file)
 
 
@@ -110,19 +112,22 @@ def _examine(data: Any, report: Report, places: Places, file: str | None) -> Def
     found = mistakes(data)
     if not found:
         return lower(data, report, places=places, file=file)
-    wrong: list[Path] = explain(found, data, report)
+    wrong: list[Path] = explain(found, report)
     whole, damaged = sound(data, wrong)
-    source: Mapping[str, Any] = data if isinstance(data, dict) else {}
+    source: Mapping[str, Any] = data if is_map(data) else {}
     return lower(whole, report, source=source, damaged=damaged, places=places, file=file)
 
 
-def _check_version(definition: Definition, positions: Positions, report: Report) -> None:
+def _check_version(definition: Definition, text: str, report: Report) -> None:
     """A version that YAML reads as a number may not be the text that stands there: 1.10 is 1.1."""
     version: Any = definition.meta.get("version")
     path = ("meta", "version")
-    if isinstance(version, int | float) and (raw := positions.raw(path)) != str(version):
+    if not isinstance(version, int | float):
+        return
+    raw = written(text, path)
+    if raw is not None and raw != str(version):
         report.add(
-            "version", path, f"YAML reads this version as the number {version}: write \"{raw}\" in quotes",
+            "version", path, f'YAML reads this version as the number {version}: write "{raw}" in quotes',
             text=show(raw),
         )  # fmt: skip
 
@@ -130,7 +135,7 @@ def _check_version(definition: Definition, positions: Positions, report: Report)
 def _result(
     definition: Definition | None, report: Report, locate: Locate | None, file: str | None
 ) -> Checked:
-    return None if report.failed() else definition, report.issues(locate, file)
+    return None if report.failed else definition, report.issues(locate, file)
 
 
 def _require(checked: Checked) -> Definition:

@@ -1,17 +1,20 @@
 """From the plain data of a machine file to the model.
 
-The data has the right shape (`pystator.definition.document`), or what has not was taken out and is listed in
-``damaged``. Here names find what they mean, and the rules of the engine are checked. A check never stops the others.
+The data has the right shape (`pystator.definition.document`), or what has not was taken out and is
+listed in ``damaged``. Here names find what they mean, and the rules of the engine are checked. A
+check never stops the others.
 
-What this release does not run - nesting, parallel states, routing, requests - is refused here, and only here: a part
-that is built later is lowered instead.
+What this release does not run - nesting, parallel states, routing, requests - is refused here, and
+only here: a part that is built later is lowered instead.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from pystator.definition.content import Content
+from pystator.definition.data import is_list, is_map
 from pystator.definition.fingerprint import fingerprint
+from pystator.definition.format import META
 from pystator.definition.issues import Path, Report, closest, show
 from pystator.definition.model import (
     Action,
@@ -26,7 +29,7 @@ from pystator.definition.model import (
     TransitionNode,
 )
 from pystator.definition.names import Names
-from pystator.definition.rules import check_machine
+from pystator.definition.rules import check_states
 from pystator.definition.transitions import Transitions
 
 __all__ = ["DEFAULT_NAME", "DEFAULT_VERSION", "lower"]
@@ -34,10 +37,6 @@ __all__ = ["DEFAULT_NAME", "DEFAULT_VERSION", "lower"]
 DEFAULT_NAME: Final = "default"
 DEFAULT_VERSION: Final = "1.0.0"
 
-_META_KEYS: Final = (
-    "machine_name", "version", "description", "strict_mode", "reject_invalid_events",
-    "strict_guard_registry", "event_normalizer", "validate_context", "orchestrator_default_fallback",
-)  # fmt: skip
 _KINDS: Final = {
     StateType.CHOICE: Kind.CHOICE,
     StateType.TERMINAL: Kind.TERMINAL,
@@ -87,7 +86,7 @@ def lower(
     """
     machine = _Machine(data, source or data, report, damaged, places or {})
     definition = machine.definition(file)
-    return None if report.failed() else definition
+    return None if report.failed else definition
 
 
 class _Machine:
@@ -126,7 +125,7 @@ class _Machine:
         invariants = self._invariants()
         fallback = meta.get("orchestrator_default_fallback") or "off"
         fallback_state = self._fallback(fallback)
-        check_machine(nodes, transitions, self.report, self._entries("states"))
+        check_states(nodes, self._entries("states"), self.report)
         root = Node("", Kind.COMPOUND, StateType.STABLE, None, list(nodes.values()), initial)
         made = Definition(
             name=meta.get("machine_name") or DEFAULT_NAME,
@@ -151,7 +150,7 @@ class _Machine:
             config=self.data,
             file=file,
         )
-        if not self.report.failed():
+        if not self.report.failed:
             made.fingerprint = fingerprint(made)
         return made
 
@@ -170,15 +169,15 @@ class _Machine:
 
     def _check_meta(self) -> None:
         for key in self.meta:
-            if key not in _META_KEYS:
-                near = closest(key, _META_KEYS)
+            if key not in META.keys:
+                near = closest(key, META.keys)
                 if near and near not in self.meta:
                     self.report.add(
                         "unknown_key", ("meta", key), f"{show(key)!r} means nothing to PyStator",
                         severity="warning", text=show(key), suggestion=near, key=True,
                     )  # fmt: skip
         classification: Any = self.meta.get("classification")
-        if isinstance(classification, dict) and classification.get("auto_route"):
+        if is_map(classification) and classification.get("auto_route"):
             self.names.not_supported(
                 "routing by data", ("meta", "classification", "auto_route"), self.report
             )
@@ -243,19 +242,18 @@ class _Machine:
 
     def _given_initial(self, given: Any, marked: list[Node]) -> tuple[Target, ...]:
         path: Path = ("initial",)
-        if isinstance(given, list):
-            several: list[str] = given
-            if len(several) > 1:
+        if is_list(given):
+            if len(given) > 1:
                 self.names.not_supported("a list of initial states", path, self.report)
                 return ()
-            given, path = several[0], ("initial", 0)
+            given, path = given[0], ("initial", 0)
         if self.names.state(given, path, self.report, what="initial state") and any(
             node.name != given for node in marked
         ):
             other = next(node.name for node in marked if node.name != given)
             self.report.add(
                 "initial", path,
-                f"the initial state is {given!r} here, and {other!r} has 'type: initial': keep one", text=given,
+                f"{given!r} is initial here, and {other!r} has 'type: initial': keep one", text=given,
             )  # fmt: skip
         return (Target(given),)
 
@@ -297,7 +295,7 @@ class _Machine:
                     "unused_event", path, f"no transition has the trigger {show(name)!r}"
                 )
             seen.add(name)
-        if any(path and path[0] in {"events", "transitions"} for path in self.damaged):
+        if ("events",) in self.damaged or ("transitions",) in self.damaged:
             self.names.allow_all_raised()
 
     def _variables(self) -> tuple[StateVariable, ...]:
@@ -307,7 +305,7 @@ class _Machine:
             entry: Mapping[str, Any] = {"key": item} if isinstance(item, str) else item
             at = path if isinstance(item, str) else (*path, "key")
             key: str = entry["key"]
-            self.content.path(key, at)
+            self.content.terms.target(key, at)
             if key in variables:
                 self.report.add(
                     "duplicate_variable",
@@ -349,7 +347,7 @@ class _Machine:
                 forms = "expr, check, allOf, anyOf, not, in_state"
                 self.report.add("entry", path, f"an invariant has exactly one of: {forms}")
                 continue
-            lowered = self.content.guard(guard, path)
+            lowered = self.content.guards.one(guard, path)
             name = entry.get("name") or (
                 guard if isinstance(guard, str) else f"invariant_{index + 1}"
             )
@@ -365,16 +363,15 @@ class _Machine:
         elif mode != "off" and ("error_policy",) not in self.damaged:
             self.report.add(
                 "fallback", ("meta", "orchestrator_default_fallback"),
-                f"{mode!r} needs a state to fall back to: write error_policy: {{default_fallback: ...}}", text=mode,
+                f"{mode!r} needs a state: write error_policy: {{default_fallback: ...}}", text=mode,
             )  # fmt: skip
         return state
 
 
 def _state_names(states: Any) -> Iterator[str]:
-    if isinstance(states, list):
-        entries: list[Any] = states
-        for entry in entries:
-            name: Any = entry.get("name") if isinstance(entry, dict) else None
+    if is_list(states):
+        for entry in states:
+            name = entry.get("name") if is_map(entry) else None
             if isinstance(name, str):
                 yield name
 

@@ -1,13 +1,16 @@
-"""What Pydantic found wrong with the shape of a machine, said to a person; and what of the machine is still sound.
+"""What Pydantic found wrong with the shape of a machine, said to a person; and what of the machine
+is still sound.
 
-A file with a mistake in one place is still checked everywhere else: `sound` takes out what has the wrong shape, so that
-lowering can judge the rest, and remembers what it took, so that nothing is reported twice.
+A file with a mistake in one place is still checked everywhere else: `sound` takes out what has the
+wrong shape, so that lowering can judge the rest, and remembers what it took, so that nothing is
+reported twice.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
+from pystator.definition.data import is_list, is_map
 from pystator.definition.format import (
     ACTION,
     DOCUMENT,
@@ -18,7 +21,6 @@ from pystator.definition.format import (
     Kinds,
     ListOf,
     MapOf,
-    Number,
     Object,
     Ref,
     Shape,
@@ -44,7 +46,7 @@ _WRONG_KIND = {
 }
 
 
-def explain(mistakes: Iterable[Details], data: Any, report: Report) -> list[Path]:
+def explain(mistakes: Iterable[Details], report: Report) -> list[Path]:
     """Report each mistake; return where they are."""
     found = list(mistakes)
     renamed = {(path[:-1], near) for path, near in map(_unknown_key, found) if near}
@@ -54,11 +56,11 @@ def explain(mistakes: Iterable[Details], data: Any, report: Report) -> list[Path
         paths.append(path)
         if details["type"] == "missing" and (path[:-1], path[-1]) in renamed:
             continue
-        _report(details, path, shape, data, report)
+        _report(details, path, shape, report)
     return paths
 
 
-def _report(details: Details, path: Path, shape: Shape | None, data: Any, report: Report) -> None:
+def _report(details: Details, path: Path, shape: Shape | None, report: Report) -> None:
     kind: str = details["type"]
     value = details["input"]
     if kind == "missing":
@@ -222,31 +224,39 @@ def sound(data: Any, paths: Iterable[Path]) -> tuple[dict[str, Any], frozenset[P
     """The data without what is wrong at these paths.
 
     Returns:
-        A copy that shares what it did not change, with ``None`` for a state or transition that cannot be used; and the
-        paths of the items, keys and sections that are not whole.
+        A copy that shares what it did not change, with ``None`` for a state or transition that
+        cannot be used; and the paths of the items, keys and sections that are not whole.
     """
-    machine: dict[str, Any] = dict(data) if isinstance(data, dict) else {}
+    machine: dict[str, Any] = dict(data) if is_map(data) else {}
     damaged: set[Path] = set()
     for path in paths:
-        damaged.add(path[:2] if path[:1] and path[0] in _NEEDED else path[:1])
+        damaged.add(path[:2] if path and path[0] in _NEEDED else path[:1])
         _take_out(machine, path)
     for section in _NEEDED:
-        if not isinstance(machine.get(section), list):
+        if not is_list(machine.get(section)):
             machine[section] = []
     return machine, frozenset(damaged)
 
 
 def _take_out(machine: dict[str, Any], path: Path) -> None:
-    section = path[0] if path else ""
-    if section == "meta" and len(path) > 1 and isinstance(machine.get("meta"), dict):
-        machine["meta"] = {key: value for key, value in machine["meta"].items() if key != path[1]}
-    elif section in _NEEDED and len(path) > 1 and isinstance(machine.get(str(section)), list):
-        items = machine[str(section)] = list(machine[str(section)])
+    section = str(path[0]) if path else ""
+    value = machine.get(section)
+    if section == "meta" and len(path) > 1 and is_map(value):
+        machine[section] = {key: inner for key, inner in value.items() if key != path[1]}
+    elif section in _NEEDED and len(path) > 1 and is_list(value):
         index: Any = path[1]
-        item = items[index]
-        if not isinstance(item, dict) or len(path) == 2 or path[2] == _NEEDED[str(section)]:
-            items[index] = None
-        else:
-            items[index] = {key: value for key, value in item.items() if key != path[2]}
+        items = machine[section] = list(value)
+        items[index] = _without(items[index], path, _NEEDED[section])
     else:
-        machine.pop(str(section), None)
+        machine.pop(section, None)
+
+
+def _without(item: Any, path: Path, needed: str) -> dict[str, Any] | None:
+    """A state or transition without what a path names; None when it is nothing without that."""
+    if not is_map(item) or len(path) == 2 or path[2] == needed:
+        return None
+    key: Any = path[2]
+    entries = item.get(key)
+    if len(path) > 3 and is_list(entries) and isinstance(path[3], int):
+        return {**item, key: [None if n == path[3] else entry for n, entry in enumerate(entries)]}
+    return {name: value for name, value in item.items() if name != key}

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
-from pystator.definition.issues import Path, Report, closest, show
+from pystator.definition.issues import Path, Report, show
 
 __all__ = ["Names"]
 
@@ -17,7 +17,7 @@ class Names:
 
     Args:
         states: Names of all states, also of those that have a mistake.
-        groups: Names of the groups; None when they are not known, so that no reference to one is judged.
+        groups: Names of the groups; None when they are not known, so that none is judged.
         normalizer: Applied to every trigger.
     """
 
@@ -44,7 +44,7 @@ class Names:
             return False
         report.add(
             "unknown_state", path, f"unknown {what} {show(name)!r}",
-            text=show(name), suggestion=closest(name, self.states),
+            text=show(name), suggestion=report.closest(name, self.states),
         )  # fmt: skip
         return False
 
@@ -53,7 +53,7 @@ class Names:
         if self.groups is not None and name not in self.groups:
             report.add(
                 "unknown_group", path, f"unknown group {show(name)!r}: declare it under 'groups'",
-                text=show(name), suggestion=closest(name, self.groups),
+                text=show(name), suggestion=report.closest(name, self.groups),
             )  # fmt: skip
 
     # Triggers ---------------------------------------------------------------------------------
@@ -80,8 +80,8 @@ class Names:
         for normal, name, path in self._raised:
             if normal not in self.triggers:
                 report.add(
-                    "unknown_trigger", path, f"no transition has the trigger {show(name)!r} that is raised here",
-                    text=show(name), suggestion=closest(name, self.triggers),
+                    "unknown_trigger", path, f"nothing listens to {show(name)!r}, which is raised here",
+                    text=show(name), suggestion=report.closest(name, self.triggers),
                 )  # fmt: skip
 
     def allow_all_raised(self) -> None:

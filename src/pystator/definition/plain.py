@@ -1,6 +1,7 @@
 """Checks that a value is plain data, while copying it.
 
-A machine given as Python data may hold anything; what is kept is what a YAML or JSON text could have held.
+A machine given as Python data may hold anything; what is kept is what a YAML or JSON text could
+have held.
 """
 
 import math

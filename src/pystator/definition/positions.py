@@ -1,12 +1,14 @@
 """Where things stand in a text: a second reading, only for who has something to tell.
 
-The first reading keeps no positions, since almost every machine is right. This one builds a tree of marks in the shape
-of the data, and follows a path through it.
+The first reading keeps no positions, since almost every machine is right. This one follows the
+paths it is asked for through the events and keeps nothing else, so that a huge text full of
+mistakes costs no memory.
 """
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from yaml.cyaml import CParser
+from yaml import CSafeLoader
 from yaml.events import (
     AliasEvent,
     MappingEndEvent,
@@ -16,120 +18,130 @@ from yaml.events import (
     SequenceStartEvent,
 )
 
-from pystator.definition.issues import Path
+from pystator.definition.issues import Finding, Path
 
-__all__ = ["Positions"]
+__all__ = ["locate", "written"]
 
 _ESCAPES = {"x": 2, "u": 4, "U": 8}
+_STARTS = frozenset({MappingStartEvent, SequenceStartEvent})
+_ENDS = frozenset({MappingEndEvent, SequenceEndEvent})
+_VALUES = frozenset({ScalarEvent, AliasEvent}) | _STARTS
 
 
-class _Mark:
-    """One value: its event, and what is inside it."""
+def locate(text: str, findings: Iterable[Finding]) -> list[tuple[int, int]]:
+    """Line and column of each finding, from 1.
 
-    __slots__ = ("event", "items", "keys")
+    What is not there - a missing key, or one that an alias or ``<<`` brought - is placed at the
+    nearest thing around it.
 
-    def __init__(self, event: Any) -> None:
-        self.event = event
-        self.keys: dict[str, tuple[Any, _Mark]] = {}
-        self.items: list[_Mark] = []
+    Args:
+        text: Has been read without a mistake.
+        findings: What to place.
+    """
+    wanted = list(findings)
+    text = text.removeprefix("\ufeff")
+    root = _read(text, [finding.path for finding in wanted])
+    return [_place(text, root, finding) for finding in wanted]
 
 
-class Positions:
-    """Paths of a text that has been read without mistake -> line and column, from 1."""
+def written(text: str, path: Path) -> str | None:
+    """The text of a scalar as it is written; None when there is none at this path."""
+    found: _Wanted | None = _read(text.removeprefix("\ufeff"), [path])
+    for step in path:
+        found = found.inside.get(step) if found else None
+    return found.event.value if found and isinstance(found.event, ScalarEvent) else None
 
-    def __init__(self, text: str) -> None:
-        self.text = text.removeprefix("\ufeff")
-        self.root: _Mark | None = None
 
-    def __call__(self, path: Path, key: bool, offset: int | None) -> tuple[int, int]:
-        """Line and column of the value at a path, of its key, or of a place inside the value.
+class _Wanted:
+    """A place on the way to a finding: the events of its value and key, and the places inside."""
 
-        What is not there is placed at the nearest thing around it.
-        """
-        if self.root is None:
-            self.root = _read(self.text)
-        mark = self.root
-        event = mark.event
-        for index, step in enumerate(path):
-            last = index == len(path) - 1
-            if isinstance(step, str) and step in mark.keys:
-                key_event, mark = mark.keys[step]
-                event = key_event if last and key else mark.event
-            elif isinstance(step, int) and step < len(mark.items):
-                mark = mark.items[step]
-                event = mark.event
-            else:
-                break
-        else:
-            if offset is not None and isinstance(event, ScalarEvent):
-                return _within(self.text, event, offset)
-        return _start(self.text, event)
+    __slots__ = ("event", "inside", "key")
 
-    def raw(self, path: Path) -> str:
-        """The text of a scalar as it is written."""
-        if self.root is None:
-            self.root = _read(self.text)
-        mark = self.root
+    def __init__(self) -> None:
+        self.event: Any = None
+        self.key: Any = None
+        self.inside: dict[str | int, _Wanted] = {}
+
+
+class _Open:
+    """An open container of the reading; ``wanted`` is None in one that nobody asks for."""
+
+    __slots__ = ("is_map", "step", "wanted")
+
+    def __init__(self, wanted: _Wanted | None, is_map: bool) -> None:
+        self.wanted = wanted
+        self.is_map = is_map
+        self.step: Any = None if is_map else 0
+        """The key event of the value that comes next, or its index."""
+
+
+def _read(text: str, paths: Iterable[Path]) -> _Wanted:
+    """Read until the end, keeping the events on the paths."""
+    root = _Wanted()
+    for path in paths:
+        place = root
         for step in path:
-            mark = mark.keys[step][1] if isinstance(step, str) else mark.items[step]
-        return str(mark.event.value)
+            place = place.inside.setdefault(step, _Wanted())
+    get_event: Callable[[], Any] = CSafeLoader(text).get_event
+    stack: list[_Open] = []
+    while (event := get_event()) is not None:
+        kind = type(event)
+        if kind in _ENDS:
+            stack.pop()
+        elif kind in _VALUES:
+            found = _arrive(stack[-1], event) if stack else root
+            if found is not None:
+                found.event = event
+            if kind in _STARTS:
+                stack.append(_Open(found, kind is MappingStartEvent))
+    return root
+
+
+def _arrive(container: _Open, event: Any) -> _Wanted | None:
+    """The place of the value that begins with this event, if it is wanted."""
+    step = container.step
+    if not container.is_map:
+        container.step += 1
+        return container.wanted.inside.get(step) if container.wanted else None
+    if step is None:
+        container.step = event
+        return None
+    container.step = None
+    if container.wanted is None or not isinstance(step, ScalarEvent):
+        return None
+    found = container.wanted.inside.get(step.value)
+    if found is not None:
+        found.key = step
+    return found
+
+
+def _place(text: str, root: _Wanted, finding: Finding) -> tuple[int, int]:
+    around = root
+    for step in finding.path:
+        place = around.inside[step]
+        if place.event is None:
+            return _start(text, around.event)
+        around = place
+    if finding.key and around.key is not None:
+        return _start(text, around.key)
+    if finding.offset is not None and isinstance(around.event, ScalarEvent):
+        return _within(text, around.event, finding.offset)
+    return _start(text, around.event)
 
 
 def _start(text: str, event: Any) -> tuple[int, int]:
-    """The start of an event; an empty value has none of its own, and libyaml puts it where the next token is."""
+    """The start of an event.
+
+    libyaml puts an empty value where the next token is; people put it after its key.
+    """
     mark = event.start_mark
-    if isinstance(event, ScalarEvent) and mark.index == event.end_mark.index and mark.column == 0:
-        before = text[: mark.index].rstrip()
-        return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+    if mark.index == event.end_mark.index and isinstance(event, ScalarEvent):
+        return _line_and_column(text, len(text[: mark.index].rstrip()))
     return mark.line + 1, mark.column + 1
 
 
-def _read(text: str) -> _Mark:  # noqa: C901 - one loop over six kinds of events
-    get_event = CParser(text).get_event
-    anchors: dict[str, _Mark] = {}
-    stack: list[tuple[_Mark, Any]] = []
-    top: _Mark | None = None
-    key: Any = None
-    while True:
-        event: Any = get_event()
-        if event is None:
-            break
-        kind = type(event)
-        if kind is MappingEndEvent or kind is SequenceEndEvent:
-            mark, key = stack.pop()
-            if "<<" in mark.keys:
-                _merge(mark)
-        elif kind is AliasEvent:
-            mark = anchors.get(event.anchor) or _Mark(event)
-        elif kind is ScalarEvent or kind is MappingStartEvent or kind is SequenceStartEvent:
-            mark = _Mark(event)
-            if event.anchor is not None:
-                anchors[event.anchor] = mark
-            if kind is not ScalarEvent:
-                stack.append((mark, key))
-                key = None
-                continue
-        else:
-            continue
-        if not stack:
-            top = mark
-            continue
-        outer = stack[-1][0]
-        if type(outer.event) is SequenceStartEvent:
-            outer.items.append(mark)
-        elif key is None:
-            key = mark.event
-        else:
-            outer.keys[key.value] = (key, mark)
-            key = None
-    return top or _Mark(None)
-
-
-def _merge(mark: _Mark) -> None:
-    _, sources = mark.keys["<<"]
-    for source in sources.items or [sources]:
-        for name, entry in source.keys.items():
-            mark.keys.setdefault(name, entry)
+def _line_and_column(text: str, index: int) -> tuple[int, int]:
+    return text.count("\n", 0, index) + 1, index - (text.rfind("\n", 0, index) + 1) + 1
 
 
 # Inside a scalar --------------------------------------------------------------------------------
@@ -140,11 +152,8 @@ def _within(text: str, event: Any, offset: int) -> tuple[int, int]:
     start: int = event.start_mark.index
     raw = text[start : event.end_mark.index]
     if event.style in {"|", ">"}:
-        at = _in_block(raw, event.value, offset)
-    else:
-        at = _in_flow(raw, offset, event.style)
-    before = text[: start + at]
-    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+        return _line_and_column(text, start + _in_block(raw, event.value, offset))
+    return _line_and_column(text, start + _in_flow(raw, offset, event.style))
 
 
 def _in_block(raw: str, value: str, offset: int) -> int:
@@ -172,11 +181,11 @@ def _in_flow(raw: str, offset: int, style: str) -> int:
 
 def _width(raw: str, position: int, style: str) -> int:
     """How many written characters make the next character of the value."""
-    character = raw[position]
-    if style == '"' and character == "\\":
+    if style == '"' and raw[position] == "\\":
         return 2 + _ESCAPES.get(raw[position + 1 : position + 2], 0)
     if style == "'" and raw[position : position + 2] == "''":
         return 2
-    rest = raw[position:]
-    folded = len(rest) - len(rest.lstrip())
-    return folded if "\n" in rest[:folded] else 1
+    end = position
+    while end < len(raw) and raw[end].isspace():
+        end += 1
+    return end - position if "\n" in raw[position:end] else 1

@@ -1,49 +1,38 @@
-"""Rules about a machine as a whole, checked when its parts are known."""
+"""Rules about a state with all its transitions, checked when the whole machine is known."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pystator.definition.issues import Report
+from pystator.definition.issues import Path, Report
 from pystator.definition.model import Kind, Node, TransitionNode
 
-__all__ = ["check_machine"]
-
-Entries = Iterable[tuple[int, Mapping[str, Any]]]
+__all__ = ["check_states"]
 
 
-def check_machine(
-    nodes: Mapping[str, Node],
-    transitions: Sequence[TransitionNode],
-    report: Report,
-    entries: Entries,
+def check_states(
+    nodes: Mapping[str, Node], entries: Iterable[tuple[int, Mapping[str, Any]]], report: Report
 ) -> None:
-    """Check choices, dead ends and loops.
+    """Check choices, terminal states and loops.
 
     Args:
         nodes: The states.
-        transitions: All of the machine.
-        report: Takes the mistakes.
         entries: The entries of ``states`` with their positions in the list.
+        report: Takes the mistakes.
     """
-    reached = {target.name for transition in transitions for target in transition.targets}
     for index, entry in entries:
         node = nodes.get(entry["name"])
         if node is None:
             continue
-        path = ("states", index)
+        path: Path = ("states", index)
         if node.kind is Kind.CHOICE:
             _check_choice(node, report, path)
         elif node.kind is Kind.TERMINAL:
-            if node.on_exit:
-                report.warn(
-                    "never", (*path, "on_exit"), f"{node.name!r} is terminal: it is never left"
-                )
+            _check_terminal(node, report, path)
         else:
             _check_loop(node, report, path)
-        _ = reached
 
 
-def _check_choice(node: Node, report: Report, path: tuple[str | int, ...]) -> None:
+def _check_choice(node: Node, report: Report, path: Path) -> None:
     branches = node.transitions
     if not branches:
         report.add("choice", path, f"the choice {node.name!r} has no transitions")
@@ -51,18 +40,30 @@ def _check_choice(node: Node, report: Report, path: tuple[str | int, ...]) -> No
         report.warn(
             "choice_open",
             path,
-            f"the last branch of the choice {node.name!r} has guards: an event fails when none holds",
+            f"the last branch of {node.name!r} has guards: an event fails when none holds",
         )
+    if any(not branch.guards for branch in branches[:-1]):
+        report.warn(
+            "never", path, f"branches of {node.name!r} after the one without guards are never taken"
+        )
+    if any(_stays(branch, node) for branch in branches):
+        report.add("endless", path, f"the choice {node.name!r} leads to itself")
 
 
-def _check_loop(node: Node, report: Report, path: tuple[str | int, ...]) -> None:
+def _check_terminal(node: Node, report: Report, path: Path) -> None:
+    if node.on_exit:
+        report.warn("never", (*path, "on_exit"), f"{node.name!r} is terminal and never left")
+
+
+def _check_loop(node: Node, report: Report, path: Path) -> None:
     for transition in node.transitions:
-        if transition.eventless and not transition.guards:
-            stays = transition.internal or transition.targets[:1] == ()
-            back = bool(transition.targets) and transition.targets[0].name == node.name
-            if stays or back:
-                report.add(
-                    "endless",
-                    path,
-                    f"{node.name!r} has an 'auto' transition to itself without guards: it would never end",
-                )
+        if transition.eventless and not transition.guards and _stays(transition, node):
+            report.add(
+                "endless",
+                path,
+                f"{node.name!r} goes to itself by 'auto' without guards: that would never end",
+            )
+
+
+def _stays(transition: TransitionNode, node: Node) -> bool:
+    return transition.internal or any(target.name == node.name for target in transition.targets)

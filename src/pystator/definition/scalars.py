@@ -1,6 +1,7 @@
 """Plain YAML scalars by the core schema of YAML 1.2.
 
-``on``, ``no``, ``12:30`` and ``2024-01-31`` are text; only ``true``, ``false``, ``null``, integers and floats are not.
+``on``, ``no``, ``12:30`` and ``2024-01-31`` are text; only ``true``, ``false``, ``null``, integers
+and floats are not.
 """
 
 import math
@@ -26,7 +27,7 @@ _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 
 class ScalarError(ValueError):
-    """The text is a number by the schema, and not one a machine can hold; the message is a sentence."""
+    """A number that a machine cannot hold; the message is a sentence."""
 
 
 def resolve(text: str) -> Scalar:

@@ -23,7 +23,9 @@ _SENTENCES = {
     "did not find expected '-' indicator": (
         "expected a list entry '- ' here: check the indentation of this line{opened}"
     ),
-    "did not find expected ',' or ']'": "expected ',' or ']' here: the list '['{opened} is not closed",
+    "did not find expected ',' or ']'": (
+        "expected ',' or ']' here: the list '['{opened} is not closed"
+    ),
     "did not find expected ',' or '}'": (
         "expected ',' or '}}' here: the mapping '{{'{opened} is not closed"
     ),
@@ -88,5 +90,5 @@ def unreadable_character(text: str) -> Issue | None:
         (),
         text.count("\n", 0, start) + 1,
         start - (text.rfind("\n", 0, start) + 1) + 1,
-        text[max(0, start - 20) : start].split("\n")[-1] or None,
+        text[max(0, start - 20) : start].rpartition("\n")[2] or None,
     )

@@ -3,17 +3,17 @@
 Laws:
 
 - One document, nothing but mappings with text keys, lists and core-schema scalars. No key twice.
-- Bounded time and memory whatever the text: size, depth, number of values and what aliases expand to are limited
-  *while* reading.
-- Positions are not kept: the pass that everybody pays for keeps only where states and transitions start. Who has a
-  mistake to place reads the events a second time (`pystator.definition.positions`).
+- Bounded time and memory whatever the text: size, depth, number of values and what aliases expand
+  to are limited *while* reading.
+- Positions are not kept: the pass that everybody pays for keeps only where states and transitions
+  start. Who has a mistake to place reads the events a second time
+  (`pystator.definition.positions`).
 """
 
-import json
+from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 import yaml
-from yaml.cyaml import CParser
 from yaml.events import (
     AliasEvent,
     DocumentStartEvent,
@@ -43,7 +43,7 @@ __all__ = [
 
 MAX_BYTES: Final = 10_000_000
 MAX_DEPTH: Final = 64
-MAX_VALUES: Final = 2_000_000
+MAX_VALUES: Final = 1_000_000
 MAX_ALIASED: Final = 100_000
 """Values that all aliases together may stand for."""
 
@@ -155,7 +155,7 @@ class _Reader:
 
     def run(self) -> None:  # noqa: C901, PLR0912, PLR0915 - the hot loop: a call per event costs a third of it
         """Consume all events."""
-        get_event = CParser(self.text).get_event
+        get_event: Callable[[], Any] = yaml.CSafeLoader(self.text).get_event
         known: dict[str, Scalar] = dict(CONSTANTS)
         stack: list[_Frame] = []
         container: Any = None
@@ -164,16 +164,13 @@ class _Reader:
         count = 0
         deepest = 0
         while True:
-            event: Any = get_event()
+            event = get_event()
             kind = type(event)
             value: Any
             if kind is ScalarEvent:
                 value = event.value
                 if event.implicit[0] and event.tag is None:
-                    if value in known:
-                        value = known[value]
-                    else:
-                        value = self.plain(event, known)
+                    value = known[value] if value in known else self.plain(event, known)
                 elif event.tag is not None or "\0" in value:
                     value = self.unusual(event)
                 count += 1
@@ -234,7 +231,7 @@ class _Reader:
             if is_map:
                 if key is _NO_KEY:
                     if type(value) is not str or value in container:
-                        self.bad_key(event, value, container)
+                        value = self.bad_key(event, value)
                     key = value
                 else:
                     container[key] = value
@@ -264,11 +261,12 @@ class _Reader:
     def plain(self, event: Any, known: dict[str, Scalar]) -> Scalar:
         text: str = event.value
         try:
-            value = known[text] = resolve(text)
-            return value
+            value = resolve(text)
         except ScalarError as error:
-            self.add("bad_number", str(error), event, text=show(event.value))
+            self.add("bad_number", str(error), event, text=show(text))
             return 0
+        known[text] = value
+        return value
 
     def unusual(self, event: Any) -> Scalar:
         """A tagged scalar, or one with a NUL in it."""
@@ -300,17 +298,19 @@ class _Reader:
                 "tag", f"a machine cannot use the tag {show(shown)!r}: remove it", event, text=shown
             )
 
-    def bad_key(self, event: Any, value: Any, container: dict[str, Any]) -> None:
-        if type(value) is not str:
-            written = json.dumps(value) if isinstance(value, bool | None) else str(value)
-            self.add(
-                "key_type",
-                f"a key must be text: write {show(written)!r} in quotes",
-                event,
-                text=show(written),
-            )
-        elif value in container:
+    def bad_key(self, event: Any, value: Any) -> str:
+        """Report a key that is no text, or here a second time; return what to go on with."""
+        if isinstance(value, str):
             self.add("duplicate_key", f"the key {show(value)!r} is here twice", event, text=value)
+            return value
+        if isinstance(value, dict | list):
+            self.stop("key_type", "a key must be text, not a list or a mapping", event)
+        written = str(event.value) if isinstance(event, ScalarEvent) else show(value)
+        self.add(
+            "key_type", f'a key must be text: write "{show(written)}" in quotes', event,
+            text=show(written),
+        )  # fmt: skip
+        return written
 
     def alias(self, event: Any, depth: int) -> _Anchor:
         name = event.anchor

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
 from pystator.definition.content import Content
+from pystator.definition.data import is_list
 from pystator.definition.durations import DurationError, microseconds
 from pystator.definition.issues import Path, Report, show
 from pystator.definition.model import (
@@ -76,7 +77,7 @@ class Transitions:
             events=()
             if trigger is None
             else (self.names.declare(trigger, (*path, "trigger"), self.report),),
-            guards=self.content.guards(entry.get("guards"), (*path, "guards")),
+            guards=self.content.guards.all(entry.get("guards"), (*path, "guards")),
             content=self.content.actions(entry.get("actions"), (*path, "actions")),
             internal=bool(entry.get("internal")),
             auto=bool(entry.get("auto")),
@@ -103,7 +104,7 @@ class Transitions:
             if dest != source.name:
                 self.report.add(
                     "internal", (*path, "dest"),
-                    f"an internal transition stays where it is: leave 'dest' out, or write {source.name!r}",
+                    f"an internal transition stays in {source.name!r}: leave 'dest' out",
                     text=dest,
                 )  # fmt: skip
             targets = ()
@@ -198,12 +199,11 @@ class Transitions:
                     "no_dest", path, "a transition needs 'dest'; 'internal: true' stays without one"
                 )
             return ()
-        if isinstance(dest, list):
-            several: list[str] = dest
-            if len(several) > 1:
+        if is_list(dest):
+            if len(dest) > 1:
                 self.names.not_supported("a list of destinations", at, self.report)
                 return ()
-            dest, at = several[0], (*at, 0)
+            dest, at = dest[0], (*at, 0)
         self.names.state(dest, at, self.report, what="destination")
         return (Target(dest),)
 
@@ -213,7 +213,7 @@ class Transitions:
             for key in ("trigger", "after", "at"):
                 if entry.get(key) is not None:
                     self.report.add(
-                        "auto", (*path, key), f"'auto' goes on without an event: remove {key!r}, or 'auto'",
+                        "auto", (*path, key), f"'auto' waits for nothing: remove {key!r}, or 'auto'",
                         key=True,
                     )  # fmt: skip
         if entry.get("after") is not None and entry.get("at") is not None:
@@ -248,7 +248,7 @@ class Transitions:
             entry.get(key) is None for key in ("after", "at")
         ):
             self.report.add(
-                "never_taken", path, "nothing takes this transition: give it 'trigger', 'after', 'at' or 'auto: true'"
+                "never_taken", path, "nothing takes this transition: add 'trigger', 'after', 'at' or 'auto: true'"
             )  # fmt: skip
 
     def _check_choice(self, source: Node, entry: Mapping[str, Any], path: Path) -> None:
@@ -282,7 +282,9 @@ class Transitions:
             return After(wait, self._given_id(entry, given, path))
         if at is not None:
             where: Path = (*path, "at") if isinstance(at, str) else (*path, "at", "expr")
-            expression = self.content.expression(at if isinstance(at, str) else at["expr"], where)
+            expression = self.content.terms.expression(
+                at if isinstance(at, str) else at["expr"], where
+            )
             if expression is not None:
                 return At(expression, self._given_id(entry, f"{source}:at:{dest}", path))
         return None

@@ -9,7 +9,8 @@ __all__ = ["check_config", "check_file", "check_text", "validate_config"]
 
 
 def validate_config(config: Any, strict: bool = False) -> list[str]:
-    """Every mistake of a machine given as plain data or as YAML or JSON text; an empty list when it is right.
+    """Every mistake of a machine given as plain data or as YAML or JSON text; an empty list when it
+    is right.
 
     Args:
         config: The machine.
