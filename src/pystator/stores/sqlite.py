@@ -1,0 +1,323 @@
+"""The store in a SQLite file: durable, for the threads, event loops and processes of one machine."""
+
+import os
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import ClassVar, Final, Self, TypeVar
+
+from pystator.db.resolve import parse_sqlite, resolve
+from pystator.db.schema import ensure
+from pystator.db.sqlite import BUSY_LIMIT, begin_exclusive
+from pystator.errors import ConfigurationError, FSMError
+from pystator.records import (
+    Commit,
+    Entity,
+    HistoryEntry,
+    Key,
+    Loaded,
+    Lookup,
+    Outcome,
+    Page,
+)
+from pystator.stores import sqlite_reads
+from pystator.stores.codec import LIMIT
+from pystator.stores.facade import StoreFacade
+from pystator.stores.sqlite_files import Files, Synchronous
+from pystator.stores.sqlite_ops import prepare
+from pystator.stores.sqlite_writer import Writer
+
+__all__ = ["SQLiteStateStore"]
+
+T = TypeVar("T")
+
+_SYNCHRONOUS: Final = frozenset({"FULL", "NORMAL", "EXTRA", "OFF"})
+
+
+class SQLiteStateStore(StoreFacade):
+    """A state store in a SQLite file.
+
+    Every commit is durable when it is answered. Commits of concurrent callers, blocking or async,
+    share a transaction; reads never wait for them.
+
+    Args:
+        url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, or ``sqlite://`` for memory. By
+            default ``PYSTATOR_DATABASE_URL``, then ``pystator.cfg``, then ``pystator.db`` in the
+            working folder.
+        machine_name: The machine whose entities the public methods mean when they are given none.
+        synchronous: ``FULL`` survives a power cut. ``NORMAL`` survives a killed process and may
+            lose the last commits when power fails; ``OFF`` may lose the file.
+        busy_limit: Seconds to wait for a file that another process keeps locked; after them a
+            `StoreUnavailableError`.
+        context_limit: Bytes an encoded context may have.
+        clock: The wall clock, in microseconds since the epoch; the system's by default.
+
+    Raises:
+        ConfigurationError: The URL or an option is wrong.
+    """
+
+    durable: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = True
+    keeps_history: ClassVar[bool] = True
+    has_feed: ClassVar[bool] = True
+    combines: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        machine_name: str | None = None,
+        synchronous: Synchronous = "FULL",
+        busy_limit: float = BUSY_LIMIT,
+        context_limit: int = LIMIT,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        super().__init__(machine_name=machine_name, context_limit=context_limit, clock=clock)
+        if synchronous not in _SYNCHRONOUS:
+            raise ConfigurationError(
+                f"synchronous={synchronous!r}: one of {', '.join(sorted(_SYNCHRONOUS))}"
+            )
+        parsed = parse_sqlite(resolve(url))
+        self.url = str(parsed)
+        self._files = Files(parsed, synchronous, busy_limit)
+        self._writer = Writer(self._files)
+        _stores.add(self)
+        # At the latest when the program ends: rows that may wait are then written.
+        self._finalizer = weakref.finalize(self, _close_quietly, self._files, self._writer)
+
+    def __repr__(self) -> str:
+        return f"SQLiteStateStore({self.url!r})"
+
+    @property
+    def parts(self) -> tuple[Files, Writer]:
+        """Its connections and its writer."""
+        return self._files, self._writer
+
+    # Opening and closing --------------------------------------------------------------------------
+
+    def connect(self, *, auto_initialize: bool = True, validate_schema: bool = True) -> Self:
+        """Open the file; a second call does nothing.
+
+        Args:
+            auto_initialize: Make file and tables when there are none. Any number of processes may
+                do so at once.
+            validate_schema: Refuse a schema that this release does not fit.
+
+        Raises:
+            SchemaError: The database has no tables of ours, or older ones; the message says which
+                command to run.
+            StoreUnavailableError: The file cannot be opened, or stays locked.
+        """
+        files = self._files
+        if files.is_open:
+            return self
+        connection = files.open(create=auto_initialize)
+        try:
+            files.guarded(
+                lambda: ensure(
+                    connection,
+                    self.url,
+                    auto_initialize=auto_initialize,
+                    validate_schema=validate_schema,
+                    begin=lambda each: begin_exclusive(each, files.busy_limit),
+                )
+            )
+        except BaseException:
+            files.close()
+            raise
+        return self
+
+    def disconnect(self) -> None:
+        """Write what waits and close the file; a second call does nothing."""
+        try:
+            self._writer.close()
+        finally:
+            self._files.close()
+
+    # Loads and commits ----------------------------------------------------------------------------
+
+    def load(self, lookups: Sequence[Lookup]) -> list[Loaded]:
+        """Entities and known event ids, one `Loaded` for each lookup, in order."""
+        return self._writer.load(lookups)
+
+    def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
+        """Write; one `Outcome` for each commit, in order."""
+        return self._writer.commit(prepare(commits, self.now(), self.context_limit))
+
+    def append_later(self, commits: Sequence[Commit]) -> None:
+        """Append rows with the next transaction, or a moment later; returns at once."""
+        self._writer.append_later(prepare(commits, self.now(), self.context_limit))
+
+    def flush(self) -> None:
+        """Wait until what `append_later` took is written."""
+        self._writer.flush()
+
+    async def aload(self, lookups: Sequence[Lookup]) -> list[Loaded]:
+        """`load` for asyncio."""
+        return await self._writer.aload(lookups)
+
+    async def acommit(self, commits: Sequence[Commit]) -> list[Outcome]:
+        """`commit` for asyncio."""
+        return await self._writer.acommit(prepare(commits, self.now(), self.context_limit))
+
+    async def aflush(self) -> None:
+        """`flush` for asyncio."""
+        await _in_thread(self.flush)
+
+    # Reads ----------------------------------------------------------------------------------------
+
+    def machines(self, entity_id: str) -> list[str]:
+        """Names of the machines that have an entity of this id, sorted."""
+        return self._files.read(lambda connection: sqlite_reads.machines(connection, entity_id))
+
+    def history(
+        self,
+        entity_id: str,
+        *,
+        machine_name: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+        newest_first: bool = False,
+    ) -> Page[HistoryEntry]:
+        """The entity's rows in the order ``(version, id)``, keyset-paged.
+
+        Raises:
+            AmbiguousEntityError: No machine is named, and several have rows of this id.
+        """
+        machine = self._machine(machine_name)
+        return self._files.read(
+            lambda connection: sqlite_reads.history(
+                connection, entity_id, machine, after, limit, newest_first=newest_first
+            )
+        )
+
+    def entities(
+        self,
+        *,
+        state: str | None = None,
+        machine_name: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> Page[Entity]:
+        """Entities in key order, keyset-paged; ``state`` is an active leaf or a configuration."""
+        machine = self._machine(machine_name)
+        return self._files.read(
+            lambda connection: sqlite_reads.entities(connection, state, machine, after, limit)
+        )
+
+    def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
+        """Configuration -> number of entities."""
+        machine = self._machine(machine_name)
+        return self._files.read(lambda connection: sqlite_reads.count_by_state(connection, machine))
+
+    def due(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
+        """Keys of entities whose earliest deadline is at or before ``now``, earliest first."""
+        machine = self._machine(machine_name)
+        return self._files.read(
+            lambda connection: sqlite_reads.due(connection, now, limit, machine)
+        )
+
+    def feed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
+        """Rows of all entities in the order of their commits."""
+        return self._files.read(lambda connection: sqlite_reads.feed(connection, cursor, limit))
+
+    def _machine(self, machine_name: str | None) -> str | None:
+        return self.machine_name if machine_name is None else machine_name
+
+    # Their twins: a read may be long, so it does not stand in the writer's queue ------------------
+
+    async def amachines(self, entity_id: str) -> list[str]:
+        """`machines` for asyncio."""
+        return await _in_thread(lambda: self.machines(entity_id))
+
+    async def ahistory(
+        self,
+        entity_id: str,
+        *,
+        machine_name: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+        newest_first: bool = False,
+    ) -> Page[HistoryEntry]:
+        """`history` for asyncio."""
+        return await _in_thread(
+            lambda: self.history(
+                entity_id,
+                machine_name=machine_name,
+                after=after,
+                limit=limit,
+                newest_first=newest_first,
+            )
+        )
+
+    async def aentities(
+        self,
+        *,
+        state: str | None = None,
+        machine_name: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> Page[Entity]:
+        """`entities` for asyncio."""
+        return await _in_thread(
+            lambda: self.entities(state=state, machine_name=machine_name, after=after, limit=limit)
+        )
+
+    async def acount_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
+        """`count_by_state` for asyncio."""
+        return await _in_thread(lambda: self.count_by_state(machine_name=machine_name))
+
+    async def adue(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
+        """`due` for asyncio."""
+        return await _in_thread(lambda: self.due(now, limit, machine_name=machine_name))
+
+    async def afeed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
+        """`feed` for asyncio."""
+        return await _in_thread(lambda: self.feed(cursor, limit))
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    import asyncio  # noqa: PLC0415 - blocking programs never pay for it
+
+    return await asyncio.to_thread(call)
+
+
+def _close_quietly(files: Files, writer: Writer) -> None:
+    """For a store that nobody closed: there is no caller to tell."""
+    with suppress(FSMError, OSError):
+        writer.close()
+    files.close()
+
+
+# Forks --------------------------------------------------------------------------------------------
+
+_stores: Final[weakref.WeakSet[SQLiteStateStore]] = weakref.WeakSet()
+_held: Final[list[tuple[Files, Writer]]] = []
+"""What a fork that is under way has closed."""
+
+
+def _before_fork() -> None:
+    for store in list(_stores):
+        files, writer = store.parts
+        files.before_fork()
+        _held.append((files, writer))
+
+
+def _after_fork_in_parent() -> None:
+    while _held:
+        _held.pop()[0].after_fork()
+
+
+def _after_fork_in_child() -> None:
+    while _held:
+        files, writer = _held.pop()
+        writer.forget()
+        files.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
