@@ -33,15 +33,17 @@ from pystator.errors import InvalidValueError
 from pystator.stores.refusals import MAX_DEPTH, MAX_INT, Refusal, explain, kind_of
 from pystator.stores.tags import TAG, identical, tag, untag
 
-__all__ = ["LIMIT", "copy", "decode", "encode", "freeze", "thaw"]
+__all__ = ["LIMIT", "SURE", "WIDE", "copy", "decode", "encode", "freeze", "is_flat", "thaw"]
 
 LIMIT: Final = 1_000_000
 """Bytes of UTF-8 that an encoded value may have, by default."""
 
 _WORD: Final = 1 << 63
 _LONG: Final = 1_024
-_WIDE: Final = 64
-_SURE: Final = _WIDE * 6 * (_LONG + _WIDE + 2)
+WIDE: Final = 64
+"""Items of a flat dictionary, at most."""
+
+SURE: Final = WIDE * 6 * (_LONG + WIDE + 2)
 """No flat dictionary of at most 64 known keys and short strings encodes to more bytes than this."""
 
 _KEPT: Final = frozenset({str, bool, NoneType})
@@ -62,7 +64,7 @@ def encode(value: Any, *, limit: int = LIMIT, name: str = "context") -> str:
         InvalidValueError: It cannot be stored; message and ``context["path"]`` say what and where.
     """
     try:
-        text = _dumps(value if _is_flat(value) else _tagged(value, 0, [limit]))
+        text = _dumps(value if is_flat(value) else _tagged(value, 0, [limit]))
         size = len(text) if text.isascii() else len(text.encode())
     except (Refusal, ValueError):  # ValueError: NaN, infinities, lone surrogates
         raise explain(value, name, limit) from None
@@ -109,8 +111,8 @@ def copy(value: Any, *, limit: int = LIMIT, name: str = "context") -> Any:
 
 def freeze(value: Any, *, limit: int = LIMIT, name: str = "context") -> tuple[Any, bool]:
     """`copy`, and whether the copy is a flat dictionary, for `thaw`."""
-    if limit >= _SURE:
-        if _is_flat(value):
+    if limit >= SURE:
+        if is_flat(value):
             return value.copy(), True
         try:
             return _copied(value, 0, [limit]), False
@@ -127,9 +129,9 @@ def thaw(value: Any, *, flat: bool) -> Any:
 # Flat dictionaries: most contexts are -------------------------------------------------------------
 
 
-def _is_flat(value: Any) -> bool:  # noqa: C901, PLR0911 - the hot path is one loop without calls
+def is_flat(value: Any) -> bool:  # noqa: C901, PLR0911 - the hot path is one loop without calls
     """A small dictionary of short scalars, which needs neither tags nor a size check."""
-    if kind_of(value) is not dict or len(value) > _WIDE:
+    if kind_of(value) is not dict or len(value) > WIDE:
         return False
     known = _known_keys
     for key, item in value.items():
@@ -151,7 +153,7 @@ def _is_flat(value: Any) -> bool:  # noqa: C901, PLR0911 - the hot path is one l
 
 
 def _learn(key: Any) -> bool:
-    if type(key) is not str or len(key) > _WIDE or not key.isascii() or key == TAG:
+    if type(key) is not str or len(key) > WIDE or not key.isascii() or key == TAG:
         return False
     if len(_known_keys) >= 4_096:
         _known_keys.clear()
@@ -202,7 +204,7 @@ def _copied_container(value: Any, depth: int, room: list[int]) -> Any:
     for key, item in value.items():
         if key not in known and not _learn(key):
             raise Refusal
-        room[0] -= 6 * _WIDE
+        room[0] -= 6 * WIDE
         copied[key] = _copied(item, depth, room)
     return copied
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from unicodedata import category
 
 from pystator.errors import InvalidValueError
-from pystator.records import Commit, Entry
+from pystator.records import Commit
 from pystator.stores.codec import encode
 from pystator.stores.refusals import kind_of
 
@@ -85,7 +85,7 @@ def check_state(state: Any) -> str:
     return _check_known(state, "state", 1, STATE_LENGTH)
 
 
-def check_commit(commit: Commit, *, known: bool = False) -> None:
+def check_commit(commit: Commit, *, known: bool = False) -> None:  # noqa: C901 - inlined: hot
     """What can be said about a commit without looking at the store; contexts are the codec's.
 
     Args:
@@ -98,12 +98,23 @@ def check_commit(commit: Commit, *, known: bool = False) -> None:
     if not known:
         check_entity_id(commit.entity_id)
         check_machine_name(commit.machine_name)
+    checked = _checked
     if commit.new_version != commit.expected_version:
-        if commit.state is not None:
+        if commit.state is not None and commit.state not in checked:
             check_state(commit.state)
-        _check_change(commit)
+        if not 0 < commit.expected_version < commit.new_version or not commit.entries:
+            _check_change(commit)
     for entry in commit.entries:
-        _check_entry(entry)
+        if entry.trigger is not None and entry.trigger not in checked:
+            _check_known(entry.trigger, "trigger", 0, NAME_LENGTH)
+        if entry.source_state is not None and entry.source_state not in checked:
+            check_state(entry.source_state)
+        if entry.target_state is not None and entry.target_state not in checked:
+            check_state(entry.target_state)
+        if entry.event_id is not None:
+            check_event_id(entry.event_id)
+        if entry.actor is not None:
+            _check(entry.actor, "actor", 0, NAME_LENGTH)
 
 
 def _check_change(commit: Commit) -> None:
@@ -119,25 +130,12 @@ def _check_change(commit: Commit) -> None:
         raise _refused("commit", commit.entity_id, "every change of an entity writes a history row")
 
 
-def _check_entry(entry: Entry) -> None:
-    if entry.trigger is not None:
-        _check_known(entry.trigger, "trigger", 0, NAME_LENGTH)
-    if entry.event_id is not None:
-        check_event_id(entry.event_id)
-    if entry.actor is not None:
-        _check(entry.actor, "actor", 0, NAME_LENGTH)
-    for state in (entry.source_state, entry.target_state):
-        if state is not None and state not in _checked:
-            check_state(state)
-
-
 def _check_known(text: Any, what: str, least: int, most: int) -> str:
-    if type(text) is str and text in _checked and len(text) <= most:
-        return text if text or not least else _check(text, what, least, most)
     checked = _check(text, what, least, most)
-    if len(_checked) >= 4_096:
-        _checked.clear()
-    _checked.add(checked)
+    if 0 < len(checked) <= NAME_LENGTH:  # so that what is known fits everywhere
+        if len(_checked) >= 4_096:
+            _checked.clear()
+        _checked.add(checked)
     return checked
 
 

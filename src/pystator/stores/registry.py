@@ -50,6 +50,6 @@ def _unknown(scheme: str) -> ConfigurationError:
     guess = f" Did you mean {close[0]}://?" if close else ""
     shown = scheme if scheme.replace("-", "").isalnum() and len(scheme) <= 20 else "?"
     return ConfigurationError(
-        f"there is no store for URLs of the scheme {shown!r} in this release; it has {_KNOWN}.{guess}",
+        f"this release has no store for URLs of the scheme {shown!r}; it has {_KNOWN}.{guess}",
         context={"scheme": shown, "known": sorted(_STORES)},
     )
