@@ -1,0 +1,174 @@
+"""``pystator check``: every mistake in machine files, each at its place."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pystator.cli.options import JsonOption
+from pystator.cli.output import Style, Tone, paint, say, say_json
+
+if TYPE_CHECKING:
+    from pystator.definition.issues import Issue
+    from pystator.definition.model import Definition
+
+__all__ = ["check"]
+
+AROUND = 1
+"""Lines shown before and after the one that is meant."""
+
+
+def check(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Machine files in YAML or JSON; - reads one."),
+    ],
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings are errors.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Find every mistake in machine files.
+
+    Each is shown with file, line and column, the lines around it, and what was probably meant.
+    """
+    reports = [look_at(file) for file in files]
+    if json:
+        say_json(
+            {
+                "ok": all(right(report, strict) for report in reports),
+                "files": list(map(facts, reports)),
+            }
+        )
+    else:
+        style = paint(sys.stdout)
+        for report in reports:
+            show(report, style)
+    if not all(right(report, strict) for report in reports):
+        raise typer.Exit(1)
+
+
+class Report:
+    """What is to be said about one file."""
+
+    def __init__(
+        self, file: str, text: str, definition: "Definition | None", issues: "list[Issue]"
+    ) -> None:
+        self.file = file
+        self.lines = text.splitlines()
+        self.definition = definition
+        self.issues = issues
+
+
+def look_at(file: str) -> Report:
+    """Check one file, or standard input."""
+    from pystator.definition.load import check_file, check_text  # noqa: PLC0415 - loads pydantic
+
+    if file == "-":
+        text = sys.stdin.read()
+        return Report("<stdin>", text, *check_text(text, "<stdin>"))
+    definition, issues = check_file(file)
+    text = (
+        Path(file).read_text(encoding="utf-8", errors="replace")
+        if issues and readable(file)
+        else ""
+    )
+    return Report(file, text, definition, issues)
+
+
+def readable(file: str) -> bool:
+    """There is a text to show lines of."""
+    try:
+        with Path(file).open("rb"):
+            return True
+    except OSError:
+        return False
+
+
+def right(report: Report, strict: bool) -> bool:
+    """Nothing is wrong; with ``strict``, nothing is odd either."""
+    return report.definition is not None and not (strict and report.issues)
+
+
+def facts(report: Report) -> dict[str, Any]:
+    """The report as plain data."""
+    definition = report.definition
+    return {
+        "file": report.file,
+        "ok": definition is not None,
+        "machine": None
+        if definition is None
+        else {
+            "name": definition.name,
+            "version": definition.version,
+            "states": len(definition.nodes),
+            "transitions": len(definition.transitions),
+            "triggers": list(definition.triggers),
+            "refs": refs(definition),
+            "fingerprint": definition.fingerprint,
+        },
+        "issues": [issue.to_dict() for issue in report.issues],
+    }
+
+
+def show(report: Report, style: Style) -> None:
+    """The report as text."""
+    for issue in report.issues:
+        for line in frame(issue, report.lines, style):
+            say(line)
+    errors = sum(issue.severity == "error" for issue in report.issues)
+    warnings = len(report.issues) - errors
+    found = ", ".join(
+        number_of(number, word)
+        for number, word in ((errors, "error"), (warnings, "warning"))
+        if number
+    )
+    if report.definition is None:
+        say(f"{report.file}: {style(found, 'bad')}")
+        return
+    definition = report.definition
+    size = ", ".join(
+        number_of(number, word)
+        for number, word in (
+            (len(definition.nodes), "state"),
+            (len(definition.transitions), "transition"),
+        )
+    )
+    ending = f"; {style(found, 'warn')}" if found else ""
+    name = f"{definition.name} {definition.version}".strip()
+    say(f"{report.file}: {style('ok', 'good')}: {name}, {size}{ending}")
+    if refs(definition):
+        say(f"  requirements: {', '.join(refs(definition))}")
+
+
+def number_of(number: int, word: str) -> str:
+    """``1 state``, ``2 states``."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def refs(definition: "Definition") -> list[str]:
+    """Every requirement a transition refers to, once, in the order of the file."""
+    return list(dict.fromkeys(ref for item in definition.transitions for ref in item.refs))
+
+
+def frame(issue: "Issue", lines: list[str], style: Style) -> list[str]:
+    """The message, and the lines it is about with a mark below the place."""
+    tone: Tone = "bad" if issue.severity == "error" else "warn"
+    head, _, rest = str(issue).partition(": ")
+    shown = [f"{style(head, 'strong')}: {style(rest, tone)} {style(f'[{issue.code}]', 'dim')}"]
+    if not 1 <= issue.line <= len(lines):
+        return shown
+    width = len(str(issue.line + AROUND))
+    for number in range(max(1, issue.line - AROUND), min(len(lines), issue.line + AROUND) + 1):
+        mark = ">" if number == issue.line else " "
+        text = lines[number - 1].replace("\t", " ")
+        shown.append(style(f"  {mark} {number:>{width}} | ", "dim") + text)
+        if number == issue.line:
+            under = " " * (issue.column - 1) + "^" * mark_width(issue, text)
+            shown.append(style(f"    {'':>{width}} | ", "dim") + style(under, tone))
+    return [*shown, ""]
+
+
+def mark_width(issue: "Issue", line: str) -> int:
+    """As wide as the offending text where that is what stands there, else one character."""
+    text = issue.text or ""
+    return len(text) if text and line.startswith(text, issue.column - 1) else 1

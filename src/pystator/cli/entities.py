@@ -1,0 +1,158 @@
+"""``pystator entities``: what is stored, by state and by what the contexts say."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pystator.cli.machines import open_store
+from pystator.cli.options import DatabaseOption, JsonOption, MachineNameOption
+from pystator.cli.output import note, paint, say, say_json
+from pystator.cli.pages import all_entities
+from pystator.cli.text import Cell, bar, count, moment, pairs, table
+from pystator.cli.views import entity_view
+from pystator.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from pystator.records import Entity
+    from pystator.stores.protocols import NativeStore
+
+__all__ = ["entities"]
+
+Fits = Callable[["Entity"], bool]
+
+
+def entities(
+    state: Annotated[
+        str | None, typer.Option("--state", "-s", metavar="STATE", help="Only those in this state.")
+    ] = None,
+    machine: MachineNameOption = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where",
+            "-w",
+            metavar="EXPRESSION",
+            help="Only those whose context fits, e.g. \"total > 100 and customer == 'ada'\".",
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 50,
+    after: Annotated[
+        str | None,
+        typer.Option("--after", metavar="CURSOR", help="Go on where the last page ended."),
+    ] = None,
+    counts: Annotated[
+        bool, typer.Option("--count", "-c", help="Only how many there are in each state.")
+    ] = False,
+    db: DatabaseOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List entities in the order of their ids."""
+    fits = condition(where)
+    if after is not None and (fits is not None or counts):
+        raise typer.BadParameter("--after goes with whole pages only: not with --where or --count")
+    with open_store(db, create=False) as store:
+        if counts:
+            tell_counts(counted(store, state, machine, fits), json=json)
+            return
+        found, following, more = chosen(store, state, machine, fits, limit, after)
+    if json:
+        view = [entity_view(entity) for entity in found]
+        say_json({"entities": view, "next": following, "more": more})
+        return
+    show(found)
+    if more:
+        note(f"more: --after {following}" if following else "more: raise --limit", "dim")
+
+
+def chosen(
+    store: "NativeStore",
+    state: str | None,
+    machine: str | None,
+    fits: Fits | None,
+    limit: int,
+    after: str | None,
+) -> "tuple[list[Entity], str | None, bool]":
+    """One page, the cursor of the next one, and whether there is more."""
+    if fits is None:
+        page = store.entities(state=state, machine_name=machine, after=after, limit=limit)
+        return page.items, page.next, page.next is not None
+    everything = all_entities(store, state=state, machine_name=machine)
+    found = list(islice(filter(fits, everything), limit + 1))
+    return found[:limit], None, len(found) > limit
+
+
+def condition(where: str | None) -> Fits | None:
+    """The expression as a test of an entity; a context it cannot be computed for does not fit."""
+    if where is None:
+        return None
+    from pystator.definition.expressions import ExpressionError, parse  # noqa: PLC0415 - when used
+    from pystator.engine.expressions import compile_expression  # noqa: PLC0415 - same
+    from pystator.engine.frame import Frame  # noqa: PLC0415 - same
+
+    try:
+        evaluate = compile_expression(parse(where))
+    except ExpressionError as error:
+        raise typer.BadParameter(f"--where: {error}") from error
+    now = time.time_ns() // 1_000
+
+    def fits(entity: "Entity") -> bool:
+        try:
+            return bool(evaluate(entity.context, Frame([], now=now)))
+        except EvaluationError:
+            return False
+
+    return fits
+
+
+def counted(
+    store: "NativeStore", state: str | None, machine: str | None, fits: Fits | None
+) -> dict[str, int]:
+    """How many there are in each state."""
+    if fits is None and state is None:
+        return store.count_by_state(machine_name=machine)
+    everything = all_entities(store, state=state, machine_name=machine)
+    return dict(Counter(entity.state for entity in everything if fits is None or fits(entity)))
+
+
+def tell_counts(states: dict[str, int], *, json: bool) -> None:
+    """The counts, most first."""
+    ranked = sorted(states.items(), key=lambda item: (-item[1], item[0]))
+    total = sum(states.values())
+    if json:
+        say_json({"total": total, "by_state": dict(ranked)})
+        return
+    style = paint(sys.stdout)
+    most = ranked[0][1] if ranked else 0
+    rows: list[list[Cell]] = [
+        [state, count(number), (bar(number, most), "key")] for state, number in ranked
+    ]
+    for line in table(rows, style, align="<>", indent=""):
+        say(line)
+    say(f"{style(count(total), 'strong')} entities")
+
+
+def show(found: "list[Entity]") -> None:
+    """A line for each."""
+    style = paint(sys.stdout)
+    if not found:
+        note("no entities", "dim")
+        return
+    names = {entity.machine_name for entity in found}
+    rows: list[list[Cell]] = [
+        [
+            (entity.entity_id, "strong"),
+            *([entity.machine_name] if len(names) > 1 else []),
+            (entity.state, "key"),
+            f"v{entity.version}",
+            (moment(entity.updated_at), "dim"),
+            pairs(entity.context),
+        ]
+        for entity in found
+    ]
+    for line in table(rows, style, indent=""):
+        say(line)

@@ -1,0 +1,68 @@
+"""``pystator history``: an entity's life as a timeline."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pystator.cli.machines import open_store
+from pystator.cli.options import DatabaseOption, EntityArgument, JsonOption, MachineNameOption
+from pystator.cli.output import note, paint, say, say_json
+from pystator.cli.timeline import timeline
+from pystator.cli.views import entry_view
+from pystator.cli.whose import the_entity
+
+if TYPE_CHECKING:
+    from pystator.records import HistoryEntry, Page
+    from pystator.stores.protocols import NativeStore
+
+__all__ = ["history"]
+
+LIMIT = 200
+
+
+def history(
+    entity: EntityArgument,
+    machine: MachineNameOption = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, help="At most so many rows.")
+    ] = LIMIT,
+    newest: Annotated[bool, typer.Option("--newest", help="The newest rows first.")] = False,
+    after: Annotated[
+        str | None,
+        typer.Option("--after", metavar="CURSOR", help="Go on where the last page ended."),
+    ] = None,
+    db: DatabaseOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show everything that happened to an entity, rejected events included."""
+    with open_store(db, create=False) as store:
+        found = the_entity(store, entity, machine)
+        page = read(store, entity, found.machine_name, limit, after, newest=newest)
+    if json:
+        say_json({"history": [entry_view(entry) for entry in page.items], "next": page.next})
+        return
+    style = paint(sys.stdout)
+    version = f" {found.machine_version}" if found.machine_version else ""
+    where = f"{style(found.state, 'key')} since version {found.version}"
+    say(f"{style(entity, 'strong')}  {found.machine_name}{version}  {where}")
+    say()
+    for line in timeline(page.items, style):
+        say(line)
+    if page.next is not None:
+        note(f"more: --after {page.next}", "dim")
+
+
+def read(
+    store: "NativeStore",
+    entity_id: str,
+    machine_name: str,
+    limit: int,
+    after: str | None,
+    *,
+    newest: bool,
+) -> "Page[HistoryEntry]":
+    """One page of the entity's rows."""
+    return store.history(
+        entity_id, machine_name=machine_name, after=after, limit=limit, newest_first=newest
+    )

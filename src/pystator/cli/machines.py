@@ -1,0 +1,63 @@
+"""Where a command gets its machine and its store from."""
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from pystator.definition.model import Definition
+    from pystator.engine.machine import StateMachine
+    from pystator.stores.protocols import NativeStore
+
+__all__ = ["find_definition", "find_machine", "is_file", "open_store"]
+
+SUFFIXES = {".yaml", ".yml", ".json"}
+
+
+def is_file(name: str) -> bool:
+    """The option names a file, not a stored machine."""
+    path = Path(name)
+    return path.suffix.lower() in SUFFIXES or "/" in name or path.is_file()
+
+
+def find_definition(name: str, url: str | None) -> "Definition":
+    """The machine of a file, or the newest one stored under this name (``name@1.0``: that version).
+
+    Raises:
+        ConfigurationError: The file has mistakes (all are listed), or nothing like it is stored.
+    """
+    from pystator.definition.load import load_config, load_file  # noqa: PLC0415 - loads pydantic
+
+    if is_file(name):
+        return load_file(name)
+    from pystator.db.stored import stored_machine  # noqa: PLC0415 - only for a stored one
+
+    return load_config(stored_machine(name, url))
+
+
+def find_machine(name: str, url: str | None) -> "StateMachine":
+    """`find_definition`, compiled."""
+    from pystator.engine.machine import StateMachine  # noqa: PLC0415 - only a command that runs
+
+    return StateMachine.from_definition(find_definition(name, url))
+
+
+@contextmanager
+def open_store(url: str | None, *, create: bool) -> "Generator[NativeStore]":
+    """The connected store; closed in the end.
+
+    Args:
+        url: As given by ``--db``; None is resolved from environment, configuration file and folder.
+        create: Make the database if there is none. A command that only reads does not.
+    """
+    from pystator.db.resolve import resolve  # noqa: PLC0415 - only a command that runs
+    from pystator.stores.registry import create_state_store  # noqa: PLC0415 - same
+
+    store = create_state_store(resolve(url))
+    store.connect(auto_initialize=create)
+    try:
+        yield store
+    finally:
+        store.disconnect()

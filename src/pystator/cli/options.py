@@ -1,0 +1,60 @@
+"""The options that several commands share, under one name and with one meaning."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "CodeOption",
+    "DatabaseOption",
+    "EntityArgument",
+    "JsonOption",
+    "MachineNameOption",
+    "MachineOption",
+]
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--db",
+        metavar="URL",
+        help="Where entities are kept, e.g. sqlite:///orders.db. "
+        "Default: PYSTATOR_DATABASE_URL, then pystator.cfg, then pystator.db in this folder.",
+        show_default=False,
+    ),
+]
+
+MachineOption = Annotated[
+    str | None,
+    typer.Option(
+        "--machine",
+        "-m",
+        metavar="FILE|NAME",
+        help="A machine file, or the name of a machine stored in the database.",
+        show_default=False,
+    ),
+]
+
+MachineNameOption = Annotated[
+    str | None,
+    typer.Option(
+        "--machine", "-m", metavar="NAME", help="Only entities of this machine.", show_default=False
+    ),
+]
+
+CodeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--code",
+        metavar="FILE.py",
+        help="A Python file whose `guards` and `actions` the machine uses.",
+        show_default=False,
+    ),
+]
+
+EntityArgument = Annotated[
+    str, typer.Argument(metavar="ENTITY", help="The entity's id, e.g. order-123.")
+]

@@ -1,0 +1,38 @@
+"""Reading all of a paged read."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pystator.records import Entity, HistoryEntry
+    from pystator.stores.protocols import NativeStore
+
+__all__ = ["all_entities", "all_history"]
+
+PAGE = 500
+
+
+def all_history(
+    store: "NativeStore", entity_id: str, machine_name: str | None
+) -> "Iterator[HistoryEntry]":
+    """Every history row of an entity, oldest first."""
+    after: str | None = None
+    while True:
+        page = store.history(entity_id, machine_name=machine_name, after=after, limit=PAGE)
+        yield from page.items
+        after = page.next
+        if after is None:
+            return
+
+
+def all_entities(
+    store: "NativeStore", *, state: str | None, machine_name: str | None, after: str | None = None
+) -> "Iterator[Entity]":
+    """Every entity, in the order of ids."""
+    while True:
+        page = store.entities(state=state, machine_name=machine_name, after=after, limit=PAGE)
+        yield from page.items
+        after = page.next
+        if after is None:
+            return

@@ -1,0 +1,19 @@
+"""``pystator schema``: the JSON Schema of a machine file."""
+
+import json as jsonlib
+from typing import Annotated
+
+import typer
+
+from pystator.cli.output import say
+
+__all__ = ["schema"]
+
+
+def schema(
+    json: Annotated[bool, typer.Option("--json", help="On one line.")] = False,
+) -> None:
+    """Print the JSON Schema of a machine file: editors check and complete by it."""
+    from pystator.definition.schema import json_schema  # noqa: PLC0415 - loads pydantic
+
+    say(jsonlib.dumps(json_schema(), ensure_ascii=False, indent=None if json else 2))

@@ -1,0 +1,118 @@
+"""Plain text for people: columns, numbers, durations, bars, times and values."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pystator.cli.output import Style, Tone, plain
+from pystator.records import to_datetime
+
+__all__ = [
+    "Cell",
+    "bar",
+    "count",
+    "duration",
+    "lines_of",
+    "moment",
+    "pairs",
+    "short",
+    "table",
+    "value",
+]
+
+WIDEST = 60
+"""Characters of one value in a line of many."""
+
+LONGEST_BAR = 24
+
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+
+
+def count(number: float) -> str:
+    """``12,345``."""
+    return f"{number:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """``0.8 s``, ``12 s``, ``3 min 20 s``, ``2 h 5 min``, ``14 d``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, name, rest, rest_name in (
+        (DAY, "d", HOUR, "h"),
+        (HOUR, "h", MINUTE, "min"),
+        (MINUTE, "min", 1, "s"),
+    ):
+        if whole >= size:
+            more = whole % size // rest
+            return (
+                f"{whole // size} {name} {more} {rest_name}" if more else f"{whole // size} {name}"
+            )
+    return f"{whole} s"
+
+
+def moment(time: int | datetime) -> str:
+    """``2026-03-02 08:00:01``, in UTC."""
+    stamp = to_datetime(time) if isinstance(time, int) else time
+    return f"{stamp:%Y-%m-%d %H:%M:%S}"
+
+
+def bar(part: int, whole: int) -> str:
+    """A bar whose length is the share of the whole."""
+    return "█" * max(1, round(LONGEST_BAR * part / whole)) if part and whole else ""
+
+
+def value(thing: Any) -> str:
+    """A value as JSON."""
+    return json.dumps(thing, ensure_ascii=False, default=plain)
+
+
+def short(thing: Any, width: int = WIDEST) -> str:
+    """A value as JSON, cut to a width; plain words stand without quotes."""
+    text = thing if isinstance(thing, str) and thing.isidentifier() else value(thing)
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def pairs(context: Mapping[str, Any], width: int = WIDEST) -> str:
+    """A context on one line: ``total=120 customer=ada``, cut to a width."""
+    text = " ".join(f"{key}={short(context[key], 24)}" for key in sorted(context))
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def lines_of(context: Mapping[str, Any], indent: str = "  ") -> list[str]:
+    """A context, one line a key, with the values in one column."""
+    width = max(map(len, context), default=0)
+    return [f"{indent}{key:<{width}}  {short(context[key])}" for key in sorted(context)]
+
+
+Cell = str | tuple[str, Tone]
+
+
+def _toned(cell: Cell) -> tuple[str, Tone]:
+    return cell if isinstance(cell, tuple) else (cell, "plain")
+
+
+def table(
+    rows: Sequence[Sequence[Cell]], style: Style, *, align: str = "", indent: str = "  "
+) -> list[str]:
+    """Rows in columns, two blanks apart.
+
+    ``align`` has ``<`` or ``>`` for each column; left where it is too short.
+    """
+    if not rows:
+        return []
+    cells = [[_toned(cell) for cell in row] for row in rows]
+    columns = max(map(len, cells))
+    widths = [
+        max((len(row[n][0]) for row in cells if n < len(row)), default=0) for n in range(columns)
+    ]
+    sides = align.ljust(columns, "<")
+    lines: list[str] = []
+    for row in cells:
+        parts = [
+            style(f"{text:{side}{width}}", tone)
+            for (text, tone), side, width in zip(row, sides, widths, strict=False)
+        ]
+        lines.append(indent + "  ".join(parts).rstrip())
+    return lines

@@ -1,0 +1,117 @@
+"""History rows as lines for people.
+
+::
+
+      1  2026-03-02 08:00:01  place    draft → placed       total=120 customer=ada
+         2026-03-02 08:05:00  ship     placed               rejected: no_transition
+      2  2026-03-05 08:00:01  (timer)  placed → expired
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from pystator.cli.output import Style, Tone
+from pystator.cli.text import Cell, moment, short, table
+from pystator.records import EntryKind
+
+if TYPE_CHECKING:
+    from pystator.records import HistoryEntry
+
+__all__ = ["timeline"]
+
+WIDEST = 72
+"""Characters of the last column."""
+
+SILENT = frozenset({EntryKind.ACTION, EntryKind.SNAPSHOT})
+"""Rows that are no step of their own: outcomes of actions stand with the step that planned them."""
+
+
+def timeline(entries: "Iterable[HistoryEntry]", style: Style) -> list[str]:
+    """One line a row, and the outcomes of actions below the row that planned them."""
+    rows = list(entries)
+    outcomes = {
+        entry.ref: entry.actions
+        for entry in rows
+        if entry.kind is EntryKind.ACTION and entry.ref is not None
+    }
+    cells: list[list[Cell]] = []
+    for entry in rows:
+        if entry.kind in SILENT:
+            continue
+        cells.append(_row(entry))
+        for words, tone in _actions(entry, outcomes.get(entry.version)):
+            cells.append(["", "", "", "", (words, tone)])
+    return table(cells, style, align=">")
+
+
+def _row(entry: "HistoryEntry") -> list[Cell]:
+    when = entry.now if entry.occurred_at is None else entry.occurred_at
+    what, tone = _event(entry)
+    return [
+        str(entry.version) if entry.success else "",
+        (moment(when), "dim"),
+        (what, tone),
+        _states(entry),
+        _words(entry),
+    ]
+
+
+def _event(entry: "HistoryEntry") -> tuple[str, Tone]:
+    if not entry.success:
+        return entry.trigger or f"({entry.kind})", "bad"
+    if entry.kind is EntryKind.EVENT and entry.trigger is not None:
+        return entry.trigger, "good"
+    return f"({entry.kind})", "key"
+
+
+def _states(entry: "HistoryEntry") -> str:
+    source, target = entry.source_state, entry.target_state
+    if not entry.success or target is None or source == target:
+        return source or target or ""
+    return target if source is None else f"{source} → {target}"
+
+
+def _words(entry: "HistoryEntry") -> Cell:
+    if not entry.success:
+        reason = str(entry.error_code or "rejected")
+        return _cut(f"{reason}: {entry.error_message}" if entry.error_message else reason), "bad"
+    parts = [f"by {entry.actor}"] if entry.actor else []
+    if entry.patch is not None:
+        changed, removed = entry.patch
+        parts += [f"{key}={short(changed[key], 24)}" for key in changed]
+        parts += [f"-{key}" for key in removed]
+    return _cut(" ".join(parts))
+
+
+def _actions(
+    entry: "HistoryEntry", outcomes: tuple[Mapping[str, Any], ...] | None
+) -> list[tuple[str, Tone]]:
+    """What was planned, and what became of it: ``unknown`` when nobody could write it down."""
+    if not entry.success or not entry.actions:
+        return []
+    if outcomes is None:
+        return [(f"{_name(action)}: unknown", "warn") for action in entry.actions]
+    lines: list[tuple[str, Tone]] = []
+    for outcome in outcomes:
+        if outcome.get("ok", True):
+            lines.append((f"{_name(outcome)}: done", "dim"))
+        else:
+            lines.append((_cut(f"{_name(outcome)}: failed: {_why(outcome)}"), "bad"))
+    return lines
+
+
+def _name(action: Mapping[str, Any]) -> str:
+    return str(action.get("name", "action"))
+
+
+def _why(outcome: Mapping[str, Any]) -> str:
+    error = outcome.get("error")
+    if not isinstance(error, Mapping):
+        return str(error)
+    facts = cast("Mapping[str, Any]", error)
+    return f"{facts.get('error', 'error')}: {facts.get('message', '')}"
+
+
+def _cut(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= WIDEST else f"{line[: WIDEST - 1]}…"

@@ -1,0 +1,58 @@
+"""Stored records as plain data, for ``--json``: times in ISO 8601, empty things included."""
+
+from typing import TYPE_CHECKING, Any
+
+from pystator.records import to_datetime
+
+if TYPE_CHECKING:
+    from pystator.records import Entity, HistoryEntry, Patch
+
+__all__ = ["entity_view", "entry_view"]
+
+NO_PATCH: "Patch" = ({}, ())
+
+
+def entity_view(entity: "Entity") -> dict[str, Any]:
+    """An entity."""
+    return {
+        "entity_id": entity.entity_id,
+        "machine_name": entity.machine_name,
+        "machine_version": entity.machine_version,
+        "state": entity.state,
+        "version": entity.version,
+        "context": entity.context,
+        "timers": {name: _time(deadline) for name, (deadline, _) in sorted(entity.timers.items())},
+        "created_at": _time(entity.created_at),
+        "updated_at": _time(entity.updated_at),
+    }
+
+
+def entry_view(entry: "HistoryEntry") -> dict[str, Any]:
+    """A history row."""
+    changed, removed = entry.patch or NO_PATCH
+    return {
+        "version": entry.version,
+        "kind": str(entry.kind),
+        "trigger": entry.trigger,
+        "source_state": entry.source_state,
+        "target_state": entry.target_state,
+        "success": entry.success,
+        "error_code": entry.error_code,
+        "error_message": entry.error_message,
+        "event_id": entry.event_id,
+        "payload": entry.payload,
+        "changed": dict(changed),
+        "removed": list(removed),
+        "actions": [dict(action) for action in entry.actions],
+        "ref": entry.ref,
+        "actor": entry.actor,
+        "machine_version": entry.machine_version,
+        "occurred_at": _time(entry.occurred_at),
+        "now": _time(entry.now),
+        "recorded_at": _time(entry.recorded_at),
+        "duration_us": entry.duration_us,
+    }
+
+
+def _time(moment: int | None) -> str | None:
+    return None if moment is None else to_datetime(moment).isoformat()

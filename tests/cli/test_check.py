@@ -1,0 +1,106 @@
+"""``check``, ``schema``: a person sees every mistake at its place; a program gets the same as data."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BAD = """\
+meta: {machine_name: bad}
+states:
+  - {name: a, type: initial}
+  - {name: b, typ: stable}
+transitions:
+  - trigger: go
+    source: a
+    dest: b
+    gaurds: [x]
+"""
+
+ODD = """\
+meta: {machine_name: odd}
+states:
+  - {name: a, type: initial}
+  - {name: b, type: terminal}
+  - {name: which, type: choice}
+transitions:
+  - {trigger: go, source: a, dest: which}
+  - {source: which, dest: b, guards: [{expr: n > 1}]}
+"""
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    """A file with two mistakes."""
+    path = tmp_path / "bad.yaml"
+    path.write_text(BAD)
+    return path
+
+
+def test_a_right_file_is_ok(cli: Callable[..., Any], examples: Path) -> None:
+    answer = cli("check", examples / "order.yaml")
+    assert answer.code == 0
+    assert "ok: shop_order 1.0, 14 states, 26 transitions" in answer.out
+    assert "requirements: ORD-1, ORD-2" in answer.out
+
+
+def test_every_mistake_is_shown_at_its_place(cli: Callable[..., Any], bad: Path) -> None:
+    """One at a time would make a person run it ten times."""
+    answer = cli("check", bad)
+    assert answer.code == 1
+    lines = answer.out.splitlines()
+    first = next(n for n, line in enumerate(lines) if "bad.yaml:4:15: unknown key 'typ'" in line)
+    assert "(did you mean 'type'?)" in lines[first]
+    assert lines[first + 2] == "  > 4 |   - {name: b, typ: stable}"
+    assert lines[first + 3] == "      |               ^^^"
+    assert "bad.yaml:9:5: unknown key 'gaurds'" in answer.out
+    assert "2 errors" in answer.out
+
+
+def test_json_has_the_same_mistakes(cli: Callable[..., Any], bad: Path, examples: Path) -> None:
+    answer = cli("check", bad, examples / "turnstile.yaml", "--json")
+    assert answer.code == 1
+    assert answer.json["ok"] is False
+    wrong, right = answer.json["files"]
+    assert [(4, 15), (9, 5)] == [(issue["line"], issue["column"]) for issue in wrong["issues"]]
+    assert right["machine"]["name"] == "turnstile"
+    assert right["machine"]["triggers"] == ["coin", "push"]
+
+
+def test_warnings_are_errors_only_when_asked_for(cli: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text(ODD)
+    loose = cli("check", path)
+    assert loose.code == 0
+    assert "1 warning" in loose.out
+    assert "odd.yaml:5:" in loose.out
+    assert cli("check", path, "--strict").code == 1
+
+
+def test_a_missing_file_is_a_sentence(cli: Callable[..., Any]) -> None:
+    answer = cli("check", "none.yaml")
+    assert answer.code == 1
+    assert "none.yaml: cannot read the file: no such file or directory" in answer.out
+
+
+def test_standard_input_is_checked(cli: Callable[..., Any]) -> None:
+    """Editors check what is not saved yet."""
+    answer = cli("check", "-", stdin=BAD)
+    assert answer.code == 1
+    assert "<stdin>:4:15: unknown key 'typ'" in answer.out
+    assert "  > 4 |   - {name: b, typ: stable}" in answer.out
+
+
+def test_bytes_that_are_no_text_are_refused(cli: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "binary.yaml"
+    path.write_bytes(b"\x00\xff\xfe" * 100)
+    assert cli("check", path).code == 1
+
+
+def test_the_schema_is_json_for_editors(cli: Callable[..., Any]) -> None:
+    answer = cli("schema")
+    assert answer.code == 0
+    assert "https://json-schema.org/draft/2020-12/schema" == answer.json["$schema"]
+    assert {"meta", "states", "transitions"} <= set(answer.json["properties"])
+    assert 1 == len(cli("schema", "--json").out.splitlines())
