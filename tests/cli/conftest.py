@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from pystator.cli.app import app
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 
@@ -35,8 +37,6 @@ class Answer:
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
     """Run a command in this process and an empty folder; a traceback fails the test."""
-    from pystator.cli.app import app
-
     monkeypatch.chdir(tmp_path)
     for name in ("PYSTATOR_DATABASE_URL", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)

@@ -63,7 +63,7 @@ def test_json_has_the_same_mistakes(cli: Callable[..., Any], bad: Path, examples
     assert answer.code == 1
     assert answer.json["ok"] is False
     wrong, right = answer.json["files"]
-    assert [(4, 15), (9, 5)] == [(issue["line"], issue["column"]) for issue in wrong["issues"]]
+    assert [(issue["line"], issue["column"]) for issue in wrong["issues"]] == [(4, 15), (9, 5)]
     assert right["machine"]["name"] == "turnstile"
     assert right["machine"]["triggers"] == ["coin", "push"]
 
@@ -101,6 +101,6 @@ def test_bytes_that_are_no_text_are_refused(cli: Callable[..., Any], tmp_path: P
 def test_the_schema_is_json_for_editors(cli: Callable[..., Any]) -> None:
     answer = cli("schema")
     assert answer.code == 0
-    assert "https://json-schema.org/draft/2020-12/schema" == answer.json["$schema"]
+    assert answer.json["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert {"meta", "states", "transitions"} <= set(answer.json["properties"])
-    assert 1 == len(cli("schema", "--json").out.splitlines())
+    assert len(cli("schema", "--json").out.splitlines()) == 1

@@ -15,25 +15,24 @@ from pystator.cli.feed import MAX_LINE, open_feed
 from pystator.errors import ConfigurationError
 from pystator.records import EventRequest
 
+PLAIN = Rules()
 MOMENT = datetime(2026, 3, 2, 8, tzinfo=UTC)
 
 
-def read(path: Path, rules: Rules = Rules()) -> list[Line]:
+def read(path: Path, rules: Rules = PLAIN) -> list[Line]:
     """All lines of a file."""
     with open_feed(str(path)) as feed:
         return list(read_lines(feed, format_of(path.name), rules))
 
 
-def read_text(
-    tmp_path: Path, text: str, rules: Rules = Rules(), name: str = "e.jsonl"
-) -> list[Line]:
+def read_text(tmp_path: Path, text: str, rules: Rules = PLAIN, name: str = "e.jsonl") -> list[Line]:
     """All lines of a text."""
     path = tmp_path / name
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     return read(path, rules)
 
 
-def problem(tmp_path: Path, line: str, rules: Rules = Rules()) -> str:
+def problem(tmp_path: Path, line: str, rules: Rules = PLAIN) -> str:
     """What is wrong with the only line."""
     (read,) = read_text(tmp_path, line, rules)
     assert read.request is None
@@ -68,14 +67,14 @@ def test_empty_lines_are_left_out_and_counted(tmp_path: Path) -> None:
     lines = read_text(
         tmp_path, '\n{"entity_id": "a", "trigger": "t"}\r\n  \n{"entity_id": "b", "trigger": "t"}'
     )
-    assert [2, 4] == [line.number for line in lines]
+    assert [line.number for line in lines] == [2, 4]
 
 
 def test_a_number_is_an_id(tmp_path: Path) -> None:
     """Logs often keep ids as numbers; 7 and "7" are the same entity."""
     (line,) = read_text(tmp_path, '{"entity_id": 7, "trigger": "t", "event_id": 9}')
     assert line.request is not None
-    assert ("7", "9") == (line.request.entity_id, line.request.event_id)
+    assert (line.request.entity_id, line.request.event_id) == ("7", "9")
 
 
 @pytest.mark.parametrize(
@@ -115,8 +114,8 @@ def test_event_time_needs_the_time(tmp_path: Path) -> None:
 def test_a_bad_line_does_not_stop_the_file(tmp_path: Path) -> None:
     good = '{"entity_id": "a", "trigger": "t"}'
     lines = read_text(tmp_path, f"{good}\nnonsense\n{good}\n")
-    assert [True, False, True] == [line.request is not None for line in lines]
-    assert "nonsense" == lines[1].raw
+    assert [line.request is not None for line in lines] == [True, False, True]
+    assert lines[1].raw == "nonsense"
 
 
 def test_a_line_without_end_is_refused_and_the_next_one_read(tmp_path: Path) -> None:
@@ -131,9 +130,9 @@ def test_a_line_without_end_is_refused_and_the_next_one_read(tmp_path: Path) -> 
 def test_ids_come_from_the_line_when_asked_for(tmp_path: Path) -> None:
     text = '{"entity_id": "a", "trigger": "t"}\n{"entity_id": "a", "trigger": "t", "event_id": "own"}\n'
     lines = read_text(tmp_path, text, Rules(id_prefix="orders"))
-    assert ["orders:1", "own"] == [line.request.event_id for line in lines if line.request]
+    assert [line.request.event_id for line in lines if line.request] == ["orders:1", "own"]
     assert lines[0].data is not None
-    assert "orders:1" == lines[0].data["event_id"]
+    assert lines[0].data["event_id"] == "orders:1"
 
 
 def test_a_rejected_event_comes_back_under_a_new_id(tmp_path: Path) -> None:
@@ -146,9 +145,9 @@ def test_a_rejected_event_comes_back_under_a_new_id(tmp_path: Path) -> None:
     }
     (line,) = read_text(tmp_path, json.dumps(event))
     assert line.request is not None
-    assert "e~3" == line.request.event_id
-    assert {"entity_id": "a", "trigger": "t", "event_id": "e"} == line.data
-    assert 2 == line.attempt
+    assert line.request.event_id == "e~3"
+    assert line.data == {"entity_id": "a", "trigger": "t", "event_id": "e"}
+    assert line.attempt == 2
 
 
 def test_a_damaged_line_stays_damaged_until_it_is_repaired(tmp_path: Path) -> None:
@@ -171,7 +170,7 @@ def test_csv_columns_are_fields_or_context(tmp_path: Path) -> None:
         MOMENT,
     )
     assert second.request == EventRequest("order-2", "ship")
-    assert [2, 3] == [first.number, second.number]
+    assert [first.number, second.number] == [2, 3]
 
 
 def test_a_csv_row_that_is_no_event_says_why(tmp_path: Path) -> None:
@@ -193,7 +192,7 @@ def test_gzip_is_seen_by_its_content(tmp_path: Path) -> None:
     """A file's name may lie."""
     path = tmp_path / "events"
     path.write_bytes(gzip.compress(b'{"entity_id": "a", "trigger": "t"}\n' * 3))
-    assert 3 == len(read(path))
+    assert len(read(path)) == 3
 
 
 def test_a_cut_off_gzip_gives_what_is_there_and_says_so(tmp_path: Path) -> None:
@@ -213,17 +212,19 @@ def test_a_pipe_gives_its_lines_when_they_arrive(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     script = "import sys,time; f = open(sys.argv[1], 'w'); f.write('{}\\n{}\\n'); f.flush(); sys.stdin.read()"
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE
-    ) as producer:
-        with open_feed(str(path)) as feed:
-            assert feed.live
-            lines = iter(feed)
-            assert [b"{}", b"{}"] == [next(lines), next(lines)]
-            assert feed.drained
-            assert producer.stdin is not None
-            producer.stdin.close()
-            assert [] == list(lines)
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE
+        ) as producer,
+        open_feed(str(path)) as feed,
+    ):
+        assert feed.live
+        lines = iter(feed)
+        assert [next(lines), next(lines)] == [b"{}", b"{}"]
+        assert feed.drained
+        assert producer.stdin is not None
+        producer.stdin.close()
+        assert list(lines) == []
 
 
 def test_the_position_tells_how_far_a_file_is_read(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pystator.definition.load import load_config
+from pystator.definition.load import load_config, load_file
 from pystator.definition.mermaid import mermaid
 
 
@@ -75,7 +75,7 @@ def test_mermaids_own_characters_are_escaped() -> None:
     )
     label = re.search(r"a --> b : (.*)", drawn)
     assert label is not None
-    assert "go#58;now [x #62; 1]" == label[1]
+    assert label[1] == "go#58;now [x #62; 1]"
 
 
 def test_words_of_mermaid_are_no_states() -> None:
@@ -117,15 +117,13 @@ def test_a_long_label_is_cut() -> None:
 @pytest.mark.parametrize("name", ["order", "loan_application", "subscription", "traffic_light"])
 def test_every_line_is_one_mermaid_knows(name: str, examples: Path) -> None:
     """No library draws it here, so each line has to be of a form that is known to be drawn."""
-    from pystator.definition.load import load_file
-
     known = re.compile(
         r'state "\w+" as \w+|state \w+ <<choice>>|(\w+|\[\*\]) --> (\w+|\[\*\])( : [^:;#]+(#\d+;[^:;#]*)*)?'
         r"|\w+ : [^:;#]+(#\d+;[^:;#]*)*|classDef \w+ [\w:#,-]+|class [\w,]+ \w+"
     )
     lines = mermaid(load_file(examples / f"{name}.yaml"), current=["paid"]).splitlines()
     assert lines[:4] == ["---", lines[1], "---", "stateDiagram-v2"]
-    assert [] == [line for line in lines[4:] if not known.fullmatch(line.strip())]
+    assert [line for line in lines[4:] if not known.fullmatch(line.strip())] == []
 
 
 def test_the_command_prints_the_diagram(cli: Callable[..., Any], examples: Path) -> None:
@@ -133,7 +131,7 @@ def test_the_command_prints_the_diagram(cli: Callable[..., Any], examples: Path)
     assert answer.code == 0
     assert "locked --> unlocked : coin / coins += 1" in answer.out
     told = cli("graph", examples / "turnstile.yaml", "--json").json
-    assert ("mermaid", "turnstile") == (told["format"], told["machine"])
+    assert (told["format"], told["machine"]) == ("mermaid", "turnstile")
 
 
 def test_another_language_is_refused(cli: Callable[..., Any], examples: Path) -> None:

@@ -23,7 +23,7 @@ def generate(*options: str) -> str:
 def test_an_example_has_no_mistake_and_nothing_odd(path: Path) -> None:
     definition, issues = check_file(path)
     assert definition is not None
-    assert [] == [str(issue) for issue in issues]
+    assert [str(issue) for issue in issues] == []
 
 
 def test_machines_have_names_of_their_own() -> None:
@@ -41,7 +41,7 @@ def test_the_same_seed_gives_the_same_events() -> None:
 def test_the_events_are_as_many_as_asked_for_and_not_clean() -> None:
     """The demo shows what happens to duplicates, late events, illegal ones and damaged lines: they are there."""
     lines = generate("--orders", "1000", "--events", "6000").splitlines()
-    assert 6000 == len(lines)
+    assert len(lines) == 6000
     events = []
     damaged = 0
     for line in lines:
@@ -49,7 +49,7 @@ def test_the_events_are_as_many_as_asked_for_and_not_clean() -> None:
             events.append(json.loads(line))
         except ValueError:
             damaged += 1
-    assert 3 == damaged
+    assert damaged == 3
     ids = [event["event_id"] for event in events]
     assert len(ids) > len(set(ids))
     assert any(event["trigger"] == "delvier" for event in events)
