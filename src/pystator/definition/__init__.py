@@ -1,1 +1,1 @@
-
+"""A machine file: text -> plain data -> checked model."""

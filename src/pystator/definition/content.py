@@ -111,12 +111,12 @@ class Content:
     # Registered actions -------------------------------------------------------------------------
 
     def _name(self, entry: Entry, when: When, path: Path) -> Actions:
-        params = entry.get("params") or {}
+        params: dict[str, Any] = entry.get("params") or {}
         yield from self._call(entry["name"], params, entry, when, (path, (*path[:-1], "params")))
 
     def _custom(self, entry: Entry, when: When, path: Path) -> Actions:
         custom = entry["custom"]
-        params = custom.get("params") or {}
+        params: dict[str, Any] = custom.get("params") or {}
         places = ((*path, "name"), (*path, "params"))
         yield from self._call(custom["name"], params, entry, when, places)
 

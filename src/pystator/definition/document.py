@@ -11,11 +11,13 @@ module that imports it, and it is imported when a machine is loaded.
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from itertools import islice
 from typing import Any, Final
 
 from pydantic_core import PydanticCustomError, SchemaValidator, ValidationError
 from pydantic_core import core_schema as core
 
+from pystator.definition.data import is_map
 from pystator.definition.format import (
     ACTION,
     DOCUMENT,
@@ -113,7 +115,7 @@ def _object(shape: Object) -> Schema:
 
 def _kind_of(kinds: frozenset[str], otherwise: str) -> Callable[[Any], str]:
     """Tells the kind of a value; one that is not among the kinds is judged as ``otherwise``."""
-    tags = {
+    tags: dict[Any, str] = {
         kind: f"<{name if name in kinds else otherwise}>"
         for kind, name in (
             (str, "text"),
@@ -139,7 +141,7 @@ def _forms(forms: Forms, name: str, noun: str) -> Schema:
     def form_of(value: Any) -> str:
         if type(value) is str:
             return "<text>"
-        if type(value) is dict:
+        if is_map(value):
             found = known.intersection(value)
             if len(found) == 1:
                 return tags[next(iter(found))]
@@ -157,7 +159,7 @@ def _forms(forms: Forms, name: str, noun: str) -> Schema:
 def _entry_error(noun: str, forms: Mapping[str, str], value: Any) -> PydanticCustomError:
     """Says what is wrong with an entry of no known form."""
     listed = ", ".join(forms)
-    if not isinstance(value, dict) or not value:
+    if not is_map(value) or not value:
         return PydanticCustomError(
             "entry_type",
             "{noun} is a name, or a mapping with one of: {listed}",
@@ -170,7 +172,7 @@ def _entry_error(noun: str, forms: Mapping[str, str], value: Any) -> PydanticCus
             "{noun} has one form, and this has {found}: make each an entry of its own",
             {"noun": noun, "found": " and ".join(repr(key) for key in found), "key": found[1]},
         )
-    near = {word: closest(word, forms) for word in value}
+    near = {word: closest(word, forms) for word in islice(value, 10)}
     word = next((word for word in near if near[word]), next(iter(value)))
     return PydanticCustomError(
         "entry_unknown",

@@ -11,7 +11,7 @@ it is kept, and a version that changed nothing shows as one.
 import hashlib
 import json
 from dataclasses import fields
-from typing import Any, cast
+from typing import Any
 
 from pystator.definition.expressions import Expression
 from pystator.definition.model import Definition, Node, StateType, TransitionNode
@@ -98,7 +98,7 @@ def _plain(value: Any) -> Any:
 
     What has its default is left out, so that a new field changes no hash.
     """
-    kind = cast("type[Any]", type(value))
+    kind = value.__class__
     if kind in _SCALARS:
         return value
     if kind is tuple or kind is list:

@@ -127,9 +127,11 @@ def _check_version(definition: Definition, text: str, report: Report) -> None:
     raw = written(text, path)
     if raw is not None and raw != str(version):
         report.add(
-            "version", path, f'YAML reads this version as the number {version}: write "{raw}" in quotes',
+            "version",
+            path,
+            f'YAML reads this as the number {version}: write "{raw}" in quotes',
             text=show(raw),
-        )  # fmt: skip
+        )
 
 
 def _result(

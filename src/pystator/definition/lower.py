@@ -9,12 +9,12 @@ only here: a part that is built later is lowered instead.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pystator.definition.content import Content
 from pystator.definition.data import is_list, is_map
 from pystator.definition.fingerprint import fingerprint
-from pystator.definition.format import META
+from pystator.definition.format import GUARD, META
 from pystator.definition.issues import Path, Report, closest, show
 from pystator.definition.model import (
     Action,
@@ -51,7 +51,7 @@ _LATER: Final = {
     "invoke": "'invoke'",
 }
 _NO_PLACE: Final = Position()
-_VALUE_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+_VALUE_TYPES: Final[Mapping[str, Any]] = {
     "string": (str,),
     "number": (int, float),
     "boolean": (bool,),
@@ -105,9 +105,11 @@ class _Machine:
         self.damaged = damaged
         self.places = places
         self.meta: Mapping[str, Any] = data.get("meta") or {}
-        groups = None if ("groups",) in damaged else data.get("groups") or {}
+        groups: Mapping[str, Any] = data.get("groups") or {}
         self.names = Names(
-            _state_names(source.get("states")), groups, self.meta.get("event_normalizer")
+            _state_names(source.get("states")),
+            None if ("groups",) in damaged else groups,
+            _normalizer(self.meta),
         )
         self.content = Content(self.names, report)
 
@@ -123,7 +125,7 @@ class _Machine:
         strict = meta.get("strict_mode") is not False
         variables = self._variables()
         invariants = self._invariants()
-        fallback = meta.get("orchestrator_default_fallback") or "off"
+        fallback: Any = meta.get("orchestrator_default_fallback") or "off"
         fallback_state = self._fallback(fallback)
         check_states(nodes, self._entries("states"), self.report)
         root = Node("", Kind.COMPOUND, StateType.STABLE, None, list(nodes.values()), initial)
@@ -156,7 +158,7 @@ class _Machine:
 
     # Entries ----------------------------------------------------------------------------------
 
-    def _entries(self, section: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    def _entries(self, section: str) -> Iterator[tuple[int, Any]]:
         """The entries of a list that can be used, with their positions."""
         entries: list[Any] = self.data.get(section) or []
         for index, entry in enumerate(entries):
@@ -173,9 +175,14 @@ class _Machine:
                 near = closest(key, META.keys)
                 if near and near not in self.meta:
                     self.report.add(
-                        "unknown_key", ("meta", key), f"{show(key)!r} means nothing to PyStator",
-                        severity="warning", text=show(key), suggestion=near, key=True,
-                    )  # fmt: skip
+                        "unknown_key",
+                        ("meta", key),
+                        f"{show(key)!r} means nothing to PyStator",
+                        severity="warning",
+                        text=show(key),
+                        suggestion=near,
+                        key=True,
+                    )
         classification: Any = self.meta.get("classification")
         if is_map(classification) and classification.get("auto_route"):
             self.names.not_supported(
@@ -191,9 +198,11 @@ class _Machine:
             name: str = entry["name"]
             if name in nodes:
                 self.report.add(
-                    "duplicate_state", (*path, "name"), f"there is a state {name!r} already",
+                    "duplicate_state",
+                    (*path, "name"),
+                    f"there is a state {name!r} already",
                     text=name,
-                )  # fmt: skip
+                )
                 continue
             nodes[name] = self._state(entry, path)
         return nodes
@@ -252,9 +261,11 @@ class _Machine:
         ):
             other = next(node.name for node in marked if node.name != given)
             self.report.add(
-                "initial", path,
-                f"{given!r} is initial here, and {other!r} has 'type: initial': keep one", text=given,
-            )  # fmt: skip
+                "initial",
+                path,
+                f"{given!r} is initial here, and {other!r} has 'type: initial': keep one",
+                text=given,
+            )
         return (Target(given),)
 
     def _several_initial(self, marked: list[Node]) -> None:
@@ -262,9 +273,11 @@ class _Machine:
         for index, entry in self._entries("states"):
             if entry["name"] in others and entry.get("type") == "initial":
                 self.report.add(
-                    "initial", ("states", index, "type"),
-                    f"a machine has one initial state, and {first!r} is it already", text="initial",
-                )  # fmt: skip
+                    "initial",
+                    ("states", index, "type"),
+                    f"a machine has one initial state, and {first!r} is it already",
+                    text="initial",
+                )
 
     # Transitions ------------------------------------------------------------------------------
 
@@ -325,7 +338,8 @@ class _Machine:
         return tuple(variables.values())
 
     def _check_default(self, entry: Mapping[str, Any], path: Path) -> None:
-        kind, default = entry.get("type"), entry.get("default")
+        kind: Any = entry.get("type")
+        default: Any = entry.get("default")
         if kind is None or default is None:
             return
         right = isinstance(default, _VALUE_TYPES[kind]) and (
@@ -333,24 +347,25 @@ class _Machine:
         )
         if not right:
             self.report.add(
-                "default", (*path, "default"), f"the default {show(default)!r} is no {kind}",
+                "default",
+                (*path, "default"),
+                f"the default {show(default)!r} is no {kind}",
                 text=show(default),
-            )  # fmt: skip
+            )
 
     def _invariants(self) -> tuple[Invariant, ...]:
         found: list[Invariant] = []
         for index, item in self._entries("context_invariants"):
             path: Path = ("context_invariants", index)
-            entry: Mapping[str, Any] = {} if isinstance(item, str) else item
-            guard: Any = item if isinstance(item, str) else _guard_of(entry)
-            if not isinstance(guard, str) and len(guard) != 1:
-                forms = "expr, check, allOf, anyOf, not, in_state"
-                self.report.add("entry", path, f"an invariant has exactly one of: {forms}")
+            entry: Mapping[str, Any] = item if is_map(item) else {}
+            forms = [form for form in GUARD.by if entry.get(form) is not None]
+            if not isinstance(item, str) and len(forms) != 1:
+                listed = ", ".join(GUARD.by)
+                self.report.add("entry", path, f"an invariant has exactly one of: {listed}")
                 continue
+            guard: Any = {forms[0]: entry[forms[0]]} if forms else item
+            name: str = entry.get("name") or (item if not forms else f"invariant_{index + 1}")
             lowered = self.content.guards.one(guard, path)
-            name = entry.get("name") or (
-                guard if isinstance(guard, str) else f"invariant_{index + 1}"
-            )
             found.append(Invariant(name, lowered, entry.get("message")))
         return tuple(found)
 
@@ -362,9 +377,11 @@ class _Machine:
             self.names.state(state, path, self.report, what="fallback state")
         elif mode != "off" and ("error_policy",) not in self.damaged:
             self.report.add(
-                "fallback", ("meta", "orchestrator_default_fallback"),
-                f"{mode!r} needs a state: write error_policy: {{default_fallback: ...}}", text=mode,
-            )  # fmt: skip
+                "fallback",
+                ("meta", "orchestrator_default_fallback"),
+                f"{mode!r} needs a state: write error_policy: {{default_fallback: ...}}",
+                text=mode,
+            )
         return state
 
 
@@ -376,14 +393,16 @@ def _state_names(states: Any) -> Iterator[str]:
                 yield name
 
 
+def _normalizer(meta: Mapping[str, Any]) -> Literal["lower", "upper"] | None:
+    match meta.get("event_normalizer"):
+        case "lower":
+            return "lower"
+        case "upper":
+            return "upper"
+        case _:
+            return None
+
+
 def _half(meta: Mapping[str, Any], key: str, strict: bool) -> bool:
     value = meta.get(key)
     return strict if value is None else bool(value)
-
-
-def _guard_of(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: value
-        for key, value in entry.items()
-        if key not in {"name", "message"} and value is not None
-    }

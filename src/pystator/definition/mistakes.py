@@ -1,5 +1,4 @@
-"""What Pydantic found wrong with the shape of a machine, said to a person; and what of the machine
-is still sound.
+"""What Pydantic found wrong with the shape of a machine, said to a person; and what is still sound.
 
 A file with a mistake in one place is still checked everywhere else: `sound` takes out what has the
 wrong shape, so that lowering can judge the rest, and remembers what it took, so that nothing is
@@ -73,9 +72,13 @@ def _report(details: Details, path: Path, shape: Shape | None, report: Report) -
         context = details["ctx"]
         if "key" in context:
             report.add(
-                "entry", (*path, context["key"]), details["msg"],
-                text=show(context["key"]), suggestion=context.get("near"), key=True,
-            )  # fmt: skip
+                "entry",
+                (*path, context["key"]),
+                details["msg"],
+                text=show(context["key"]),
+                suggestion=context.get("near"),
+                key=True,
+            )
         else:
             report.add("entry", path, details["msg"], text=show(value))
     else:
@@ -115,23 +118,31 @@ def _wrong_choice(key: str, shape: Choice, value: Any) -> tuple[str, str, str | 
 
 
 def _wrong_kind(expected: str, key: str, path: Path, value: Any) -> str:
-    if expected == "text" and isinstance(value, bool | int | float):
-        return f"{key} must be text: write {json.dumps(str(json.dumps(value)))} in quotes"
     if expected == "flag":
-        word = str(value).lower()
-        if word in _TRUE_WORDS or word in _FALSE_WORDS:
-            return f"{key} must be true or false: write {str(word in _TRUE_WORDS).lower()}"
-        return f"{key} must be true or false, not {_kind(value)}"
+        return f"{key} must be true or false{_or_word(value)}"
     if expected == "list":
-        if isinstance(value, str):
-            return f"{key} must be a list: write [{show(value)}]"
-        if isinstance(value, dict) and path == ("states",):
-            return "'states' must be a list of '- name: ...' entries, not a mapping"
-        return f"{key} must be a list, not {_kind(value)}: start each entry with '- '"
+        return f"{key} must be a list{_as_list(value)}"
     if expected == "mapping" and not path:
         return f"a machine is a mapping with 'states' and 'transitions', not {_kind(value)}"
-    article = "" if expected == "text" else "a "
-    return f"{key} must be {article}{expected}, not {_kind(value)}"
+    if expected != "text":
+        return f"{key} must be a {expected}, not {_kind(value)}"
+    if isinstance(value, bool | int | float):
+        return f'{key} must be text: write "{json.dumps(value)}" in quotes'
+    return f"{key} must be text, not {_kind(value)}"
+
+
+def _or_word(value: Any) -> str:
+    """YAML 1.1 knew more words for true and false than 1.2 does."""
+    word = str(value).lower()
+    if word in _TRUE_WORDS or word in _FALSE_WORDS:
+        return f": write {'true' if word in _TRUE_WORDS else 'false'}"
+    return f", not {_kind(value)}"
+
+
+def _as_list(value: Any) -> str:
+    if isinstance(value, str):
+        return f": write [{show(value)}]"
+    return f", not {_kind(value)}: start each entry with '- '"
 
 
 def _kind(value: Any) -> str:
@@ -211,7 +222,7 @@ def _unknown_key(details: Details) -> tuple[Path, str | None]:
         return (), None
     path, _ = _walk(details["loc"])
     _, shape = _walk(details["loc"][:-1])
-    keys = shape.keys if isinstance(shape, Object) else {}
+    keys: Iterable[str] = shape.keys if isinstance(shape, Object) else ()
     return path, closest(str(path[-1]), keys)
 
 

@@ -29,7 +29,7 @@ class Names:
     ) -> None:
         self.states = dict.fromkeys(states)
         self.groups = None if groups is None else frozenset(groups)
-        self.normalizer = normalizer
+        self.normalizer: Literal["lower", "upper"] | None = normalizer
         self.triggers: dict[str, None] = {}
         self._raised: list[tuple[str, str, Path]] = []
 
@@ -43,18 +43,24 @@ class Names:
             self.not_supported("history states", path, report)
             return False
         report.add(
-            "unknown_state", path, f"unknown {what} {show(name)!r}",
-            text=show(name), suggestion=report.closest(name, self.states),
-        )  # fmt: skip
+            "unknown_state",
+            path,
+            f"unknown {what} {show(name)!r}",
+            text=show(name),
+            suggestion=report.closest(name, self.states),
+        )
         return False
 
     def group(self, name: str, path: Path, report: Report) -> None:
         """A reference to a group."""
         if self.groups is not None and name not in self.groups:
             report.add(
-                "unknown_group", path, f"unknown group {show(name)!r}: declare it under 'groups'",
-                text=show(name), suggestion=report.closest(name, self.groups),
-            )  # fmt: skip
+                "unknown_group",
+                path,
+                f"unknown group {show(name)!r}: declare it under 'groups'",
+                text=show(name),
+                suggestion=report.closest(name, self.groups),
+            )
 
     # Triggers ---------------------------------------------------------------------------------
 
@@ -80,9 +86,12 @@ class Names:
         for normal, name, path in self._raised:
             if normal not in self.triggers:
                 report.add(
-                    "unknown_trigger", path, f"nothing listens to {show(name)!r}, which is raised here",
-                    text=show(name), suggestion=report.closest(name, self.triggers),
-                )  # fmt: skip
+                    "unknown_trigger",
+                    path,
+                    f"nothing listens to {show(name)!r}, which is raised here",
+                    text=show(name),
+                    suggestion=report.closest(name, self.triggers),
+                )
 
     def allow_all_raised(self) -> None:
         """Judge no raised trigger: what declares them could not be read."""
@@ -96,19 +105,23 @@ class Names:
     def _bad_trigger(self, name: str, path: Path, report: Report) -> None:
         near = re.sub(r"[^A-Za-z0-9_.:-]+", "_", name).strip("_")[:128]
         report.add(
-            "bad_trigger", path,
+            "bad_trigger",
+            path,
             f"{show(name)!r} is no valid trigger: use 1-128 letters, digits and '_.:-'",
-            text=show(name), suggestion=near if near and near != name else None,
-        )  # fmt: skip
+            text=show(name),
+            suggestion=near if near and near != name else None,
+        )
 
     # What is not built yet ----------------------------------------------------------------------
 
     def not_supported(self, what: str, path: Path, report: Report) -> None:
         """Refuse a part of the format that this release does not run."""
         report.add(
-            "not_supported", path, f"{what} cannot be used yet: this release runs flat machines",
+            "not_supported",
+            path,
+            f"{what} cannot be used yet: this release runs flat machines",
             key=bool(path) and isinstance(path[-1], str),
-        )  # fmt: skip
+        )
 
     def refuse_later(
         self, entry: Mapping[str, Any], later: Mapping[str, str], path: Path, report: Report

@@ -6,7 +6,7 @@ have held.
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from pystator.definition.issues import Path, Report, show
 from pystator.definition.text import MAX_DEPTH, MAX_VALUES
@@ -28,19 +28,18 @@ class _Copy:
         self.report = report
         self.count = 0
 
-    def of(self, value: Any, path: Path) -> Any:
-        kind: type[Any] = type(value)
-        if kind in _AS_IS:
+    def of(self, value: object, path: Path) -> Any:
+        if type(value) in _AS_IS:
             return value
         if isinstance(value, str):
             return self._text(value, path)
         if isinstance(value, Mapping | list | tuple):
-            return self._container(value, path)
+            return self._container(cast("Any", value), path)
         if isinstance(value, float) and math.isfinite(value):
             return float(value)
         if isinstance(value, int):
             return int(value)
-        message = f"a machine is plain data: {show(value)!r} ({kind.__name__}) is not"
+        message = f"a machine is plain data: {show(value)!r} ({type(value).__name__}) is not"
         if isinstance(value, float):
             message = f"{value!r} cannot be stored: use a finite number"
         self.report.add("not_plain", path, message, text=show(value))
@@ -62,11 +61,10 @@ class _Copy:
                 code, message = "too_large", f"more than {MAX_VALUES:,} values"
             self.report.add(code, path[:3], message)
             return None
-        if not isinstance(value, Mapping):
+        if not hasattr(value, "items"):
             return [self.of(item, (*path, index)) for index, item in enumerate(value)]
-        entries: Mapping[Any, Any] = value
         copied: dict[str, Any] = {}
-        for key, item in entries.items():
+        for key, item in value.items():
             if not isinstance(key, str):
                 self.report.add("key_type", path, f"a key must be text, not {show(key)!r}")
                 continue

@@ -85,7 +85,7 @@ def _read(text: str, paths: Iterable[Path]) -> _Wanted:
     get_event: Callable[[], Any] = CSafeLoader(text).get_event
     stack: list[_Open] = []
     while (event := get_event()) is not None:
-        kind = type(event)
+        kind = event.__class__
         if kind in _ENDS:
             stack.pop()
         elif kind in _VALUES:

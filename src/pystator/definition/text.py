@@ -25,6 +25,7 @@ from yaml.events import (
     StreamEndEvent,
 )
 
+from pystator.definition.data import is_list
 from pystator.definition.issues import Issue, closest, show
 from pystator.definition.scalars import CONSTANTS, Scalar, ScalarError, resolve
 from pystator.definition.syntax import syntax_issue, unreadable_character
@@ -138,7 +139,9 @@ class _Frame:
         self.deepest = deepest
 
 
+_NextEvent = Callable[[], Any]
 _NO_KEY: Final = object()
+_NOTHING: Final[Any] = object()
 
 
 class _Reader:
@@ -155,20 +158,19 @@ class _Reader:
 
     def run(self) -> None:  # noqa: C901, PLR0912, PLR0915 - the hot loop: a call per event costs a third of it
         """Consume all events."""
-        get_event: Callable[[], Any] = yaml.CSafeLoader(self.text).get_event
+        get_event: _NextEvent = yaml.CSafeLoader(self.text).get_event
         known: dict[str, Scalar] = dict(CONSTANTS)
         stack: list[_Frame] = []
-        container: Any = None
+        container: Any = _NOTHING
         key: Any = _NO_KEY
         is_map = False
         count = 0
         deepest = 0
         while True:
             event = get_event()
-            kind = type(event)
-            value: Any
+            kind = event.__class__
             if kind is ScalarEvent:
-                value = event.value
+                value: Any = event.value
                 if event.implicit[0] and event.tag is None:
                     value = known[value] if value in known else self.plain(event, known)
                 elif event.tag is not None or "\0" in value:
@@ -236,7 +238,7 @@ class _Reader:
                 else:
                     container[key] = value
                     key = _NO_KEY
-            elif container is not None:
+            elif container is not _NOTHING:
                 container.append(value)
                 if count > MAX_VALUES:
                     self.too_many(event)
@@ -307,9 +309,11 @@ class _Reader:
             self.stop("key_type", "a key must be text, not a list or a mapping", event)
         written = str(event.value) if isinstance(event, ScalarEvent) else show(value)
         self.add(
-            "key_type", f'a key must be text: write "{show(written)}" in quotes', event,
+            "key_type",
+            f'a key must be text: write "{show(written)}" in quotes',
+            event,
             text=show(written),
-        )  # fmt: skip
+        )
         return written
 
     def alias(self, event: Any, depth: int) -> _Anchor:
@@ -367,7 +371,7 @@ def _tag_of(value: Scalar) -> str:
 
 
 def _sources(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+    return value if is_list(value) else [value]
 
 
 def merge(mapping: dict[str, Any]) -> None:

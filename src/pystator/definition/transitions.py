@@ -103,10 +103,11 @@ class Transitions:
         if shared.internal:
             if dest != source.name:
                 self.report.add(
-                    "internal", (*path, "dest"),
+                    "internal",
+                    (*path, "dest"),
                     f"an internal transition stays in {source.name!r}: leave 'dest' out",
                     text=dest,
-                )  # fmt: skip
+                )
             targets = ()
         self.made.append(
             TransitionNode(
@@ -213,9 +214,11 @@ class Transitions:
             for key in ("trigger", "after", "at"):
                 if entry.get(key) is not None:
                     self.report.add(
-                        "auto", (*path, key), f"'auto' waits for nothing: remove {key!r}, or 'auto'",
+                        "auto",
+                        (*path, key),
+                        f"'auto' waits for nothing: remove {key!r}, or 'auto'",
                         key=True,
-                    )  # fmt: skip
+                    )
         if entry.get("after") is not None and entry.get("at") is not None:
             self.report.add(
                 "timer", (*path, "at"), "a transition has 'after' or 'at', not both", key=True
@@ -229,9 +232,11 @@ class Transitions:
             self.report.add("timer", at, "'id' names a timer: it needs 'after' or 'at'", key=True)
         elif entry["source"] == "*" or not isinstance(entry["source"], str):
             self.report.add(
-                "timer", at, "a timer with an 'id' has one source: write a transition for each",
+                "timer",
+                at,
+                "a timer with an 'id' has one source: write a transition for each",
                 key=True,
-            )  # fmt: skip
+            )
 
     def _check_source(
         self, source: Node, entry: Mapping[str, Any], shared: _Shared, path: Path
@@ -239,25 +244,31 @@ class Transitions:
         at: Path = (*path, "source")
         if source.kind is Kind.TERMINAL:
             self.report.add(
-                "terminal_transition", at,
-                f"{source.name!r} is terminal: no transition can leave it", text=source.name,
-            )  # fmt: skip
+                "terminal_transition",
+                at,
+                f"{source.name!r} is terminal: no transition can leave it",
+                text=source.name,
+            )
         elif source.kind is Kind.CHOICE:
             self._check_choice(source, entry, path)
         elif not (shared.events or shared.auto or path in self.damaged) and all(
             entry.get(key) is None for key in ("after", "at")
         ):
             self.report.add(
-                "never_taken", path, "nothing takes this transition: add 'trigger', 'after', 'at' or 'auto: true'"
-            )  # fmt: skip
+                "never_taken",
+                path,
+                "nothing takes this transition: add 'trigger', 'after', 'at' or 'auto: true'",
+            )
 
     def _check_choice(self, source: Node, entry: Mapping[str, Any], path: Path) -> None:
         for key in ("trigger", "after", "at"):
             if entry.get(key) is not None:
                 self.report.add(
-                    "choice", (*path, key),
-                    f"{source.name!r} is a choice and goes on at once: remove {key!r}", key=True,
-                )  # fmt: skip
+                    "choice",
+                    (*path, key),
+                    f"{source.name!r} is a choice and goes on at once: remove {key!r}",
+                    key=True,
+                )
         if entry.get("internal"):
             self.report.add(
                 "choice",

@@ -9,11 +9,10 @@ __all__ = ["check_config", "check_file", "check_text", "validate_config"]
 
 
 def validate_config(config: Any, strict: bool = False) -> list[str]:
-    """Every mistake of a machine given as plain data or as YAML or JSON text; an empty list when it
-    is right.
+    """Every mistake of a machine; an empty list when it is right.
 
     Args:
-        config: The machine.
+        config: The machine as plain data, or as YAML or JSON text.
         strict: Count warnings too: what is legal and was probably not meant.
     """
     _, issues = check_text(config) if isinstance(config, str) else check_config(config)
