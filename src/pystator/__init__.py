@@ -126,7 +126,7 @@ _HOMES = {
     "pystator.engine.registry": ("ActionRegistry", "GuardRegistry"),
     "pystator.engine.result": ("Microstep", "TimerChanges", "TransitionResult"),
     "pystator.engine.session": ("EntitySession",),
-    "pystator.errors": tuple(name for name in __all__ if name.endswith("Error")) + ("ErrorCode",),
+    "pystator.errors": (*[name for name in __all__ if name.endswith("Error")], "ErrorCode"),
     "pystator.orchestrator": ("Orchestrator",),
     "pystator.orchestrator.hooks": ("LoggingHook", "MetricsCollector", "TransitionHook"),
     "pystator.records": ("EventRequest",),

@@ -1,10 +1,11 @@
 """Planned actions and their execution.
 
-A step only plans: it returns `ActionSpec`s whose params were evaluated in the step. `ActionExecutor` runs them after
-the commit, in order, on a copy of the final context; what a callable writes to its copy is not kept.
+A step only plans: it returns `ActionSpec`s whose params were evaluated in the step.
+`ActionExecutor` runs them after the commit, in order, on a copy of the final context; what a
+callable writes to its copy is not kept.
 
-One action is one generator that decides (attempts, pauses, outcome) and yields what is to be done; the blocking and
-the async driver only do it.
+One action is one generator that decides (attempts, pauses, outcome) and yields what is to be done;
+the blocking and the async driver only do it.
 """
 
 import time
@@ -72,7 +73,7 @@ class ActionOutcome:
     value: Any = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, without ``value``: ``{"name", "ok", "duration_us", "attempts"?, "error"?}``."""
+        """Plain data, without ``value``."""
         plain: dict[str, Any] = {
             "name": self.name,
             "ok": self.ok,
@@ -106,7 +107,8 @@ class ActionExecutor:
     """Runs planned actions.
 
     Args:
-        actions: A registry, or a mapping name -> callable (the built-in actions are then there too).
+        actions: A registry, or a mapping name -> callable (the built-in actions are then there
+            too).
     """
 
     def __init__(
@@ -115,7 +117,7 @@ class ActionExecutor:
         self.actions = actions if isinstance(actions, ActionRegistry) else ActionRegistry(actions)
 
     def execute(self, specs: Iterable[ActionSpec], context: Context) -> list[ActionOutcome]:
-        """Run the actions in order, blocking; one outcome for each, a failure does not stop the rest.
+        """Run the actions in order, blocking; one outcome for each, whatever the others did.
 
         An async action cannot run here: its outcome is an error that names `async_execute`.
         """
@@ -143,7 +145,7 @@ class ActionExecutor:
     async def async_execute(
         self, specs: Iterable[ActionSpec], context: Context
     ) -> list[ActionOutcome]:
-        """Run the actions in order; async ones are awaited, blocking ones with a timeout run in a thread."""
+        """Run the actions in order: async ones awaited, late blocking ones left in a thread."""
         own = copy_mapping(context)
         return [await _drive_async(self._program(spec, own)) for spec in specs]
 
@@ -227,7 +229,7 @@ def _call(request: _Invoke) -> Any:
 
 
 def _call_within(request: _Invoke, seconds: float) -> Any:
-    """Call in a thread of its own and wait so long; a call that is late is left alone and its answer dropped."""
+    """Call in a thread and wait so long; a late call is left alone and its answer dropped."""
     answer: list[Any] = []
     errors: list[Exception] = []
 

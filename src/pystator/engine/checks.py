@@ -42,7 +42,8 @@ class Checks:
         """Look at a context.
 
         Raises:
-            InvalidTransitionError: With code ``context_invalid``; ``context["problems"]`` lists everything found.
+            InvalidTransitionError: With code ``context_invalid``; ``context["problems"]`` lists
+                everything found.
         """
         problems = [
             {"name": variable.key, "message": problem}

@@ -1,15 +1,15 @@
 """Blocks of actions, compiled.
 
-A block becomes a tuple of steps, each called as ``run(context, frame) -> context``. A step whose planned action is known
-in full brings it as ``spec``; one that is a pure effect is called *pure*; everything else (params with expressions,
-``when``, ``branch``, ``raise``) leaves planned actions and raised events in the frame. Plans made of the first two
-kinds alone take the short way.
+A block becomes a tuple of steps, each called as ``run(context, frame) -> context``. A step whose
+planned action is known in full brings it as ``spec``; one that is a pure effect is called *pure*;
+everything else (params with expressions, ``when``, ``branch``, ``raise``) leaves planned actions
+and raised events in the frame. Plans made of the first two kinds alone take the short way.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from pystator.definition.expressions import Expression
 from pystator.definition.model import (
@@ -68,13 +68,13 @@ class Step:
 
 def parts(root: object) -> Iterator[object]:
     """Every record and expression inside of a part of the model, itself included."""
-    pending = [root]
+    pending: list[Any] = [root]
     while pending:
-        part = pending.pop()
+        part: Any = pending.pop()
         if isinstance(part, list | tuple):
-            pending.extend(part)
+            pending.extend(cast("list[Any]", part))
         elif isinstance(part, Mapping):
-            pending.extend(part.values())
+            pending.extend(cast("dict[str, Any]", part).values())
         elif isinstance(part, Expression):
             yield part
         elif is_dataclass(part):

@@ -1,7 +1,7 @@
-"""Guards, actions and transitions of the model as people wrote them: for queries, rejections and diagrams."""
+"""Guards, actions and transitions of the model as people wrote them."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from pystator.definition.expressions import Expression
 from pystator.definition.model import (
@@ -38,7 +38,7 @@ from pystator.engine.public import Transition
 __all__ = ["action_entry", "guard_entry", "guard_name", "public_transition", "target_text"]
 
 
-def guard_entry(guard: Guard) -> Any:
+def guard_entry(guard: Guard) -> Any:  # noqa: PLR0911 # one line a guard
     """The entry of a ``guards`` list."""
     match guard:
         case Named(name):
@@ -62,7 +62,7 @@ def guard_entry(guard: Guard) -> Any:
             return {"in_state": state}
 
 
-def guard_name(guard: Guard) -> str:
+def guard_name(guard: Guard) -> str:  # noqa: PLR0911 # one line a guard
     """A guard in one line: ``is_paid``, ``qty >= 1``, ``not (is_paid)``."""
     match guard:
         case Named(name):
@@ -86,9 +86,10 @@ def _value(value: Any) -> Any:
     if isinstance(value, Expression):
         return {"expr": value.text}
     if isinstance(value, Mapping):
-        return {key: _value(inner) for key, inner in value.items()}
+        entries = cast("Mapping[str, Any]", value).items()
+        return {key: _value(inner) for key, inner in entries}
     if isinstance(value, list | tuple):
-        return [_value(inner) for inner in value]
+        return [_value(inner) for inner in cast("Sequence[Any]", value)]
     return value
 
 
@@ -108,7 +109,7 @@ def action_entry(action: Action) -> Any:
     return entry["name"] if list(entry) == ["name"] else entry
 
 
-def _effect_entry(action: Action) -> dict[str, Any]:
+def _effect_entry(action: Action) -> dict[str, Any]:  # noqa: PLR0911 # one line an effect
     match action:
         case Set(path, value):
             return {"set": {".".join(path): _value(value)}}

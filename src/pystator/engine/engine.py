@@ -75,7 +75,7 @@ class Engine:
             if plan.effect is not None:
                 merged = plan.effect(merged, self._idle)
             return TransitionResult(plan, merged, now)
-        except Exception as error:  # noqa: BLE001 # guards are the user's code; a failed event is a result
+        except Exception as error:  # noqa: BLE001 # guards are the user's code: a failure is a result
             return failed(row.text, cell.trigger, wrapped(error), given, now)
 
     def start(
@@ -122,21 +122,23 @@ class Engine:
         """Be in a configuration without having entered it."""
         topology = self.topology
         frame = Frame(self.vector, None, None, now, row.active)
+        if row.choosing is not None:
+            error = InvalidTransitionError(
+                f"nobody can rest in the choice state {row.choosing!r}:"
+                " place the entity in a state it leads to",
+                context={"state": row.text},
+                code=ErrorCode.CHOICE_UNRESOLVED,
+            )
+            return failed(None, None, error, context, now)
         try:
-            if row.choosing is not None:
-                raise InvalidTransitionError(
-                    f"nobody can rest in the choice state {row.choosing!r}: place the entity in a state it leads to",
-                    context={"state": row.text},
-                    code=ErrorCode.CHOICE_UNRESOLVED,
-                )
             delays, ats = topology.timers_of(row.configuration)
             deadlines = [(timer, now + delay) for timer, delay in delays]
             for timer, evaluate in ats:
                 moment = deadline(timer, evaluate, context, frame)
                 if moment is not None:
                     deadlines.append((timer, moment))
-        except Exception as error:  # noqa: BLE001 # as in any step
-            return failed(None, None, wrapped(error), context, now)
+        except Exception as cause:  # noqa: BLE001 # as in any step
+            return failed(None, None, wrapped(cause), context, now)
         facts = Facts(
             success=True,
             source_state=None,

@@ -1,13 +1,13 @@
 """The state machine: what users hold in their hands.
 
-A machine is a definition, the guards and actions registered with it, and nothing else. It keeps no entity: state and
-context go in, a result comes out. Any number of threads may use one machine.
+A machine is a definition, the guards and actions registered with it, and nothing else. It keeps no
+entity: state and context go in, a result comes out. Any number of threads may use one machine.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pystator.definition.model import Definition
@@ -38,14 +38,18 @@ class StateMachine(Queries):
         transitions: The transitions, in order of priority.
         meta: What a file has under ``meta``.
         error_policy: What a file has under ``error_policy``.
-        more: Other top-level keys of a file: ``state_variables``, ``context_invariants``, ``groups``, ``events``, ``initial``.
+        more: Other top-level keys of a file: ``state_variables``, ``context_invariants``,
+            ``groups``, ``events``, ``initial``.
 
     Raises:
         ConfigurationError: The machine is wrong; the message lists every mistake.
 
     Example:
         >>> machine = StateMachine.from_dict({
-        ...     "states": [{"name": "open", "type": "initial"}, {"name": "closed", "type": "terminal"}],
+        ...     "states": [
+        ...         {"name": "open", "type": "initial"},
+        ...         {"name": "closed", "type": "terminal"},
+        ...     ],
         ...     "transitions": [{"trigger": "close", "source": "open", "dest": "closed"}],
         ... })
         >>> machine.process("open", "close").target_state
@@ -75,14 +79,21 @@ class StateMachine(Queries):
         self.guards = guards
         self.actions = actions
 
+    @classmethod
+    def _of(cls, topology: Topology, guards: GuardRegistry, actions: ActionRegistry) -> Self:
+        machine = cls.__new__(cls)
+        StateMachine._set_up(machine, topology, guards, actions)
+        return machine
+
     # Making one -----------------------------------------------------------------------------
 
     @classmethod
-    def from_yaml(cls, path: str | PathLike[str]) -> Self:
+    def from_yaml(cls, path: str | Path) -> Self:
         """The machine of a YAML or JSON file.
 
         Raises:
-            ConfigurationError: The file is wrong; the message lists every mistake with line and column.
+            ConfigurationError: The file is wrong; the message lists every mistake with line and
+                column.
         """
         from pystator.definition.load import load_file  # noqa: PLC0415 # Pydantic comes with it
 
@@ -100,17 +111,13 @@ class StateMachine(Queries):
     @classmethod
     def from_definition(cls, definition: Definition) -> Self:
         """The machine of a checked definition."""
-        machine = cls.__new__(cls)
-        machine._set_up(Topology(definition), GuardRegistry(), ActionRegistry())
-        return machine
+        return cls._of(Topology(definition), GuardRegistry(), ActionRegistry())
 
     def with_guards(self, guards: GuardRegistry | Mapping[str, Callable[..., Any]] | None) -> Self:
         """A machine of the same topology with guards of its own; None keeps this machine's."""
-        machine = type(self).__new__(type(self))
         if not isinstance(guards, GuardRegistry):
             guards = self.guards if guards is None else GuardRegistry(guards)
-        machine._set_up(self._topology, guards, self.actions)
-        return machine
+        return self._of(self._topology, guards, self.actions)
 
     # What is registered ---------------------------------------------------------------------
 
@@ -158,15 +165,17 @@ class StateMachine(Queries):
             state: The entity's configuration, as a result's ``target_state`` or a store has it.
             trigger: The event's name, or an `Event` whose payload is merged into the context first.
             context: The entity's data; it is not written to.
-            now: The time of the step, aware; by default the clock's, read only if the event needs it.
+            now: The time of the step, aware; by default the clock's, read only if the event needs
+                it.
 
         Returns:
-            The result. An event that is not allowed is a result too: ``success`` is False and ``error`` says why.
+            The result. An event that is not allowed is a result too: ``success`` is False and
+            ``error`` says why.
 
         Raises:
             UndefinedStateError: There is no such state.
         """
-        cell = self._table[state][trigger]  # type: ignore[index] # a row answers for an Event as well
+        cell = self._table[state][trigger]  # type: ignore[index] # a row answers for an Event too
         if cell.fast:
             return TransitionResult(
                 cell,
@@ -217,7 +226,7 @@ class StateMachine(Queries):
     def start(
         self, context: Context | None = None, *, now: datetime | None = None
     ) -> TransitionResult:
-        """What beginning an entity does: initial states are entered, defaults and first actions included."""
+        """What beginning an entity does: defaults, initial states and what follows from them."""
         given = _own(context)
         moment = _moment(now, self._topology.reads_time)
         try:
@@ -262,12 +271,16 @@ class StateMachine(Queries):
         """One event of an entity.
 
         Args:
+            configuration: As a result's ``target_state`` or a store has it.
+            trigger: The event's name.
+            context: The entity's data; it is not written to.
             payload: Merged into the context before guards, readable as ``_event.data``.
             now: Microseconds since the epoch.
             verdicts: Answers to the `NeedGuard`s of earlier tries.
 
         Raises:
-            NeedGuard: An async guard has to be asked: await ``call()``, keep the verdict, step again.
+            NeedGuard: An async guard has to be asked: await ``call()``, keep the verdict, step
+                again.
             UndefinedStateError: There is no such state.
         """
         row = self._table[configuration]
@@ -304,7 +317,7 @@ class StateMachine(Queries):
         return self._engine.fire(self._table[configuration], timer_id, context, now, verdicts)
 
     def place(self, configuration: str, context: Context, now: int) -> TransitionResult:
-        """Be in a configuration without having entered it: no action runs, the timers to arm are told.
+        """Be in a configuration without having entered it: timers to arm, and no action.
 
         Raises:
             UndefinedStateError: There is no such state.
@@ -325,7 +338,7 @@ def _own(context: Mapping[str, Any] | None) -> Context:
     return context if isinstance(context, dict) else dict(context)
 
 
-def _taken_apart(trigger: str | Event) -> tuple[str, Mapping[str, Any] | None]:
+def _taken_apart(trigger: object) -> tuple[str, Mapping[str, Any] | None]:
     if isinstance(trigger, Event):
         return trigger.trigger, trigger.payload
     if isinstance(trigger, str):

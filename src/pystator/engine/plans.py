@@ -6,11 +6,13 @@ A table (`pystator.engine.topology`) leads from configuration and trigger to a c
                Plan                         one way, whoever asks
                Choice                       guards decide between candidates, each with its plan
 
-A `Plan` is one microstep in numbers and closures: what it leaves, runs and enters, and the facts of its result. It is
-made when somebody first goes this way and shared by every entity that goes it again.
+A `Plan` is one microstep in numbers and closures: what it leaves, runs and enters, and the facts of
+its result. It is made when somebody first goes this way and shared by every entity that goes it
+again.
 
-A cell is *fast* when its result is known as it stands, and *idle* when computing it needs neither time nor frame.
-Nothing here is bound to callables: guards are places in a vector that each machine brings with it.
+A cell is *fast* when its result is known as it stands, and *idle* when computing it needs neither
+time nor frame. Nothing here is bound to callables: guards are places in a vector that each machine
+brings with it.
 """
 
 from typing import Final
@@ -30,13 +32,28 @@ Block = tuple[Phase, frozenset[str], tuple[Step, ...]]
 _KEPT_REFUSALS: Final = 64
 
 
-class Plan(Facts):
+class Cell(Facts):
+    """What a table leads to.
+
+    Attributes:
+        fast: The facts are the result's: nothing to decide, to compute or to wait for.
+        idle: It can be computed from the context alone, without time and frame.
+        needs_now: The result depends on the time, or may.
+    """
+
+    __slots__ = ()
+
+    fast: bool = False
+    idle: bool = False
+    needs_now: bool = False
+
+
+class Plan(Cell):
     """One microstep along one transition, out of one configuration.
 
     Attributes:
         quiet: Nothing can follow it: no raised event, no eventless transition, no check at rest.
         effect: All of its content as one effect; None when it has to be run block by block.
-        needs_now: Its result depends on the time, or may.
         ats: Timers to arm whose deadline is data: (id, closure).
         configuration, target: Where it leads, in numbers and as text.
     """
@@ -64,24 +81,20 @@ class Plan(Facts):
     target: str
 
 
-class Refusal(Facts):
+class Refusal(Cell):
     """A cell without a way out; its result is known. Also the no-op of a lenient machine."""
 
     __slots__ = ()
 
-    fast: Final = True
-    idle: Final = False
-    needs_now: Final = False
+    fast = True
 
 
-class UnknownTrigger(Facts):
+class UnknownTrigger(Cell):
     """The refusal of an undeclared trigger: made each time, kept by nobody, so it is small."""
 
     __slots__ = ()
 
-    fast: Final = True
-    idle: Final = False
-    needs_now: Final = False
+    fast = True
     success = False
     target_state = None
     reason = "undefined_trigger"
@@ -101,14 +114,13 @@ class UnknownTrigger(Facts):
         self.hints = hints
 
 
-class Foreign:
-    """The cell of something that is no trigger's name, such as an `Event`: the face takes it apart."""
+class Foreign(Cell):
+    """The cell of something that is no trigger's name: the face takes an `Event` apart."""
 
     __slots__ = ()
 
-    fast: Final = False
-    idle: Final = False
-    needs_now: Final = False
+    def __init__(self) -> None:
+        """Nothing is known."""
 
 
 class Candidate:
@@ -126,16 +138,17 @@ class Candidate:
         self.plan = plan
 
 
-class Choice:
+class Choice(Cell):
     """A cell whose guards decide; candidates in order of priority.
 
     Attributes:
         consumes: The timer that is used up even when nobody takes it.
     """
 
-    __slots__ = ("_refusals", "candidates", "consumes", "idle", "needs_now", "source", "trigger")
+    __slots__ = ("_refusals", "candidates", "consumes", "idle", "needs_now")
 
-    fast: Final = False
+    idle: bool
+    needs_now: bool
 
     def __init__(
         self,
@@ -146,7 +159,7 @@ class Choice:
         idle: bool,
         needs_now: bool,
     ) -> None:
-        self.source = source
+        self.source_state = source
         self.trigger = trigger
         self.candidates = candidates
         self.idle = idle
@@ -160,7 +173,7 @@ class Choice:
         if refusal is None:
             refusal = Refusal(
                 success=False,
-                source_state=self.source,
+                source_state=self.source_state,
                 target_state=None,
                 trigger=self.trigger,
                 reason="guard_rejected",
@@ -176,6 +189,3 @@ class Choice:
             if len(self._refusals) < _KEPT_REFUSALS:
                 self._refusals[names] = refusal
         return refusal
-
-
-Cell = Plan | Choice | Refusal | UnknownTrigger | Foreign

@@ -1,13 +1,13 @@
 """The records users write machines and events with.
 
-`State` and `Transition` are the Python way to write what YAML says; both go through the same loader and the same
-checks (``to_config()``), and the queries of a machine hand them out again.
+`State` and `Transition` are the Python way to write what YAML says; both go through the same loader
+and the same checks (``to_config()``), and the queries of a machine hand them out again.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from pystator.definition.model import StateType
 from pystator.errors import InvalidValueError
@@ -23,19 +23,21 @@ class Event:
     """Something that happened to an entity.
 
     Attributes:
-        payload: Data of the event: merged into the context before guards, and readable as ``_event.data``.
+        payload: Data of the event: merged into the context before guards, and readable as
+            ``_event.data``.
         event_id: Makes it idempotent where a store keeps event ids.
         timestamp: When it happened, if the sender knows (aware).
 
     Raises:
-        InvalidValueError: The trigger is empty, or a payload key starts with ``_``: these are reserved.
+        InvalidValueError: The trigger is empty, or a payload key starts with ``_``: these are
+            reserved.
     """
 
     trigger: str
-    payload: Mapping[str, Any] = field(default_factory=dict)
+    payload: Mapping[str, Any] = field(default_factory=dict[str, Any])
     event_id: str | None = None
     timestamp: datetime | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
         if type(self.trigger) is not str or not self.trigger:
@@ -55,7 +57,8 @@ def check_payload(payload: Mapping[str, Any]) -> None:
     for key in payload:
         if type(key) is not str or key.startswith("_"):
             raise InvalidValueError(
-                f"payload key {key!r} is not allowed: keys are strings, and names starting with '_' are reserved",
+                f"payload key {key!r} is not allowed: keys are strings,"
+                " and names that start with '_' are reserved",
                 context={"key": repr(key)},
             )
 
@@ -82,9 +85,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, StateType):
         return value.value
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
+        entries = cast("Mapping[str, Any]", value).items()
+        return {key: _plain(inner) for key, inner in entries}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [_plain(inner) for inner in cast("Sequence[Any]", value)]
     return value
 
 
@@ -105,7 +109,7 @@ class State(_Config):
     when: Any = None
     invoke: Any = None
     on_done: Any = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def is_terminal(self) -> bool:
@@ -135,7 +139,7 @@ class Transition(_Config):
     description: str | None = None
     ref: str | None = None
     refs: Sequence[str] = ()
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @record
@@ -143,7 +147,7 @@ class ErrorPolicy(_Config):
     """``error_policy`` of a machine file."""
 
     default_fallback: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @record

@@ -75,7 +75,7 @@ class Queries:
         return bool(self._topology.timers)
 
     def timer_order(self, timer_id: str) -> int | None:
-        """The timer's place in the document: decides between equal deadlines; None for an unknown id."""
+        """The timer's place in the document, which decides between equal deadlines; or None."""
         way = self._topology.timers.get(timer_id)
         return None if way is None else way.index
 
@@ -159,7 +159,7 @@ class Queries:
     def evaluate_destination(
         self, state: str, dest: str, context: Context | None = None
     ) -> DestinationCheckResult:
-        """Which transitions lead from a configuration to a state, with guards that hold for this context.
+        """Which transitions lead from here to a state, with guards that hold for this context.
 
         Raises:
             UndefinedStateError: One of the two is no state.

@@ -1,7 +1,7 @@
 """Names in a machine -> callables in Python.
 
-What a callable takes and whether it is a coroutine function is decided here, once, when it is registered: the step and
-the executor only call.
+What a callable takes and whether it is a coroutine function is decided here, once, when it is
+registered: the step and the executor only call.
 """
 
 import inspect
@@ -26,7 +26,7 @@ GuardFunction = Callable[[Context], bool] | Callable[[Context], Awaitable[bool]]
 """``fn(context) -> bool``, blocking or async. It reads the context and does not write to it."""
 
 ActionFunction = Callable[..., Any]
-"""``fn(context)`` or ``fn(context, **params)``, blocking or async. It gets a copy of the context."""
+"""``fn(context)`` or ``fn(context, **params)``, blocking or async; on a copy of the context."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 E = TypeVar("E")
@@ -53,7 +53,8 @@ class RegisteredAction:
     """An action and how to call it.
 
     Attributes:
-        takes_params: It is called with the params of its entry as keywords; otherwise with the context alone.
+        takes_params: It is called with the params of its entry as keywords; otherwise with the
+            context alone.
     """
 
     name: str
@@ -75,7 +76,7 @@ class _Registry(Generic[E]):
             self.register(name, function)
 
     def _entry(self, name: str, function: Callable[..., Any]) -> E:
-        raise TypeError(f"{type(self).__name__} does not say what it registers")
+        raise TypeError(f"{type(self).__name__} cannot register {name!r}, {function!r}")
 
     def register(self, name: str, fn: Callable[..., Any]) -> None:
         """Give the callable a name; a name that was taken is taken over.
@@ -100,7 +101,7 @@ class _Registry(Generic[E]):
         """``@registry.decorator()`` registers a function under its own name, or under ``name``."""
 
         def register(fn: F) -> F:
-            self.register(name or getattr(fn, "__name__", ""), fn)
+            self.register(name or str(getattr(fn, "__name__", "")), fn)
             return fn
 
         return register
@@ -164,8 +165,8 @@ class GuardRegistry(_Registry[RegisteredGuard]):
 class ActionRegistry(_Registry[RegisteredAction]):
     """Actions by name: ``fn(context)`` or ``fn(context, **params)``, blocking or async.
 
-    The built-in actions ``noop log trace publish emit_metric`` are there from the start; registering one of these
-    names replaces it, e.g. ``actions.register("publish", bus.publish)``.
+    The built-in actions ``noop log trace publish emit_metric`` are there from the start;
+    registering one of these names replaces it, e.g. ``actions.register("publish", bus.publish)``.
     """
 
     kind = "action"
@@ -187,10 +188,9 @@ def _takes_params(function: Callable[..., Any]) -> bool:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # some built-in callables have no signature
         return False
-    first, *rest = parameters or [None]
-    if first is not None and first.kind is first.VAR_KEYWORD:
+    if parameters and parameters[0].kind is parameters[0].VAR_KEYWORD:
         return True
-    return any(parameter.kind is not parameter.VAR_POSITIONAL for parameter in rest)
+    return any(parameter.kind is not parameter.VAR_POSITIONAL for parameter in parameters[1:])
 
 
 # Built-in actions -------------------------------------------------------------------------------
@@ -205,12 +205,12 @@ _LEVELS = {
 }
 
 
-def _noop(context: Context, **params: Any) -> None:
+def _noop(_context: Context, **_params: Any) -> None:
     """``noop``: do nothing."""
 
 
 def _log_message(
-    context: Context, *, message: str = "", level: str = "info", **params: Any
+    _context: Context, *, message: str = "", level: str = "info", **params: Any
 ) -> None:
     """``log``: one line to the logger ``pystator.actions``, at ``level``."""
     rank = _LEVELS.get(str(level).lower(), logging.INFO)
@@ -222,8 +222,8 @@ def _trace(context: Context, **params: Any) -> None:
     _log.debug("trace %s %s", params, context)
 
 
-def _publish(context: Context, *, topic: str = "", payload: Any = None, **params: Any) -> None:
-    """``publish``: topic and payload to the logger ``pystator.publish``; register a bus to replace it."""
+def _publish(context: Context, *, topic: str = "", payload: Any = None, **_params: Any) -> None:
+    """``publish``: topic and payload to the logger ``pystator.publish``; a bus may replace it."""
     message = context if payload is None else payload
     logging.getLogger("pystator.publish").info(
         "%s %s", topic, message, extra={"pystator_topic": topic, "pystator_payload": message}
@@ -231,9 +231,9 @@ def _publish(context: Context, *, topic: str = "", payload: Any = None, **params
 
 
 def _emit_metric(
-    context: Context, *, name: str = "", value: float = 1, tags: Any = None, **params: Any
+    _context: Context, *, name: str = "", value: float = 1, tags: Any = None, **_params: Any
 ) -> None:
-    """``emit_metric``: name and value to the logger ``pystator.metrics``; register a client to replace it."""
+    """``emit_metric``: name and value to the logger ``pystator.metrics``."""
     logging.getLogger("pystator.metrics").info(
         "%s %s",
         name,
@@ -242,13 +242,14 @@ def _emit_metric(
     )
 
 
+_FUNCTIONS: dict[str, ActionFunction] = {
+    "noop": _noop,
+    "log": _log_message,
+    "trace": _trace,
+    "publish": _publish,
+    "emit_metric": _emit_metric,
+}
 _BUILT_IN = {
     name: RegisteredAction(name, function, is_async=False, takes_params=True)
-    for name, function in {
-        "noop": _noop,
-        "log": _log_message,
-        "trace": _trace,
-        "publish": _publish,
-        "emit_metric": _emit_metric,
-    }.items()
+    for name, function in _FUNCTIONS.items()
 }

@@ -1,8 +1,9 @@
 """What an event did.
 
-A result is three references: the facts, the context and the time. Most facts are static - they belong to the plan,
-and every entity that takes the same way shares them - so an ordinary step makes one small object; everything else is
-a property, and errors, metadata and timers are made when somebody asks.
+A result is three references: the facts, the context and the time. Most facts are static - they
+belong to the plan, and every entity that takes the same way shares them - so an ordinary step makes
+one small object; everything else is a property, and errors, metadata and timers are made when
+somebody asks.
 """
 
 from collections.abc import Iterable, Mapping
@@ -137,8 +138,9 @@ class Facts:
 class TransitionResult:
     """What one event did, or why it did nothing.
 
-    ``context`` is the context after the event: the very object that went in when nothing was written, a new one
-    otherwise. ``now`` is the step's time in microseconds since the epoch, None when nothing needed it.
+    ``context`` is the context after the event: the very object that went in when nothing was
+    written, a new one otherwise. ``now`` is the step's time in microseconds since the epoch, None
+    when nothing needed it.
     """
 
     __slots__ = ("_error", "_facts", "_metadata", "_version", "context", "now")
@@ -173,9 +175,8 @@ class TransitionResult:
     ) -> "TransitionResult":
         """A result that no step made: a replay, or a rejection decided outside of the engine.
 
-        Args:
-            metadata: Added to what ``metadata`` says.
-            reason: The stable word; ``"ignored"`` with ``success`` makes a no-op.
+        Everything is as in the result; ``metadata`` is added to what the result's says, and a
+        failure without ``error`` gets one that is told from ``reason``.
         """
         facts = Facts(
             success=success,
@@ -218,7 +219,7 @@ class TransitionResult:
 
     @property
     def reason(self) -> str | None:
-        """Why it failed, as a stable word (``guard_rejected``, ``no_transition`` ...); ``ignored`` for a no-op."""
+        """Why it failed, as a stable word (``guard_rejected`` ...); ``ignored`` for a no-op."""
         return self._facts.reason
 
     @property
@@ -239,12 +240,12 @@ class TransitionResult:
 
     @property
     def facts(self) -> Facts:
-        """What the step knew besides context and time; shared by all entities that take the same way."""
+        """What the step knew besides context and time; shared by entities on the same way."""
         return self._facts
 
     @property
     def version(self) -> int | None:
-        """The entity's version after the event, where an orchestrator wrote it; ``metadata["version"]`` too."""
+        """The entity's version after the event, where an orchestrator wrote it."""
         try:
             return self._version
         except AttributeError:
@@ -295,7 +296,7 @@ class TransitionResult:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Facts for programs: ``reason``, ``guard_name``, ``rejections`` ...; a dictionary of this result."""
+        """Facts for programs: ``reason``, ``guard_name``, ``rejections`` ...; this result's own."""
         try:
             return self._metadata
         except AttributeError:

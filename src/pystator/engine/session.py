@@ -1,13 +1,15 @@
 """One entity in memory: for tests, notebooks and programs that keep their entities themselves.
 
-A session is the one place of the engine that remembers: state, context, armed timers and what happened. It reads the
-clock it is given, fires timers that are due before each event, and can be written down and taken up again.
+A session is the one place of the engine that remembers: state, context, armed timers and what
+happened. It reads the clock it is given, fires timers that are due before each event, and can be
+written down and taken up again.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Self
 
 from pystator.engine.actions import ActionExecutor, ActionOutcome
@@ -42,7 +44,8 @@ class EntitySession:
         entity_id: For people and snapshots; means nothing to the machine.
         context: Its data at the start; copied.
         initial_state: Begin here, without entering it, instead of where the machine begins.
-        execute_actions: Run the machine's actions after each step; their outcomes are in `outcomes`.
+        execute_actions: Run the machine's actions after each step; their outcomes are in
+            `outcomes`.
         history_limit: Results to remember.
         clock: Tells the time as an aware datetime; by default the system's.
 
@@ -50,8 +53,9 @@ class EntitySession:
         FSMError: The machine cannot begin with this context; the error says why.
         UndefinedStateError: ``initial_state`` is no state.
 
-    Besides the methods, ``session.is_<state>`` tells whether a state is active, and ``session.<trigger>(**payload)``
-    sends an event; a real attribute of the same name wins, then use `send`.
+    Besides the methods, ``session.is_<state>`` tells whether a state is active, and
+    ``session.<trigger>(**payload)`` sends an event; a real attribute of the same name wins, then
+    use `send`.
     """
 
     def __init__(
@@ -132,10 +136,10 @@ class EntitySession:
                 return name[3:] in self.machine.active_states(self._state)
             trigger = _trigger_of(name, self.machine.trigger_names)
             if trigger is not None:
-                return lambda **payload: self.send(trigger, **payload)
+                return partial(self.send, trigger)
         raise AttributeError(
-            f"a session has no attribute {name!r}: it is no trigger of machine {self.machine.name!r},"
-            " and no is_<state> of it either"
+            f"a session has no attribute {name!r}: machine {self.machine.name!r} has no such"
+            " trigger, and no state for is_<state>"
         )
 
     def __repr__(self) -> str:
@@ -148,6 +152,7 @@ class EntitySession:
         """Fire what is due, then take the event; a refused one changes nothing.
 
         Args:
+            trigger: The event's name, or an `Event`.
             payload: Merged into the context before guards, readable as ``_event.data``.
 
         Raises:
@@ -200,7 +205,7 @@ class EntitySession:
         )
 
     def _due(self, now: int) -> Iterator[tuple[str, int]]:
-        """The next timer to fire, as long as there is one; whoever asks fires it before asking again."""
+        """The next timer to fire, while there is one; whoever asks fires it before asking again."""
         order = self.machine.timer_order
         for _ in range(_FIRINGS):
             due = [(moment, order(timer) or 0, timer) for timer, moment in self._timers.items()]
@@ -261,7 +266,7 @@ class EntitySession:
     # Writing it down ------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything needed to take it up again, as plain data (the context's values are the user's own)."""
+        """Everything needed to take it up again; plain data, if the context's values are plain."""
         return {
             "format": _FORMAT,
             "machine": self.machine.name,
@@ -287,7 +292,8 @@ class EntitySession:
 
         Raises:
             InvalidValueError: This is no snapshot.
-            MachineVersionMismatchError: The machine has no such state; see the context of the error.
+            MachineVersionMismatchError: The machine has no such state; see the context of the
+                error.
         """
         if snapshot.get("format") != _FORMAT or not isinstance(snapshot.get("state"), str):
             raise InvalidValueError(
@@ -303,15 +309,20 @@ class EntitySession:
                 context={"state": snapshot["state"], "machine_version": machine.version},
             ) from error
         session = cls.__new__(cls)
-        session._set_up(machine, snapshot["entity_id"], execute_actions, history_limit, clock)
-        session._state = snapshot["state"]
-        session._context = copy_mapping(snapshot["context"])
-        session._timers = {
+        EntitySession._set_up(
+            session, machine, snapshot["entity_id"], execute_actions, history_limit, clock
+        )
+        EntitySession._resume(session, snapshot)
+        return session
+
+    def _resume(self, snapshot: Mapping[str, Any]) -> None:
+        self._state = snapshot["state"]
+        self._context = copy_mapping(snapshot["context"])
+        self._timers = {
             timer: moment
             for timer, moment in snapshot["timers"].items()
-            if machine.timer_order(timer) is not None
+            if self.machine.timer_order(timer) is not None
         }
-        return session
 
 
 _Step = Callable[[Verdicts | None], TransitionResult]
@@ -325,7 +336,7 @@ def _event(trigger: str | Event, payload: Mapping[str, Any]) -> Event:
 
 
 def _trigger_of(name: str, triggers: list[str]) -> str | None:
-    """The trigger a method name stands for: ``pay_now`` also for ``pay-now``, ``pay.now`` and ``pay:now``."""
+    """The trigger a method name stands for: ``pay_now`` also for ``pay-now`` and ``pay.now``."""
     if name in triggers:
         return name
     return next(

@@ -2,9 +2,12 @@
 
 Laws of a step:
 
-- It is a pure function of configuration, event, context, time and the verdicts of async guards. It reads no clock.
-- Guards of one selection are all evaluated before any effect, against the configuration at the start of the microstep.
-- An event that fails, for whatever reason, changes nothing: the result holds the very context that came in.
+- It is a pure function of configuration, event, context, time and the verdicts of async guards. It
+  reads no clock.
+- Guards of one selection are all evaluated before any effect, against the configuration at the
+  start of the microstep.
+- An event that fails, for whatever reason, changes nothing: the result holds the very context that
+  came in.
 
 ::
 
@@ -93,6 +96,7 @@ class Macrostep:
         """The result of the event, whatever happens.
 
         Args:
+            cell: What the event's trigger leads to.
             context: The context the event sees: with its payload.
             check: Look at the context before guards, if the machine says so.
 
@@ -111,7 +115,7 @@ class Macrostep:
             return self._advance(plan, context)
         except NeedGuard:
             raise
-        except Exception as error:  # noqa: BLE001 # guards are the user's code; a failed event is a result
+        except Exception as error:  # noqa: BLE001 # guards are the user's code: a failure is a result
             source = None if self._start is None else self._start.text
             return failed(source, self._trigger, wrapped(error), self._given, self._frame.now)
 
@@ -184,7 +188,7 @@ class Macrostep:
             self._cancelled[timer] = None
 
     def _following(self, row: Row, context: Context) -> Plan | None:
-        """What happens next without a new event: eventless transitions first, then what was raised."""
+        """What happens next without a new event: eventless transitions, then what was raised."""
         frame = self._frame
         if row.eventless is not None:
             plan = self._select(row.eventless, context)
@@ -219,7 +223,9 @@ def failed(
     source: str | None, trigger: str | None, error: FSMError, context: Context, now: int | None
 ) -> TransitionResult:
     """The result of an event that met an error."""
-    details = {key: error.context[key] for key in ("problems", "cycle") if key in error.context}
+    details: dict[str, Any] = {
+        key: error.context[key] for key in ("problems", "cycle") if key in error.context
+    }
     error.context.setdefault("state", source)
     error.context.setdefault("trigger", trigger)
     facts = Facts(
@@ -250,7 +256,8 @@ def deadline(timer: str, evaluate: Evaluate, context: Context, frame: Frame) -> 
     """The deadline of a timer whose time is data, in microseconds; None arms nothing.
 
     Raises:
-        EvaluationError: The value is no moment: an aware datetime, its ISO 8601 text, or microseconds.
+        EvaluationError: The value is no moment: an aware datetime, its ISO 8601 text, or
+            microseconds.
     """
     value = evaluate(context, frame)
     if value is None or (type(value) is int and value >= 0):

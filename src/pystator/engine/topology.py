@@ -1,8 +1,9 @@
 """A definition, compiled: the tree, the content of its states, and the table of what can happen.
 
-Compilation is lazy: loading a machine of 5,000 states numbers no node and compiles no guard; the first event in a
-configuration compiles what it needs. Everything here is shared by all machines made of one definition and is safe to
-use from many threads: what two threads make at once is made twice and the same.
+Compilation is lazy: loading a machine of 5,000 states numbers no node and compiles no guard; the
+first event in a configuration compiles what it needs. Everything here is shared by all machines
+made of one definition and is safe to use from many threads: what two threads make at once is made
+twice and the same.
 """
 
 from collections.abc import Iterable, Iterator
@@ -118,13 +119,13 @@ class Topology:
         return self._parts[0]
 
     def bind(self, name: str) -> int:
-        """The place of a registered guard in a machine's guard vector; a new name gets the next one."""
+        """The place of a registered guard in a guard vector; a new name gets the next one."""
         return self.guard_places.setdefault(name, len(self.guard_places))
 
     # Cells ----------------------------------------------------------------------------------
 
     def transitions(self, configuration: Configuration) -> Iterator[TransitionNode]:
-        """Transitions that may leave the configuration, in order of priority: inner states first."""
+        """Transitions out of the configuration, in order of priority: inner states first."""
         seen: set[int] = set()
         for leaf in configuration:
             for number in self.tree.upward(leaf):
@@ -382,7 +383,7 @@ class Row(dict[str, Cell]):
         )
         self.timers: dict[str, Plan | Choice | None] = {}
 
-    def __missing__(self, trigger: str) -> Cell:
+    def __missing__(self, trigger: object) -> Cell:
         if not isinstance(trigger, str):
             return _FOREIGN
         definition = self.topology.definition
@@ -449,7 +450,7 @@ class Row(dict[str, Cell]):
 
 
 def _consume(cell: Plan | Choice | None, timer: str) -> None:
-    """A timer that fires is used up, whether its transition is taken or leaves the state, or not."""
+    """A timer that fires is used up, whether its transition leaves the state or not."""
     if isinstance(cell, Choice):
         cell.consumes = (timer,)
     plans = [each.plan for each in cell.candidates] if isinstance(cell, Choice) else [cell]
@@ -461,9 +462,10 @@ def _consume(cell: Plan | Choice | None, timer: str) -> None:
 
 
 class Table(dict[str, Row]):
-    """Configuration text -> row, in two generations, so that it stays small whatever people ask for.
+    """Configuration text -> row, in two generations, so that it stays small.
 
-    When the young generation is full it becomes the old one; a row that is asked for again moves back.
+    When the young generation is full it becomes the old one; a row that is asked for again moves
+    back.
     """
 
     __slots__ = ("_old", "_topology")

@@ -4,11 +4,12 @@
 
     number   0       1       2    3    4       5
     node     (root)  draft   open open.new ..  closed       document order = depth first
-    last     5       1       4    ...                       n <= x <= last[n]  <=>  x is n or lies below n
+    last     5       1       4    ...                       x is n or below n: n <= x <= last[n]
 
-Every question of the algorithm - who is an ancestor of whom, what does a transition leave and enter, in which order -
-is arithmetic on these numbers. A configuration is the tuple of its active leaves in document order; its text joins
-their names with ``+``. A flat machine is the special case of one leaf below the root.
+Every question of the algorithm - who is an ancestor of whom, what does a transition leave and
+enter, in which order - is arithmetic on these numbers. A configuration is the tuple of its active
+leaves in document order; its text joins their names with ``+``. A flat machine is the special case
+of one leaf below the root.
 """
 
 from collections.abc import Iterable
@@ -106,7 +107,7 @@ class Tree:
     # Movement -------------------------------------------------------------------------------
 
     def exits(self, configuration: Configuration, domain: int) -> list[int]:
-        """What a transition with this domain leaves, in order of leaving: innermost and last first."""
+        """What a transition with this domain leaves, in order: innermost and last first."""
         return sorted(
             (number for number in self.active(configuration) if self.is_below(number, domain)),
             reverse=True,
@@ -152,7 +153,7 @@ class Tree:
         return "+".join([self.nodes[leaf].name for leaf in configuration])
 
     def read(self, text: str) -> Configuration:
-        """A stored or typed configuration, in any order; a compound state is completed by its defaults.
+        """A configuration from its text, in any order, completed by defaults.
 
         Raises:
             UndefinedStateError: A name is not a state of this machine.
