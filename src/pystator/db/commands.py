@@ -1,7 +1,8 @@
 """What ``pystator db`` does, as functions.
 
-Alembic's migrations are the only source of the schema; there is no second way to make the tables. A migration runs in
-one exclusive transaction: killed in the middle, it was never there; started eight times at once, it happens once.
+Alembic's migrations are the only source of the schema; there is no second way to make the tables. A
+migration runs in one exclusive transaction: killed in the middle, it was never there; started eight
+times at once, it happens once.
 """
 
 import json
@@ -20,7 +21,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
 from pystator.db.resolve import SQLiteURL, parse_sqlite, resolve
-from pystator.db.schema import TABLES, check, revision_of
+from pystator.db.schema import REVISIONS, TABLES, check, revision_of
 from pystator.db.sqlite import BUSY_LIMIT, begin_exclusive, open_connection, patiently, translate
 from pystator.errors import ConfigurationError, SchemaError
 from pystator.records import record
@@ -169,7 +170,7 @@ def history(url: str | None = None) -> list[Revision]:
 
 
 def seed(url: str | None = None) -> list[Seeded]:
-    """Store the example machines that come with the package; those that are there are left alone."""
+    """Store the example machines of the package; those that are there are left alone."""
     from pystator.definition.load import load_file  # noqa: PLC0415 - a store's first connect needs no YAML
 
     definitions = [load_file(path) for path in sorted(MACHINES.glob("*.yaml"))]
@@ -256,7 +257,7 @@ def _migrate(
     """Run an Alembic command in one exclusive transaction of this connection."""
     config = _config()
     engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool)
-    # SQLAlchemy looks at a new connection and rolls back: so it connects first, and the transaction starts then.
+    # SQLAlchemy looks at a new connection and rolls back: so it connects before the transaction.
     with engine.connect() as connection, connection.begin():
         begin(raw)
         before = revision_of(raw)
@@ -265,7 +266,8 @@ def _migrate(
             run(config, before)
         except CommandError as error:
             raise SchemaError(
-                f"{url}: {error}", context={"url": url, "revision": before}
+                f"{url}: {error} (revisions: base, {', '.join(REVISIONS)}; head is the newest)",
+                context={"url": url, "revision": before},
             ) from error
         after = revision_of(raw)
     return Move(url, before, after)
@@ -278,7 +280,7 @@ def _upgrade(raw: sqlite3.Connection, config: Config, before: str | None, revisi
         found = sorted({str(name) for (name,) in rows} & set(TABLES))
         if found:
             raise CommandError(
-                f"there are tables {', '.join(found)} that no migration made; use another database, "
+                f"the tables {', '.join(found)} were made by no migration: use another database, "
                 "or, if they are this release's, run `pystator db stamp`"
             )
     alembic.command.upgrade(config, revision)
@@ -293,7 +295,7 @@ def _config() -> Config:
     versions = MIGRATIONS / "versions"
     if not any(versions.glob("[!_]*.py")):
         raise SchemaError(
-            f"no migrations found in {versions}: this installation is incomplete, install pystator again",
+            f"no migrations found in {versions}: reinstall pystator",
             context={"folder": str(versions)},
         )
     config = Config()

@@ -1,12 +1,14 @@
 """SQLAlchemy models of the tables: for migrations, and for users' own queries.
 
-The stores do not use them; a migration and these classes describe the same tables, and a test compares them.
-Times are integers, microseconds since 1970-01-01 UTC. Contexts, payloads and patches are text of the context codec.
+The stores do not use them; a migration and these classes describe the same tables, and a test
+compares them. Times are integers, microseconds since 1970-01-01 UTC. Contexts, payloads and patches
+are text of the context codec.
 
 ::
 
-    machines ---- (name, version) ---- entity_states ---- (entity_id, machine_name) ---- transition_history
-                                              `----------- (entity_id, machine_name) ---- worker_events
+    machines --- (name, version) --- entity_states --- (entity_id, machine_name)
+                                                          |--- transition_history
+                                                          `--- worker_events
 """
 
 from typing import Final
@@ -105,7 +107,8 @@ class TransitionHistoryModel(Model):
     Attributes:
         version: The version the row made, or, when it changed nothing, the one it saw.
         now: The time the step was computed with.
-        context_patch: What the change did to the context: text of ``{"set": {...}, "unset": [...]}``.
+        context_patch: What the change did to the context: text of ``{"set": {...}, "unset":
+            [...]}``.
         actions: Planned actions, or for ``kind = 'action'`` their outcomes, JSON text.
         ref: For ``kind = 'action'``, the version whose actions these are.
         recorded_at: When the row was written.
@@ -162,7 +165,8 @@ class WorkerEventModel(Model):
         event_id: The submitter's id, or the alarm's ``timer:armed_version``; unique for an entity.
         kind: ``event``, ``timer`` or ``actions``.
         status: ``ready`` or ``dead``; a row that is done is deleted.
-        priority: Ranks entities against each other, the higher first; never reorders one entity's events.
+        priority: Ranks entities against each other, the higher first; never reorders one entity's
+            events.
         fires_at: Not before this time.
         retry_at: After a failure, not before this time.
         attempts: Failures so far.

@@ -2,9 +2,11 @@
 
 Laws:
 
-- The first place that says something wins, and the rest is not read. A variable that is set to nothing is a mistake,
-  never the default: events must not quietly go to a file in some working folder.
-- A URL is SQLAlchemy's: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``sqlite://`` in memory.
+- The first place that says something wins, and the rest is not read. A variable that is set to
+  nothing is a mistake, never the default: events must not quietly go to a file in some working
+  folder.
+- A URL is SQLAlchemy's: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``sqlite://`` in
+  memory.
 - Passwords never appear in a message: `redact` everything that is shown.
 """
 
@@ -130,7 +132,8 @@ def parse_sqlite(url: str, *, folder: Path | None = None) -> SQLiteURL:
     """Check a SQLite URL and find its file.
 
     Args:
-        url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``sqlite://`` or ``sqlite:///:memory:``.
+        url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``sqlite://`` or
+            ``sqlite:///:memory:``.
         folder: What a relative path is relative to; the working folder by default.
 
     Raises:
@@ -162,7 +165,7 @@ def _said(value: str, where: str) -> str:
     url = value.strip()
     if not url:
         raise ConfigurationError(
-            f"{where} is empty: give a URL such as sqlite:///pystator.db, or remove it to use the default",
+            f"{where} is empty: give a URL such as sqlite:///pystator.db, or remove it",
             context={"where": where},
         )
     if not _SCHEME.match(url):

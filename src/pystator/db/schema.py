@@ -1,7 +1,7 @@
 """Is the schema of a database the one this release needs? One query, no library.
 
-A database of an older revision is refused with the command to run. A newer one is used with a warning: during a rolling
-upgrade, processes of two releases share a database.
+A database of an older revision is refused with the command to run. A newer one is used with a
+warning: during a rolling upgrade, processes of two releases share a database.
 """
 
 import sqlite3
@@ -85,10 +85,11 @@ def ensure(
     Args:
         connection: In autocommit mode.
         url: For messages.
-        auto_initialize: Create the tables where there are none. An older schema is not upgraded: that is a decision.
+        auto_initialize: Create the tables where there are none. An older schema is not upgraded:
+            that is a decision.
         validate_schema: Refuse one that does not fit.
-        begin: Starts the exclusive transaction in which the tables are made, waiting for other processes that do the
-            same; whoever comes second finds them.
+        begin: Starts the exclusive transaction in which the tables are made, waiting for other
+            processes that do the same; whoever comes second finds them.
     """
     revision = revision_of(connection)
     if revision is None and auto_initialize:

@@ -1,7 +1,8 @@
 """Connections to SQLite: opening them, waiting for a busy file, and what its errors mean.
 
-SQLite's own busy handler is off: it sleeps a millisecond at least, ten times as long as a commit takes, and it is not
-asked at all in some situations (a journal that is being recovered or switched). `patiently` waits for all of them.
+SQLite's own busy handler is off: it sleeps a millisecond at least, ten times as long as a commit
+takes, and it is not asked at all in some situations (a journal that is being recovered or
+switched). `patiently` waits for all of them.
 """
 
 import sqlite3
@@ -119,7 +120,7 @@ _REASONS: Final = {
     sqlite3.SQLITE_READONLY: "the file or its folder is read-only; SQLite has to write both",
     sqlite3.SQLITE_PERM: "no permission to open it",
     sqlite3.SQLITE_FULL: "the disk is full; nothing of this was written",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged; restore a backup, or salvage it: sqlite3 FILE .recover",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged; restore a backup, or try: sqlite3 FILE .recover",
     sqlite3.SQLITE_NOTADB: "the file is not a SQLite database",
     sqlite3.SQLITE_IOERR: "reading or writing failed; look at the disk",
     sqlite3.SQLITE_TOOBIG: "a value is larger than SQLite can hold",

@@ -1,4 +1,4 @@
-"""The store in a SQLite file: durable, for the threads, event loops and processes of one machine."""
+"""The store in a SQLite file: durable, for the threads, loops and processes of one machine."""
 
 import os
 import weakref

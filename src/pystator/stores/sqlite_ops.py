@@ -2,14 +2,16 @@
 
 Nothing in this module does I/O or holds a lock. Two facts shape it:
 
-- Python's driver takes 0.3 us to bind a NULL (it looks for an adapter first), more than to write it. So a statement
-  names only the columns that have a value; there are as many constant statements as there are combinations in use.
-- ``executemany`` costs half of as many calls of ``execute``. So rows that use one statement are kept together.
+- Python's driver takes 0.3 us to bind a NULL (it looks for an adapter first), more than to write
+  it. So a statement names only the columns that have a value; there are as many constant statements
+  as there are combinations in use.
+- ``executemany`` costs half of as many calls of ``execute``. So rows that use one statement are
+  kept together.
 """
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -25,6 +27,7 @@ from pystator.records import (
     Lookup,
     Outcome,
     OutcomeKind,
+    Patch,
 )
 from pystator.stores.codec import decode, encode
 from pystator.stores.columns import (
@@ -35,8 +38,6 @@ from pystator.stores.columns import (
     decode_timers,
     encode_actions,
     encode_history,
-    encode_patch,
-    encode_payload,
     encode_timers,
     next_due,
 )
@@ -90,7 +91,8 @@ class Write:
     """One commit, ready for the connection.
 
     Attributes:
-        put: Writes the entity if its version is the expected one; None when the commit only appends.
+        put: Writes the entity if its version is the expected one; None when the commit only
+            appends.
         values: Of ``put``.
         runs: The history rows, in order.
         keys: ``(entity_id, machine_name, event_id)`` of each row that has an event id.
@@ -226,7 +228,7 @@ def _append(which: int) -> str:
     )
 
 
-def _encode_entry(  # noqa: C901, PLR0912 - one line for each column, in a row
+def _encode_entry(  # noqa: C901 - one line for each column, in a row
     write: Write, commit: Commit, entry: Entry, recorded_at: int, limit: int
 ) -> None:
     which = 0
@@ -248,10 +250,10 @@ def _encode_entry(  # noqa: C901, PLR0912 - one line for each column, in a row
         add(entry.trigger)
     if entry.payload is not None:
         which |= 2
-        add(encode_payload(entry.payload))
+        add(encode(_plain(entry.payload), limit=limit, name="payload"))
     if entry.patch is not None:
         which |= 4
-        add(encode_patch(entry.patch))
+        add(_patch_text(entry.patch, limit))
     if entry.source_state is not None:
         which |= 8
         add(entry.source_state)
@@ -285,6 +287,18 @@ def _encode_entry(  # noqa: C901, PLR0912 - one line for each column, in a row
     extend(write.runs, _append(which), (tuple(row),))
 
 
+def _patch_text(patch: Patch, limit: int) -> str:
+    """`columns.encode_patch`, put together from parts, which are mostly flat."""
+    changed, removed = patch
+    text = encode(_plain(changed), limit=limit, name="context_patch")
+    gone = encode(list(removed), limit=limit, name="context_patch") if removed else "[]"
+    return f'{{"set":{text},"unset":{gone}}}'
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return fields if isinstance(fields, dict) else dict(fields)
+
+
 def extend(runs: list[Run], statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
     """Add rows, keeping their order: ids are given in this order."""
     if runs and runs[-1][0] is statement:
@@ -298,16 +312,21 @@ def extend(runs: list[Run], statement: str, rows: Iterable[tuple[Any, ...]]) -> 
 
 def entity_of(row: Sequence[Any]) -> Entity:
     """A row of `ENTITY_COLUMNS` -> the entity."""
-    entity_id, machine, version, state, context, history, timers, *rest = row
+    history = row[5]
+    timers = row[6]
     return Entity(
-        entity_id,
-        machine,
-        version,
-        state,
-        decode(context),
+        row[0],
+        row[1],
+        row[2],
+        row[3],
+        decode(row[4]),
         None if history is None else decode_history(history),
         {} if timers is None else decode_timers(timers),
-        *rest,
+        row[7],
+        row[8],
+        row[9],
+        row[10],
+        row[11],
     )
 
 

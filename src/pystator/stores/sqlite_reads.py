@@ -32,7 +32,10 @@ _ENTITIES: Final = f"SELECT {ENTITY_COLUMNS} FROM entity_states"  # noqa: S608
 ENTITIES: Final = (
     f"{_ENTITIES} WHERE (entity_id, machine_name) > (?, ?) ORDER BY entity_id, machine_name LIMIT ?"
 )
-ENTITIES_IN: Final = f"{_ENTITIES} WHERE machine_name = ? AND state = ? AND entity_id >= ? ORDER BY entity_id LIMIT ?"
+ENTITIES_IN: Final = (
+    f"{_ENTITIES} WHERE machine_name = ? AND state = ? AND entity_id >= ?"
+    " ORDER BY entity_id LIMIT ?"
+)
 NEXT_PAIR: Final = (
     "SELECT machine_name, state FROM entity_states WHERE (machine_name, state) > (?, ?)"
     " ORDER BY machine_name, state LIMIT 1"
@@ -133,7 +136,7 @@ def _pairs(connection: sqlite3.Connection, machine_name: str | None) -> Iterator
 def _range(
     connection: sqlite3.Connection, pair: tuple[str, str], place: tuple[str, ...], limit: int
 ) -> Iterator[Any]:
-    """Entities of one machine and configuration after a place; read as far as they are asked for."""
+    """Entities of one machine and configuration after a place, read as they are asked for."""
     for row in connection.execute(ENTITIES_IN, (*pair, place[0], limit + 2)):
         if (row[0], row[1]) > place:
             yield row
@@ -156,7 +159,7 @@ def due(
 
 
 def feed(connection: sqlite3.Connection, cursor: str | None, limit: int) -> Page[HistoryEntry]:
-    """Rows of all entities: one transaction writes at a time, so that ids are the order of commits."""
+    """Rows of all entities: one transaction writes at a time, so ids are in commit order."""
     last: int = 0 if cursor is None else read_cursor("feed", cursor, int)[0]
     items = [entry_of(row) for row in connection.execute(FEED, (last, limit))]
     return Page(items, write_cursor("feed", items[-1].id if items else last))

@@ -2,8 +2,8 @@
 
 Laws:
 
-- Whoever holds the lock writes for everybody: it takes all requests that wait and puts them into one
-  transaction. Those that arrive meanwhile are the next one (group commit).
+- Whoever holds the lock writes for everybody: it takes all requests that wait and puts them into
+  one transaction. Those that arrive meanwhile are the next one (group commit).
 - A commit of a transaction is written whole or not at all, and never takes its neighbours with it.
 - A request is answered after the transaction is durable, or with the reason why it is not.
 
@@ -91,6 +91,12 @@ class Writer:
 
     def commit(self, writes: list[Write]) -> list[Outcome]:
         """Write, and wait until it is durable."""
+        if len(writes) == 1 and self._turn.acquire(blocking=False):
+            try:
+                if not self._commits:
+                    return [self._write_single(writes[0])]
+            finally:
+                self._turn.release()
         request = Request(writes)
         self._commits.append(request)
         with self._turn:
@@ -216,7 +222,7 @@ class Writer:
         _answer(requests)
 
     def load(self, lookups: Sequence[Lookup]) -> list[Loaded]:
-        """Load over the writer's connection when it is free, as its pages are in memory; else a reader's."""
+        """Load over the writer's connection when it is free: its pages are in memory."""
         if self._turn.acquire(blocking=False):
             try:
                 return load(self._files.writer(), lookups)
@@ -263,14 +269,35 @@ class Writer:
             request.answer = outcomes[start:end]
             request.done = True
             start = end
-        self._count += 1
-        if self._count in _GROW:
-            self._files.grow(_GROW[self._count])
+
+    def _write_single(self, write: Write) -> Outcome:
+        """A transaction of one commit: what a single caller does all day, so it has no detours."""
+        connection = self._files.writer()
+        execute = connection.execute
+        later: list[Write] = []
+        committing = False
+        try:
+            self._begin(connection)
+            outcome = _write_one(connection, write)
+            if outcome is not _APPLIED:
+                execute("ROLLBACK")
+                return outcome
+            if self._later:
+                later = _drain(self._later)
+                for each in later:
+                    _write_alone(connection, each)
+            committing = True
+            execute("COMMIT")
+        except BaseException as error:
+            self._later.extendleft(reversed(later))
+            raise self._undone(connection, error, committing=committing) from error
+        self._counted()
+        return outcome
 
     def _run(
         self, connection: sqlite3.Connection, writes: list[Write], later: list[Write]
     ) -> list[Outcome]:
-        """Begin, write, commit; on an error nothing of it was written, unless it came from the commit."""
+        """Begin, write, commit; on an error nothing was written, unless it came from the commit."""
         committing = False
         try:
             self._begin(connection)
@@ -285,14 +312,26 @@ class Writer:
             committing = True
             connection.execute("COMMIT")
         except BaseException as error:
-            with suppress(sqlite3.Error):
-                connection.rollback()
-            if isinstance(error, sqlite3.Error):
-                url, limit = self._files.url, self._files.busy_limit
-                written = None if committing else False
-                raise translate(error, url, written=written, limit=limit) from error
-            raise
+            raise self._undone(connection, error, committing=committing) from error
+        self._counted()
         return outcomes
+
+    def _undone(
+        self, connection: sqlite3.Connection, error: BaseException, *, committing: bool
+    ) -> BaseException:
+        """Undo the transaction; the error to raise."""
+        with suppress(sqlite3.Error):
+            connection.rollback()
+        if not isinstance(error, sqlite3.Error):
+            return error
+        files = self._files
+        written = None if committing else False  # who failed to sync cannot know
+        return translate(error, files.url, written=written, limit=files.busy_limit)
+
+    def _counted(self) -> None:
+        self._count += 1
+        if self._count in _GROW:
+            self._files.grow(_GROW[self._count])
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         try:
@@ -307,7 +346,7 @@ _GROW: Final = {16: 1_000, 256: 4_100}
 
 
 def _write_all(connection: sqlite3.Connection, writes: list[Write]) -> list[Outcome] | None:
-    """Write all of them as if none was stale; None when one is, and the transaction is to be undone."""
+    """Write all of them as if none was stale; None when one is: undo all."""
     if len(writes) == 1:
         outcome = _write_one(connection, writes[0])
         return [outcome] if outcome is _APPLIED else None

@@ -1,0 +1,172 @@
+"""``pystator db``: make, migrate, seed and empty a database."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pystator.cli.app import new_app
+from pystator.cli.options import JsonOption
+from pystator.cli.output import note, paint, say, say_json
+from pystator.db.resolve import parse_sqlite, resolve, scheme_of
+
+if TYPE_CHECKING:
+    from pystator.db.commands import Move
+
+__all__ = ["app"]
+
+app = new_app(name="db", no_args_is_help=True, help="Make, migrate, seed and empty a database.")
+
+UrlArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[URL]",
+        help="The database, e.g. sqlite:///shop.db. Default: PYSTATOR_DATABASE_URL, then "
+        "pystator.cfg, then pystator.db in this folder.",
+        show_default=False,
+    ),
+]
+WordsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[REVISION] [URL]",
+        help="A revision and a database, in any order; what is left out has its default.",
+        show_default=False,
+    ),
+]
+_WORDS = {"ignore_unknown_options": True}  # so that -1 is a revision
+
+
+@app.command()
+def init(url: UrlArgument = None, json: JsonOption = False) -> None:
+    """Make the file and its tables; does nothing to a database that has them."""
+    from pystator.db import commands  # noqa: PLC0415 - Alembic takes 0.3 s, here and below
+
+    move = commands.init(url)
+    _tell(move, json, "is initialised" if move.before is None else "was initialised before")
+
+
+@app.command(context_settings=_WORDS)
+def upgrade(words: WordsArgument = None, json: JsonOption = False) -> None:
+    """Apply newer migrations, up to a revision (default: head)."""
+    from pystator.db import commands  # noqa: PLC0415
+
+    url, revision = _split(words, "head")
+    move = commands.upgrade(url, revision)
+    _tell(move, json, "is up to date" if move.before == move.after else "was upgraded")
+
+
+@app.command(context_settings=_WORDS)
+def downgrade(words: WordsArgument = None, json: JsonOption = False) -> None:
+    """Undo migrations down to a revision (default: -1, one; base: all, with all data)."""
+    from pystator.db import commands  # noqa: PLC0415
+
+    url, revision = _split(words, "-1")
+    _tell(commands.downgrade(url, revision), json, "was downgraded")
+
+
+@app.command(context_settings=_WORDS)
+def stamp(words: WordsArgument = None, json: JsonOption = False) -> None:
+    """Write down that the database is at a revision (default: head), and change nothing else."""
+    from pystator.db import commands  # noqa: PLC0415
+
+    url, revision = _split(words, "head")
+    _tell(commands.stamp(url, revision), json, "was stamped")
+
+
+@app.command()
+def current(url: UrlArgument = None, json: JsonOption = False) -> None:
+    """Show the revision the database is at."""
+    from pystator.db import commands  # noqa: PLC0415
+
+    move = commands.current(url)
+    if json:
+        say_json({"database": move.database, "revision": move.after})
+    else:
+        say(f"{move.after or 'no revision'}  {paint()(move.database, 'dim')}")
+
+
+@app.command()
+def history(url: UrlArgument = None, json: JsonOption = False) -> None:
+    """Show all migrations, newest first."""
+    from pystator.db import commands  # noqa: PLC0415
+
+    revisions = commands.history(url)
+    if json:
+        say_json(
+            [
+                {
+                    "revision": each.revision,
+                    "follows": each.follows,
+                    "message": each.message,
+                    "head": each.is_head,
+                    "current": each.is_current,
+                }
+                for each in revisions
+            ]
+        )
+        return
+    for each in revisions:
+        marks = [
+            name for name, is_so in (("head", each.is_head), ("current", each.is_current)) if is_so
+        ]
+        shown = f"  ({', '.join(marks)})" if marks else ""
+        say(f"{each.revision}  {each.message}{shown}")
+
+
+@app.command()
+def seed(url: UrlArgument = None, json: JsonOption = False) -> None:
+    """Store the example machines that come with PyStator."""
+    from pystator.db import commands  # noqa: PLC0415
+
+    machines = commands.seed(url)
+    if json:
+        say_json(
+            [{"name": each.name, "version": each.version, "added": each.added} for each in machines]
+        )
+        return
+    for each in machines:
+        say(f"{each.name} {each.version}  {'added' if each.added else 'was there'}")
+
+
+@app.command()
+def truncate(
+    url: UrlArgument = None,
+    force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Delete every row of every table. Asks first."""
+    from pystator.db import commands  # noqa: PLC0415
+
+    shown = str(parse_sqlite(resolve(url)))
+    if not force:
+        note(f"This deletes every entity, its history and every machine in {shown}.", "warn")
+        typer.confirm("Delete everything?", abort=True, err=True)
+    deleted = commands.truncate(url)
+    if json:
+        say_json({"database": shown, "deleted": deleted})
+        return
+    for table, rows in deleted.items():
+        say(f"{table:<20} {rows:>10,} deleted")
+
+
+def _split(words: list[str] | None, default: str) -> tuple[str | None, str]:
+    """Revision and URL, whichever came first."""
+    urls = [word for word in words or [] if scheme_of(word)]
+    revisions = [word for word in words or [] if not scheme_of(word)]
+    if len(urls) > 1 or len(revisions) > 1:
+        raise typer.BadParameter("give one revision and one URL at most")
+    return urls[0] if urls else None, revisions[0] if revisions else default
+
+
+def _tell(move: "Move", json: bool, what: str) -> None:
+    if json:
+        facts: dict[str, Any] = {
+            "database": move.database,
+            "before": move.before,
+            "after": move.after,
+        }
+        say_json(facts)
+        return
+    if move.before != move.after:
+        what += f": {move.before or 'nothing'} -> {move.after or 'nothing'}"
+    say(f"{move.database} {what}")
