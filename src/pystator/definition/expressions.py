@@ -1,25 +1,26 @@
-"""The expression language of guards and effects: what may be written, and the check that nothing else is.
+"""The expression language of guards and effects: what may be written, and that nothing else is.
 
-An expression reads the context and gives a value. It cannot loop, define, assign, call anything but the functions
-below, or reach a Python object: names and dots are lookups in plain data, nothing is passed to `eval`.
+An expression reads the context and gives a value. It cannot loop, define, assign, call anything but
+the functions below, or reach a Python object: names and dots are lookups in plain data, and nothing
+is ever passed to `eval`.
 
 ::
 
-    qty >= 1 and customer.tier == 'gold'          names are fields of the context, dots go into nested objects
-    items[0].price, rates['EUR'], rates[code]     an index: a position in a list, a key of an object
-    0 < qty <= limit                              == != < <= > >=, in, not in, is null, is not null; chains
-    total * 1.2 - discount                        + - * / // % **, unary - and +
-    not paid or total == 0                        and, or, not; they give the deciding operand, as in Python
-    'big' if qty > 100 else 'small'               a choice
-    status in ['open', 'held']                    lists, of constants or of expressions
-    null true false                               also None True False
-    _event.name, _event.data.qty                  the event being processed and its payload
-    lower(email), coalesce(retries, 0)            functions, see `FUNCTIONS`
+    qty >= 1 and customer.tier == 'gold'     names are fields of the context, dots go into objects
+    items[0].price, rates['EUR'], rates[x]   an index: a position in a list, a key of an object
+    0 < qty <= limit                         == != < <= > >=, in, not in, is null, is not null
+    total * 1.2 - discount                   + - * / // % **, and signs
+    not paid or total == 0                   and, or, not; they give the deciding operand
+    'big' if qty > 100 else 'small'          a choice
+    status in ['open', 'held']               lists, of constants or of expressions
+    null true false                          also None True False
+    _event.name, _event.data.qty             the event being processed and its payload
+    lower(email), coalesce(retries, 0)       functions, see `FUNCTIONS`
 
 What values mean is decided where expressions are evaluated: `pystator.engine.expressions`.
 
-Limits hold before anything is built: `MAX_LENGTH` characters before the text is parsed, `MAX_NODES` nodes and
-`MAX_DEPTH` levels before the tree is looked at any closer.
+Limits hold before anything is built: `MAX_LENGTH` characters before the text is parsed, `MAX_NODES`
+nodes and `MAX_DEPTH` levels before the tree is looked at any closer.
 """
 
 import ast
@@ -27,6 +28,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 __all__ = [
     "EVENT",
@@ -106,11 +108,12 @@ class Expression:
 
     Attributes:
         text: As it was written.
-        tree: Checked: only what this module's docstring lists; ``true``, ``false`` and ``null`` are constants in it.
+        tree: Checked: only what this module's docstring lists; ``true``, ``false`` and ``null`` are
+            constants in it.
         names: Fields of the context it reads, by their first part.
         calls: Functions it calls.
-        literals: Text of each fractional number, by its ``col_offset`` in the tree: ``1.10`` is a float to the tree
-            and exactly 1.10 next to a Decimal.
+        literals: Text of each fractional number, by its ``col_offset`` in the tree: ``1.10`` is a
+            float to the tree and exactly 1.10 next to a Decimal.
     """
 
     text: str
@@ -154,18 +157,20 @@ _NEWLINES = str.maketrans("\n\r\t\f\v", "     ")
 _WARNS = re.compile(r"\\|[0-9](?:and|else|for|if|in|is|not|or)\b", re.IGNORECASE)
 """Texts for which Python's parser may warn: an escape, or a number that runs into a word."""
 
-_HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"&&?"), "write `and` instead of `&&`"),
-    (re.compile(r"\|\|?"), "write `or` instead of `||`"),
-    (re.compile(r"==="), "write `==` instead of `===`"),
-    (re.compile(r"<>"), "write `!=` instead of `<>`"),
-    (re.compile(r"\?"), "write `a if condition else b` instead of `condition ? a : b`"),
-    (re.compile(r"!(?!=)"), "write `not x` instead of `!x`"),
-    (re.compile(r"\$"), "fields are written by their name alone, without `$`"),
-    (re.compile(r"(?<![=!<>])=(?!=)"), "write `==` to compare"),
-    (re.compile(r"\.\s*(?:\d|from|in|is|class|import|not|and|or|if|else|for|as|with|pass|return)\b"),
-     "such a field is read by index: order['from'], items[0]"),
-)  # fmt: skip
+_HINTS: Mapping[str, str] = {
+    r"&&?": "write `and` instead of `&&`",
+    r"\|\|?": "write `or` instead of `||`",
+    r"===": "write `==` instead of `===`",
+    r"<>": "write `!=` instead of `<>`",
+    r"\?": "write `a if condition else b` instead of `condition ? a : b`",
+    r"!(?!=)": "write `not x` instead of `!x`",
+    r"\$": "fields are written by their name alone, without `$`",
+    r"(?<![=!<>])=(?!=)": "write `==` to compare",
+    r"\.\s*(?:\d|(?:and|as|class|else|for|from|if|import|in|is|not|or|pass|return|with)\b)": (
+        "such a field is read by index: order['from'], items[0]"
+    ),
+}
+"""What people write by habit, as a pattern, and what to write instead."""
 
 
 def _parse(check: "_Check") -> ast.expr:
@@ -193,15 +198,15 @@ def _parse(check: "_Check") -> ast.expr:
 
 def _hinted(message: str, source: str) -> str:
     bare = re.sub(r"'[^']*'|\"[^\"]*\"", "''", source)
-    for pattern, hint in _HINTS:
-        if pattern.search(bare):
+    for pattern, hint in _HINTS.items():
+        if re.search(pattern, bare):
             return f"{message}; {hint}"
     return message
 
 
 def _too_deep(offset: int) -> ExpressionError:
     return ExpressionError(
-        f"an expression nests at most {MAX_DEPTH} levels deep: compute a part of it into a field first",
+        f"an expression has at most {MAX_DEPTH} levels: compute a part of it into a field first",
         offset,
     )
 
@@ -231,10 +236,10 @@ _CONSTANTS: Mapping[str, bool | None] = {"true": True, "false": False, "null": N
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow)
 _REFUSED: Mapping[type[ast.AST], str] = {
     ast.Lambda: "functions cannot be defined here",
-    ast.ListComp: "comprehensions are not allowed: use any, all, sum, min, max or `in` on a list",
+    ast.ListComp: "comprehensions are not allowed: use any, all, sum, min, max, `in`",
     ast.SetComp: "comprehensions are not allowed",
     ast.DictComp: "comprehensions are not allowed",
-    ast.GeneratorExp: "comprehensions are not allowed: use any, all, sum, min, max or `in` on a list",
+    ast.GeneratorExp: "comprehensions are not allowed: use any, all, sum, min, max, `in`",
     ast.JoinedStr: "f-strings are not allowed: join texts with `+` and str()",
     ast.FormattedValue: "f-strings are not allowed: join texts with `+` and str()",
     ast.NamedExpr: "an expression does not assign: use a `compute` effect",
@@ -267,7 +272,7 @@ _METHODS: Mapping[str, str] = {
 
 
 class _Check:
-    """One walk over a measured tree: refuses what is not listed, collects names, calls and literals."""
+    """One walk over a measured tree: refuses what is not listed, collects names and calls."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -363,7 +368,7 @@ class _Check:
         return node
 
     def plain(self, node: ast.expr, name: str, written: str) -> None:
-        """Refuse a name that Python's parser reads as another one than was written (Unicode NFKC)."""
+        """Refuse a name that Python's parser reads as another one (Unicode NFKC)."""
         if not name.isascii() and not written.endswith(name):
             raise self.refuse(
                 node, f"this name would be read as {name!r}: write it so, or as an index ['...']"
@@ -409,9 +414,8 @@ class _Check:
         """Arithmetic."""
         if not isinstance(node.op, _OPERATORS):
             raise self.refused(node, type(node.op))
-        if isinstance(node.op, ast.Mod) and isinstance(node.left, ast.Constant | ast.JoinedStr):
-            if isinstance(getattr(node.left, "value", ""), str | bytes):
-                raise self.refuse(node, "`%` is for numbers: join texts with `+` and str()")
+        if isinstance(node.op, ast.Mod) and isinstance(getattr(node.left, "value", None), str):
+            raise self.refuse(node, "`%` is for numbers: join texts with `+` and str()")
         node.left = self.node(node.left)
         node.right = self.node(node.right)
         return node
@@ -478,7 +482,8 @@ def _unknown_function(name: str) -> str:
     return f"there is no function {name}() in expressions; {hint}"
 
 
-_RULES: Mapping[type[ast.expr], Callable[[_Check, ast.expr], ast.expr]] = {
+_Rule = Callable[[_Check, Any], ast.expr]
+_RULES: Mapping[type[ast.expr], _Rule] = {
     ast.Constant: _Check.constant,
     ast.Name: _Check.name,
     ast.Attribute: _Check.attribute,
@@ -491,4 +496,5 @@ _RULES: Mapping[type[ast.expr], Callable[[_Check, ast.expr], ast.expr]] = {
     ast.Compare: _Check.compare,
     ast.IfExp: _Check.choice,
     ast.Call: _Check.call,
-}  # type: ignore[dict-item] # each rule is looked up by the very type it takes
+}
+"""All that may be written; each rule takes nodes of its type."""

@@ -1,15 +1,17 @@
 """Arithmetic of expressions: what it means, its limits, and closures for the shapes that occur.
 
 - Null is not a number: an error that says how to give a default.
-- An integer has at most `MAX_BITS` bits, at any moment: sizes are checked before multiplying and raising to a power.
-- With a Decimal, a literal is a Decimal of its own text and a float one of its ``repr``; 28 digits, halves to even.
-- ``+`` also joins texts and lists, up to `MAX_SIZE`; ``-`` also gives the duration between two times.
+- An integer has at most `MAX_BITS` bits at any moment: sizes are checked before multiplying and
+  raising to a power.
+- With a Decimal, a literal is a Decimal of its own text and a float one of its ``repr``; results
+  have 28 digits, halves go to the even neighbour.
+- ``+`` also joins texts and lists, up to `MAX_SIZE`; ``-`` also gives the duration between two
+  times.
 
 A closure's quick path takes floats and integers below 2**30, whose results cannot be too big.
 """
 
 import ast
-import operator
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
@@ -18,28 +20,26 @@ from typing import Any
 from pystator.definition.expressions import MAX_BITS
 from pystator.engine.comparisons import paired
 from pystator.engine.frame import Evaluate, Frame
-from pystator.engine.values import DECIMALS, MAX_SIZE, Place, as_decimal, is_big, kind
+from pystator.engine.operands import Operand
+from pystator.engine.unchecked import LOW, PLAIN, SMALL, combined, guarded
+from pystator.engine.values import (
+    DECIMALS,
+    MAX_SIZE,
+    Place,
+    as_decimal,
+    class_of,
+    is_big,
+    is_list,
+    kind,
+)
+from pystator.errors import EvaluationError
 from pystator.records import Context
 
-__all__ = ["LOW", "SMALL", "Calculate", "arithmetic", "calculation", "exact_of", "negative"]
+__all__ = ["Calculate", "arithmetic", "calculation", "exact_of", "signed"]
 
 Calculate = Callable[[Any, Any], Any]
 """``(a, b)`` -> the result, or an error of its place."""
 
-SMALL = 1 << 30
-"""Integers below it are one machine word to Python: products of two are far from any limit."""
-
-LOW = -SMALL
-"""The same on the other side of zero."""
-
-_PLAIN: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-}
 _DECIMAL: Mapping[type[ast.operator], Callable[[Decimal, Decimal], Decimal]] = {
     ast.Add: DECIMALS.add,
     ast.Sub: DECIMALS.subtract,
@@ -62,17 +62,18 @@ def calculation(
     """The meaning of an operator, for all values.
 
     Args:
-        left_exact, right_exact: The text of that side, when it is a fractional literal.
+        kind_: The operator.
+        place: Where its errors happen.
+        left_exact: The text of the left side, when it is a fraction that is written there.
+        right_exact: The same of the right side.
     """
 
     def calculate(a: Any, b: Any) -> Any:
         try:
             if isinstance(a, _NUMBER) and isinstance(b, _NUMBER):
                 if isinstance(a, Decimal) or isinstance(b, Decimal):
-                    if left_exact is not None:
-                        a = left_exact
-                    a, b = paired(a, b, right_exact)
-                    return _decimal(kind_, a, b, place)
+                    first = a if left_exact is None else left_exact
+                    return _decimal(kind_, *paired(first, b, right_exact), place)
                 return _number(kind_, a, b, place)
             if isinstance(a, date | timedelta) or isinstance(b, date | timedelta):
                 return _time(kind_, a, b, place)
@@ -87,16 +88,21 @@ def calculation(
     return calculate
 
 
-def _no_number(a: Any, b: Any, place: Place) -> Exception:
-    if a is None or b is None:
-        node = place.node
-        side = (node.left if a is None else node.right) if isinstance(node, ast.BinOp) else node
-        name = ast.unparse(side)
-        return place.error(f"{name} is null: give it a default, e.g. coalesce({name}, 0)")
-    return place.error(f"cannot calculate with {kind(a)} and {kind(b)}")
+def _no_number(a: Any, b: Any, place: Place) -> EvaluationError:
+    if a is not None and b is not None:
+        return place.error(f"cannot calculate with {kind(a)} and {kind(b)}")
+    node = place.node
+    return _null(
+        place, (node.left if a is None else node.right) if isinstance(node, ast.BinOp) else None
+    )
 
 
-def _too_big(place: Place) -> Exception:
+def _null(place: Place, operand: ast.expr | None) -> EvaluationError:
+    name = place.text if operand is None else ast.unparse(operand)
+    return place.error(f"{name} is null: give it a default, e.g. coalesce({name}, 0)")
+
+
+def _too_big(place: Place) -> EvaluationError:
     return place.error(f"an integer has at most {MAX_BITS} bits")
 
 
@@ -108,7 +114,7 @@ def _number(kind_: type[ast.operator], a: Any, b: Any, place: Place) -> Any:
             if isinstance(result, complex):
                 raise place.error("a negative number has no such root")
             return result
-        return _PLAIN[kind_](a, b)
+        return PLAIN[kind_](a, b)
     if is_big(a) or is_big(b):
         raise _too_big(place)
     if kind_ is ast.Pow:
@@ -118,7 +124,7 @@ def _number(kind_: type[ast.operator], a: Any, b: Any, place: Place) -> Any:
     elif kind_ is ast.Mult and a.bit_length() + b.bit_length() > MAX_BITS + 1:
         raise _too_big(place)
     else:
-        result = _PLAIN[kind_](a, b)
+        result = PLAIN[kind_](a, b)
     if isinstance(result, int) and is_big(result):
         raise _too_big(place)
     return result
@@ -129,13 +135,13 @@ def _decimal(kind_: type[ast.operator], a: Any, b: Any, place: Place) -> Decimal
     for side in (a, b):
         if isinstance(side, int) and is_big(side):
             raise _too_big(place)
-    a = a if isinstance(a, Decimal) else Decimal(a)
-    b = b if isinstance(b, Decimal) else Decimal(b)
+    first = a if isinstance(a, Decimal) else Decimal(a)
+    second = b if isinstance(b, Decimal) else Decimal(b)
     if kind_ is not ast.Pow:
-        return _DECIMAL[kind_](a, b)
-    if abs(b) > _MAX_EXPONENT:
-        raise place.error(f"the exponent of a Decimal is at most {_MAX_EXPONENT}")
-    return DECIMALS.power(DECIMALS.plus(a), DECIMALS.plus(b))
+        return _DECIMAL[kind_](first, second)
+    if abs(second) > _MAX_EXPONENT:
+        raise place.error(f"the exponent of a Decimal is at most {_MAX_EXPONENT:,}")
+    return DECIMALS.power(DECIMALS.plus(first), DECIMALS.plus(second))
 
 
 def _time(kind_: type[ast.operator], a: Any, b: Any, place: Place) -> Any:
@@ -146,11 +152,11 @@ def _time(kind_: type[ast.operator], a: Any, b: Any, place: Place) -> Any:
         a = float(a)
     if isinstance(b, Decimal):
         b = float(b)
-    try:
-        if kind_ is not ast.Pow:
-            return _PLAIN[kind_](a, b)
-    except TypeError:
-        pass
+    if kind_ is not ast.Pow:
+        try:
+            return PLAIN[kind_](a, b)
+        except TypeError:
+            pass  # which two do not go together is said below
     hint = ""
     if isinstance(a, date) and isinstance(b, date):
         hint = ": both need a time zone, or neither"
@@ -165,7 +171,7 @@ def _joined(a: Any, b: Any, place: Place) -> Any:
         if len(a) + len(b) > MAX_SIZE:
             raise place.error(f"a text has at most {MAX_SIZE:,} characters")
         return a + b
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+    if is_list(a) and is_list(b):
         if len(a) + len(b) > MAX_SIZE:
             raise place.error(f"a list has at most {MAX_SIZE:,} items")
         return [*a, *b]
@@ -178,140 +184,119 @@ def _joined(a: Any, b: Any, place: Place) -> Any:
 
 
 def arithmetic(
-    kind_: type[ast.operator],
-    left: Evaluate,
-    right: Evaluate,
-    calculate: Calculate,
-    constant: Any = None,
+    kind_: type[ast.operator], left: Operand, right: Operand, calculate: Calculate
 ) -> Evaluate:
-    """The closure of an operator.
-
-    Args:
-        constant: The right side when it is a number that is written there.
-    """
-    quick_constant = _QUICK_CONSTANT.get(kind_)
-    if quick_constant is not None and (
-        type(constant) is float or (type(constant) is int and LOW < constant < SMALL)
-    ):
-        return quick_constant(left, constant, calculate)
-    quick = _QUICK.get(kind_)
-    if quick is not None:
-        return quick(left, right, calculate)
-    return lambda context, frame: calculate(left(context, frame), right(context, frame))
+    """The closure of an operator; ``calculate`` is its full meaning."""
+    return guarded(
+        combined(kind_, left.region, right.region), _checked(kind_, left, right, calculate)
+    )
 
 
-def _add(left: Evaluate, right: Evaluate, slow: Calculate) -> Evaluate:
+def _checked(
+    kind_: type[ast.operator], left: Operand, right: Operand, calculate: Calculate
+) -> Evaluate:
+    plain = PLAIN.get(kind_)
+    if plain is None:
+        base, exponent = left.run, right.run
+        return lambda context, frame: calculate(base(context, frame), exponent(context, frame))
+    value: Any = right.value
+    if right.is_constant and (type(value) is float or (type(value) is int and LOW < value < SMALL)):
+        return _with_constant(plain, left.run, value, calculate)
+    if right.name is not None:
+        if left.name is not None:
+            return _fields(plain, (left.name, right.name), (left.run, right.run), calculate)
+        return _with_field(plain, left.run, right.name, right.run, calculate)
+    return _both(plain, left.run, right.run, calculate)
+
+
+def _both(plain: Calculate, left: Evaluate, right: Evaluate, slow: Calculate) -> Evaluate:
     def run(context: Context, frame: Frame) -> Any:
         a = left(context, frame)
         b = right(context, frame)
-        ta = type(a)
-        if ta is type(b) and (ta is float or (ta is int and LOW < a < SMALL and LOW < b < SMALL)):
-            return a + b
-        return slow(a, b)
-
-    return run
-
-
-def _sub(left: Evaluate, right: Evaluate, slow: Calculate) -> Evaluate:
-    def run(context: Context, frame: Frame) -> Any:
-        a = left(context, frame)
-        b = right(context, frame)
-        ta = type(a)
-        if ta is type(b) and (ta is float or (ta is int and LOW < a < SMALL and LOW < b < SMALL)):
-            return a - b
-        return slow(a, b)
-
-    return run
-
-
-def _mul(left: Evaluate, right: Evaluate, slow: Calculate) -> Evaluate:
-    def run(context: Context, frame: Frame) -> Any:
-        a = left(context, frame)
-        b = right(context, frame)
-        ta = type(a)
-        if ta is type(b) and (ta is float or (ta is int and LOW < a < SMALL and LOW < b < SMALL)):
-            return a * b
-        return slow(a, b)
-
-    return run
-
-
-def _div(left: Evaluate, right: Evaluate, slow: Calculate) -> Evaluate:
-    def run(context: Context, frame: Frame) -> Any:
-        a = left(context, frame)
-        b = right(context, frame)
-        ta = type(a)
-        if b and ta is type(b) and (ta is float or ta is int):
+        ta = class_of(a)
+        tb = class_of(b)
+        if (ta is float and (tb is float or tb is int)) or (
+            ta is int and (tb is float or (tb is int and LOW < a < SMALL and LOW < b < SMALL))
+        ):
             try:
-                return a / b
-            except OverflowError:
-                return slow(a, b)
+                return plain(a, b)
+            except ArithmeticError:
+                pass  # the slow way says what is wrong
         return slow(a, b)
 
     return run
 
 
-_QUICK: Mapping[type[ast.operator], Callable[[Evaluate, Evaluate, Calculate], Evaluate]] = {
-    ast.Add: _add,
-    ast.Sub: _sub,
-    ast.Mult: _mul,
-    ast.Div: _div,
-}
+def _with_field(
+    plain: Calculate, left: Evaluate, name: str, right: Evaluate, slow: Calculate
+) -> Evaluate:
+    """``... + qty``."""
 
-
-def _add_constant(left: Evaluate, constant: Any, slow: Calculate) -> Evaluate:
     def run(context: Context, frame: Frame) -> Any:
         a = left(context, frame)
-        ta = type(a)
+        try:
+            b = context[name]
+        except KeyError:
+            b = right(context, frame)
+        ta = class_of(a)
+        tb = class_of(b)
+        if (ta is float and (tb is float or tb is int)) or (
+            ta is int and (tb is float or (tb is int and LOW < a < SMALL and LOW < b < SMALL))
+        ):
+            try:
+                return plain(a, b)
+            except ArithmeticError:
+                pass
+        return slow(a, b)
+
+    return run
+
+
+def _fields(
+    plain: Calculate, names: tuple[str, str], reads: tuple[Evaluate, Evaluate], slow: Calculate
+) -> Evaluate:
+    """``price * qty``."""
+    first, second = names
+    left, right = reads
+
+    def run(context: Context, frame: Frame) -> Any:
+        try:
+            a = context[first]
+            b = context[second]
+        except KeyError:
+            return slow(left(context, frame), right(context, frame))
+        ta = class_of(a)
+        tb = class_of(b)
+        if (ta is float and (tb is float or tb is int)) or (
+            ta is int and (tb is float or (tb is int and LOW < a < SMALL and LOW < b < SMALL))
+        ):
+            try:
+                return plain(a, b)
+            except ArithmeticError:
+                pass
+        return slow(a, b)
+
+    return run
+
+
+def _with_constant(plain: Calculate, left: Evaluate, constant: float, slow: Calculate) -> Evaluate:
+    """``... * 1.2``."""
+
+    def run(context: Context, frame: Frame) -> Any:
+        a = left(context, frame)
+        ta = class_of(a)
         if ta is float or (ta is int and LOW < a < SMALL):
-            return a + constant
+            try:
+                return plain(a, constant)
+            except ArithmeticError:
+                pass
         return slow(a, constant)
 
     return run
 
 
-def _sub_constant(left: Evaluate, constant: Any, slow: Calculate) -> Evaluate:
-    def run(context: Context, frame: Frame) -> Any:
-        a = left(context, frame)
-        ta = type(a)
-        if ta is float or (ta is int and LOW < a < SMALL):
-            return a - constant
-        return slow(a, constant)
-
-    return run
-
-
-def _mul_constant(left: Evaluate, constant: Any, slow: Calculate) -> Evaluate:
-    def run(context: Context, frame: Frame) -> Any:
-        a = left(context, frame)
-        ta = type(a)
-        if ta is float or (ta is int and LOW < a < SMALL):
-            return a * constant
-        return slow(a, constant)
-
-    return run
-
-
-def _mod_constant(left: Evaluate, constant: Any, slow: Calculate) -> Evaluate:
-    def run(context: Context, frame: Frame) -> Any:
-        a = left(context, frame)
-        if type(a) is int and constant and LOW < a < SMALL:
-            return a % constant
-        return slow(a, constant)
-
-    return run
-
-
-_QUICK_CONSTANT: Mapping[type[ast.operator], Callable[[Evaluate, Any, Calculate], Evaluate]] = {
-    ast.Add: _add_constant,
-    ast.Sub: _sub_constant,
-    ast.Mult: _mul_constant,
-    ast.Mod: _mod_constant,
-}
-
-
-def negative(operand: Evaluate, place: Place, *, negate: bool) -> Evaluate:
-    """Unary ``-``, or ``+`` when ``negate`` is false: of a number or a duration."""
+def signed(operand: Evaluate, place: Place, *, negate: bool) -> Evaluate:
+    """The closure of unary ``-``, or ``+`` when ``negate`` is false: of a number or a duration."""
 
     def run(context: Context, frame: Frame) -> Any:
         value = operand(context, frame)
@@ -322,8 +307,7 @@ def negative(operand: Evaluate, place: Place, *, negate: bool) -> Evaluate:
                 raise _too_big(place)
             return -value if negate else +value
         if value is None:
-            name = ast.unparse(place.node.operand) if isinstance(place.node, ast.UnaryOp) else "it"
-            raise place.error(f"{name} is null: give it a default, e.g. coalesce({name}, 0)")
+            raise _null(place, place.node.operand if isinstance(place.node, ast.UnaryOp) else None)
         raise place.error(f"{kind(value)} has no sign")
 
     return run

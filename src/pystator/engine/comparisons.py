@@ -1,12 +1,12 @@
 """Comparisons of expressions: what they mean, and closures for the shapes that occur.
 
 - Missing is null. ``==`` and ``!=`` compare null with anything; ordering against null is false.
-- Numbers compare with numbers. Next to a Decimal, a literal is a Decimal of its own text and a float one of its
-  ``repr``: ``amount >= 1.10`` is right about money.
+- Numbers compare with numbers. Next to a Decimal, a literal is a Decimal of its own text and a
+  float one of its ``repr``: ``amount >= 1.10`` is right about money.
 - Texts compare with texts, times with times. Anything else cannot be ordered: an error.
 
-A closure's quick path takes the types that are common and cannot go wrong; all else goes to `order` and `equal`,
-which decide. An operator is written out in each closure because calling ``operator.ge`` costs as much again.
+A closure's quick path takes the types that are common and cannot go wrong; all else goes to `order`
+and `equal`, which decide.
 """
 
 import operator
@@ -15,17 +15,27 @@ from decimal import Decimal
 from typing import Any
 
 from pystator.engine.frame import Evaluate, Frame, spend
-from pystator.engine.values import TIMES, Place, as_decimal, kind, size
+from pystator.engine.operands import Operand
+from pystator.engine.values import (
+    TIMES,
+    Place,
+    as_decimal,
+    class_of,
+    is_list,
+    is_object,
+    kind,
+    lookup,
+    size,
+)
 from pystator.records import Context
 
-__all__ = ["MIRRORED", "contains", "equal", "equality", "order", "ordering"]
-
-Slow = Callable[[Any, Any], bool]
+__all__ = ["MIRRORED", "contains", "equal", "equality", "membership", "order", "ordering", "paired"]
 
 MIRRORED: Mapping[str, str] = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 """``a < b`` is ``b > a``."""
 
-_TESTS: Mapping[str, Callable[[Any, Any], bool]] = {
+_Test = Callable[[Any, Any], bool]
+_TESTS: Mapping[str, _Test] = {
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -35,7 +45,13 @@ _FAILURES = (TypeError, ValueError, ArithmeticError, RecursionError)
 
 
 def paired(a: Any, b: Any, exact: Decimal | None = None) -> tuple[Any, Any]:
-    """Both, with a float next to a Decimal made one; ``exact`` is the second's own text when it is a literal."""
+    """Both, where a float next to a Decimal becomes one.
+
+    Args:
+        a: One.
+        b: The other.
+        exact: The text of ``b``, when it is a fraction that is written there.
+    """
     if isinstance(a, Decimal) and isinstance(b, float):
         return a, as_decimal(b) if exact is None else exact
     if isinstance(b, Decimal) and isinstance(a, float):
@@ -54,256 +70,110 @@ def order(symbol: str, a: Any, b: Any, place: Place, exact: Decimal | None = Non
     """
     if a is None or b is None:
         return False
-    if isinstance(a, list | tuple | dict) or isinstance(b, list | tuple | dict):
-        raise place.error(f"cannot order {kind(a)} and {kind(b)}")
     a, b = paired(a, b, exact)
-    try:
-        return bool(_TESTS[symbol](a, b))
-    except _FAILURES:
-        hint = ""
-        if isinstance(a, TIMES) or isinstance(b, TIMES):
-            hint = "; make a time of a text with datetime(), compare durations with days(), hours()"
-            if isinstance(a, TIMES) and isinstance(b, TIMES):
-                hint = "; both need a time zone, or neither"
-        raise place.error(f"cannot order {kind(a)} and {kind(b)}{hint}") from None
+    if not (is_list(a) or is_object(a) or is_list(b) or is_object(b)):
+        try:
+            return bool(_TESTS[symbol](a, b))
+        except _FAILURES:
+            pass
+    hint = ""
+    if isinstance(a, TIMES) and isinstance(b, TIMES):
+        hint = "; both need a time zone, or neither"
+    elif isinstance(a, TIMES) or isinstance(b, TIMES):
+        hint = (
+            "; make a time of a text with datetime(), a duration of a number with days(), hours()"
+        )
+    raise place.error(f"cannot order {kind(a)} and {kind(b)}{hint}")
 
 
-def ordering(
-    symbol: str,
-    left: Evaluate,
-    right: Evaluate,
-    place: Place,
-    *,
-    name: str | None = None,
-    constant: Any = None,
-    exact: Decimal | None = None,
-) -> Evaluate:
-    """The closure of an ordering.
-
-    Args:
-        name: The left side when it is a field of the context by its name.
-        constant: The right side when it is a number or a text that is written there.
-        exact: The constant's own text, when it is fractional.
-    """
+def ordering(symbol: str, left: Operand, right: Operand, place: Place) -> Evaluate:
+    """The closure of an ordering; a constant stands on the right."""
+    test, exact = _TESTS[symbol], right.exact
 
     def slow(a: Any, b: Any) -> bool:
         return order(symbol, a, b, place, exact)
 
-    if constant is None:
-        return _ORDER[symbol](left, right, slow)
-    if exact is not None:
-        return _ORDER_FRACTION[symbol](left, constant, slow)
-    if name is None:
-        return _ORDER_CONSTANT[symbol](left, constant, slow)
-
-    def again(context: Context, frame: Frame) -> bool:
-        return slow(left(context, frame), constant)
-
-    return _ORDER_NAME[symbol](name, constant, again)
+    if right.is_constant and isinstance(right.value, int | float | str):
+        if exact is not None:
+            return _order_fraction(test, left.run, right.value, slow)
+        if left.name is None:
+            return _order_constant(test, left.run, right.value, slow)
+        return _order_field(test, left.name, left.run, right.value, slow)
+    if left.name is not None and right.name is not None:
+        return _order_fields(test, (left.name, right.name), (left.run, right.run), slow)
+    return _order(test, left.run, right.run, slow)
 
 
-def _lt(left: Evaluate, right: Evaluate, slow: Slow) -> Evaluate:
-    def run(context: Context, frame: Frame) -> bool:
+def _order(test: _Test, left: Evaluate, right: Evaluate, slow: _Test) -> Evaluate:
+    def run(context: Context, frame: Frame) -> Any:
         a = left(context, frame)
         b = right(context, frame)
-        ta = type(a)
-        tb = type(b)
+        ta = class_of(a)
+        tb = class_of(b)
         if (ta is int or ta is float) and (tb is int or tb is float):
-            return a < b
+            return test(a, b)
         return slow(a, b)
 
     return run
 
 
-def _le(left: Evaluate, right: Evaluate, slow: Slow) -> Evaluate:
-    def run(context: Context, frame: Frame) -> bool:
-        a = left(context, frame)
-        b = right(context, frame)
-        ta = type(a)
-        tb = type(b)
+def _order_fields(
+    test: _Test, names: tuple[str, str], reads: tuple[Evaluate, Evaluate], slow: _Test
+) -> Evaluate:
+    """``qty <= limit``."""
+    first, second = names
+    left, right = reads
+
+    def run(context: Context, frame: Frame) -> Any:
+        try:
+            a = context[first]
+            b = context[second]
+        except KeyError:
+            return slow(left(context, frame), right(context, frame))
+        ta = class_of(a)
+        tb = class_of(b)
         if (ta is int or ta is float) and (tb is int or tb is float):
-            return a <= b
+            return test(a, b)
         return slow(a, b)
 
     return run
 
 
-def _gt(left: Evaluate, right: Evaluate, slow: Slow) -> Evaluate:
-    def run(context: Context, frame: Frame) -> bool:
-        a = left(context, frame)
-        b = right(context, frame)
-        ta = type(a)
-        tb = type(b)
-        if (ta is int or ta is float) and (tb is int or tb is float):
-            return a > b
-        return slow(a, b)
+def _order_field(test: _Test, name: str, left: Evaluate, constant: Any, slow: _Test) -> Evaluate:
+    """``qty >= 1``: an integer or a text compares with nothing it should not."""
 
-    return run
-
-
-def _ge(left: Evaluate, right: Evaluate, slow: Slow) -> Evaluate:
-    def run(context: Context, frame: Frame) -> bool:
-        a = left(context, frame)
-        b = right(context, frame)
-        ta = type(a)
-        tb = type(b)
-        if (ta is int or ta is float) and (tb is int or tb is float):
-            return a >= b
-        return slow(a, b)
-
-    return run
-
-
-_ORDER: Mapping[str, Callable[[Evaluate, Evaluate, Slow], Evaluate]] = {
-    "<": _lt,
-    "<=": _le,
-    ">": _gt,
-    ">=": _ge,
-}
-
-
-def _lt_name(name: str, constant: Any, again: Evaluate) -> Evaluate:
-    def run(context: Context, frame: Frame) -> bool:
+    def run(context: Context, frame: Frame) -> Any:
         try:
-            return context[name] < constant
+            return test(context[name], constant)
         except (KeyError, TypeError, ArithmeticError):
-            return again(context, frame)
+            return slow(left(context, frame), constant)
 
     return run
 
 
-def _le_name(name: str, constant: Any, again: Evaluate) -> Evaluate:
-    def run(context: Context, frame: Frame) -> bool:
-        try:
-            return context[name] <= constant
-        except (KeyError, TypeError, ArithmeticError):
-            return again(context, frame)
+def _order_constant(test: _Test, left: Evaluate, constant: Any, slow: _Test) -> Evaluate:
+    """``order.qty >= 1``."""
 
-    return run
-
-
-def _gt_name(name: str, constant: Any, again: Evaluate) -> Evaluate:
-    def run(context: Context, frame: Frame) -> bool:
-        try:
-            return context[name] > constant
-        except (KeyError, TypeError, ArithmeticError):
-            return again(context, frame)
-
-    return run
-
-
-def _ge_name(name: str, constant: Any, again: Evaluate) -> Evaluate:
-    def run(context: Context, frame: Frame) -> bool:
-        try:
-            return context[name] >= constant
-        except (KeyError, TypeError, ArithmeticError):
-            return again(context, frame)
-
-    return run
-
-
-_ORDER_NAME: Mapping[str, Callable[[str, Any, Evaluate], Evaluate]] = {
-    "<": _lt_name,
-    "<=": _le_name,
-    ">": _gt_name,
-    ">=": _ge_name,
-}
-
-
-def _lt_constant(left: Evaluate, constant: Any, slow: Slow) -> Evaluate:
-    def run(context: Context, frame: Frame) -> bool:
+    def run(context: Context, frame: Frame) -> Any:
         a = left(context, frame)
         try:
-            return a < constant
+            return test(a, constant)
         except (TypeError, ArithmeticError):
             return slow(a, constant)
 
     return run
 
 
-def _le_constant(left: Evaluate, constant: Any, slow: Slow) -> Evaluate:
-    def run(context: Context, frame: Frame) -> bool:
+def _order_fraction(test: _Test, left: Evaluate, constant: Any, slow: _Test) -> Evaluate:
+    """``amount >= 1.10``: a Decimal would compare, and with the wrong number."""
+
+    def run(context: Context, frame: Frame) -> Any:
         a = left(context, frame)
-        try:
-            return a <= constant
-        except (TypeError, ArithmeticError):
-            return slow(a, constant)
+        ta = class_of(a)
+        return test(a, constant) if ta is float or ta is int else slow(a, constant)
 
     return run
 
-
-def _gt_constant(left: Evaluate, constant: Any, slow: Slow) -> Evaluate:
-    def run(context: Context, frame: Frame) -> bool:
-        a = left(context, frame)
-        try:
-            return a > constant
-        except (TypeError, ArithmeticError):
-            return slow(a, constant)
-
-    return run
-
-
-def _ge_constant(left: Evaluate, constant: Any, slow: Slow) -> Evaluate:
-    def run(context: Context, frame: Frame) -> bool:
-        a = left(context, frame)
-        try:
-            return a >= constant
-        except (TypeError, ArithmeticError):
-            return slow(a, constant)
-
-    return run
-
-
-_ORDER_CONSTANT: Mapping[str, Callable[[Evaluate, Any, Slow], Evaluate]] = {
-    "<": _lt_constant,
-    "<=": _le_constant,
-    ">": _gt_constant,
-    ">=": _ge_constant,
-}
-
-
-def _lt_fraction(left: Evaluate, constant: Any, slow: Slow) -> Evaluate:
-    def run(context: Context, frame: Frame) -> bool:
-        a = left(context, frame)
-        ta = type(a)
-        return a < constant if ta is float or ta is int else slow(a, constant)
-
-    return run
-
-
-def _le_fraction(left: Evaluate, constant: Any, slow: Slow) -> Evaluate:
-    def run(context: Context, frame: Frame) -> bool:
-        a = left(context, frame)
-        ta = type(a)
-        return a <= constant if ta is float or ta is int else slow(a, constant)
-
-    return run
-
-
-def _gt_fraction(left: Evaluate, constant: Any, slow: Slow) -> Evaluate:
-    def run(context: Context, frame: Frame) -> bool:
-        a = left(context, frame)
-        ta = type(a)
-        return a > constant if ta is float or ta is int else slow(a, constant)
-
-    return run
-
-
-def _ge_fraction(left: Evaluate, constant: Any, slow: Slow) -> Evaluate:
-    def run(context: Context, frame: Frame) -> bool:
-        a = left(context, frame)
-        ta = type(a)
-        return a >= constant if ta is float or ta is int else slow(a, constant)
-
-    return run
-
-
-_ORDER_FRACTION: Mapping[str, Callable[[Evaluate, Any, Slow], Evaluate]] = {
-    "<": _lt_fraction,
-    "<=": _le_fraction,
-    ">": _gt_fraction,
-    ">=": _ge_fraction,
-}
 
 # Equality ---------------------------------------------------------------------------------------
 
@@ -316,7 +186,7 @@ def equal(a: Any, b: Any, frame: Frame, place: Place, exact: Decimal | None = No
     """
     if a is None or b is None:
         return a is b
-    if isinstance(a, dict | list | tuple) and isinstance(b, dict | list | tuple):
+    if (is_list(a) or is_object(a)) and (is_list(b) or is_object(b)):
         spend(frame, size(a, frame.fuel))
     a, b = paired(a, b, exact)
     try:
@@ -325,96 +195,69 @@ def equal(a: Any, b: Any, frame: Frame, place: Place, exact: Decimal | None = No
         raise place.error(f"cannot compare {kind(a)} and {kind(b)}") from None
 
 
-def equality(
-    left: Evaluate,
-    right: Evaluate,
-    place: Place,
-    *,
-    negated: bool,
-    name: str | None = None,
-    constant: Any = None,
-    is_constant: bool = False,
-    exact: Decimal | None = None,
+def equality(left: Operand, right: Operand, place: Place, *, negated: bool) -> Evaluate:
+    """The closure of ``==`` or, negated, ``!=``; a constant stands on the right."""
+    if right.is_constant and right.exact is None:
+        if right.value is None:
+            return _null(left.run, negated=negated)
+        test = operator.ne if negated else operator.eq
+        if left.name is None:
+            return _equal_constant(test, left.run, right.value)
+        return _equal_field(test, left.name, left.run, right.value)
+    return _equal(left.run, right.run, place, right.exact, negated=negated)
+
+
+def _equal(
+    left: Evaluate, right: Evaluate, place: Place, exact: Decimal | None, *, negated: bool
 ) -> Evaluate:
-    """The closure of ``==`` or, negated, ``!=``; for the other arguments see `ordering`."""
-    if is_constant and constant is None:
-        return _is_not_null(left) if negated else _is_null(left)
-    if is_constant and exact is None:
-        if name is not None:
-            return _ne_name(name, constant, left) if negated else _eq_name(name, constant, left)
-        return _ne_constant(left, constant) if negated else _eq_constant(left, constant)
-    same = _same(left, right, place, exact)
-    return _not(same) if negated else same
-
-
-def _same(left: Evaluate, right: Evaluate, place: Place, exact: Decimal | None) -> Evaluate:
-    def run(context: Context, frame: Frame) -> bool:
+    def run(context: Context, frame: Frame) -> Any:
         a = left(context, frame)
         b = right(context, frame)
-        ta = type(a)
+        ta = class_of(a)
         if ta is type(b) and (ta is str or ta is int or ta is float):
-            return a == b
-        return equal(a, b, frame, place, exact)
+            return (a == b) is not negated
+        return equal(a, b, frame, place, exact) is not negated
 
     return run
 
 
-def _not(test: Evaluate) -> Evaluate:
-    return lambda context, frame: not test(context, frame)
-
-
-def _is_null(left: Evaluate) -> Evaluate:
+def _null(left: Evaluate, *, negated: bool) -> Evaluate:
+    if negated:
+        return lambda context, frame: left(context, frame) is not None
     return lambda context, frame: left(context, frame) is None
 
 
-def _is_not_null(left: Evaluate) -> Evaluate:
-    return lambda context, frame: left(context, frame) is not None
+def _equal_field(test: _Test, name: str, left: Evaluate, constant: Any) -> Evaluate:
+    """``status == 'open'``."""
 
-
-def _eq_name(name: str, constant: Any, left: Evaluate) -> Evaluate:
-    def run(context: Context, frame: Frame) -> bool:
+    def run(context: Context, frame: Frame) -> Any:
         try:
-            return context[name] == constant
+            return test(context[name], constant)
         except KeyError:
-            return (
-                left(context, frame) == constant
-            )  # null, or the error that there is no such field
+            return test(left(context, frame), constant)
 
     return run
 
 
-def _ne_name(name: str, constant: Any, left: Evaluate) -> Evaluate:
-    def run(context: Context, frame: Frame) -> bool:
-        try:
-            return context[name] != constant
-        except KeyError:
-            return left(context, frame) != constant
-
-    return run
-
-
-def _eq_constant(left: Evaluate, constant: Any) -> Evaluate:
-    return lambda context, frame: left(context, frame) == constant
-
-
-def _ne_constant(left: Evaluate, constant: Any) -> Evaluate:
-    return lambda context, frame: left(context, frame) != constant
+def _equal_constant(test: _Test, left: Evaluate, constant: Any) -> Evaluate:
+    return lambda context, frame: test(left(context, frame), constant)
 
 
 # Membership -------------------------------------------------------------------------------------
 
 
 def contains(container: Any, item: Any, frame: Frame, place: Place) -> bool:
-    """``item in container``: an item of a list, a key of an object, a part of a text; nothing is in null.
+    """``item in container``: of a list, a key of an object, a part of a text; nothing is in null.
 
     Raises:
-        EvaluationError: The container is something else, or the item of a text is no text.
+        EvaluationError: The container is something else, or what is looked for in a text is no
+            text.
     """
     if container is None:
         return False
-    if isinstance(container, dict):
-        return isinstance(item, str | int) and dict.__contains__(container, item)
-    if isinstance(container, list | tuple):
+    if is_object(container):
+        return isinstance(item, str) and lookup(container, item, container) is not container
+    if is_list(container):
         spend(frame, len(container))
         if item is None or isinstance(item, str | int):
             return item in container
@@ -428,18 +271,30 @@ def contains(container: Any, item: Any, frame: Frame, place: Place) -> bool:
     raise place.error(f"nothing can be in {kind(container)}")
 
 
-def one_of(left: Evaluate, values: list[Any], exact: list[Any], *, negated: bool) -> Evaluate:
-    """``left in [constants]``.
+def membership(left: Operand, right: Operand, place: Place, *, negated: bool) -> Evaluate:
+    """The closure of ``in`` or, negated, ``not in``."""
+    item, container = left.run, right.run
+    if right.items is not None and all(part.is_constant for part in right.items):
+        return _one_of(left.run, right.items, negated=negated)
 
-    Args:
-        exact: The same values for a Decimal on the left: fractions by their own text.
-    """
-    plain, decimals = frozenset(values), frozenset(exact)
+    def run(context: Context, frame: Frame) -> Any:
+        held = contains(container(context, frame), item(context, frame), frame, place)
+        return held is not negated
 
-    def run(context: Context, frame: Frame) -> bool:
+    return run
+
+
+def _one_of(left: Evaluate, items: list[Operand], *, negated: bool) -> Evaluate:
+    """``status in ['open', 'held']``."""
+    plain = frozenset([item.value for item in items])
+    exact: frozenset[Any] = frozenset(
+        [item.value if item.exact is None else item.exact for item in items]
+    )
+
+    def run(context: Context, frame: Frame) -> Any:
         item = left(context, frame)
         try:
-            return (item in (decimals if type(item) is Decimal else plain)) is not negated
+            return (item in (exact if class_of(item) is Decimal else plain)) is not negated
         except TypeError:  # a list or an object is none of the constants
             return negated
 

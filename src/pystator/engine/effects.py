@@ -1,7 +1,8 @@
 """Effects as closures: ``effect(context, frame) -> context``.
 
-An effect returns a new context and never changes the one it is given: it copies the top level and each object on the
-way to what it writes, and shares everything else. An effect that writes nothing returns the context itself.
+An effect returns a new context and never changes the one it is given: it copies the top level and
+each object on the way to what it writes, and shares everything else. An effect that writes nothing
+returns the context itself.
 
 ::
 
@@ -9,14 +10,15 @@ way to what it writes, and shares everything else. An effect that writes nothing
                              |                      |
     new      {"total": 3, "order": {"qty": 2, "customer": same object}}
 
-Inside, an effect is a *writer*: ``write(draft, frame) -> bool`` writes into a dict that nobody else holds and says whether
-it did. Several effects in a row are several writers and one copy: `compile_effects`.
+Inside, an effect is a *writer*: ``write(draft, frame) -> bool`` writes into a dict that nobody else
+holds and says whether it did. Several effects in a row are several writers and one copy:
+`compile_effects`.
 """
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 
 from pystator.definition.expressions import Expression
 from pystator.definition.model import (
@@ -33,12 +35,22 @@ from pystator.definition.model import (
     Timestamp,
     ValidateKeys,
 )
-from pystator.engine.arithmetic import LOW, SMALL, calculation
+from pystator.engine.arithmetic import calculation
 from pystator.engine.expressions import Undefined, compiled
 from pystator.engine.frame import Evaluate, Frame
 from pystator.engine.guards import Bind, compile_guard
 from pystator.engine.paths import MISSING, follow
-from pystator.engine.values import MAX_SIZE, Place, as_decimal, copied, kind, size
+from pystator.engine.unchecked import LOW, SMALL
+from pystator.engine.values import (
+    MAX_SIZE,
+    Place,
+    as_decimal,
+    copied,
+    is_list,
+    is_object,
+    kind,
+    size,
+)
 from pystator.errors import EvaluationError
 from pystator.records import Context, to_datetime
 
@@ -61,8 +73,8 @@ def compile_effect(action: Action, bind: Bind, *, undefined: Undefined = "null")
         undefined: What a missing field is to expressions.
 
     Returns:
-        A function of a context and a frame. It raises `EvaluationError` when a value does not fit; then nothing was
-        written.
+        A function of a context and a frame. It raises `EvaluationError` when a value does not fit;
+        then nothing was written.
     """
     match action:
         case Increment((name,), int(by), sign, None) if LOW < by < SMALL and type(by) is int:
@@ -74,7 +86,7 @@ def compile_effect(action: Action, bind: Bind, *, undefined: Undefined = "null")
 def compile_effects(
     actions: Sequence[Action], bind: Bind, *, undefined: Undefined = "null"
 ) -> Effect:
-    """The closure of several effects, one after the other, that copies the context's top level once."""
+    """The closure of several effects in a row, which copies the context's top level once."""
     writers = [_writer(action, bind, undefined) for action in actions]
     if len(writers) == 1:
         return _one(writers[0])
@@ -93,7 +105,7 @@ def compile_effects(
 def compile_params(
     params: Mapping[str, Any], *, undefined: Undefined = "null"
 ) -> Callable[[Context, Frame], dict[str, Any]]:
-    """The closure of an action's params: a new dict each time, its expressions evaluated at any depth."""
+    """The closure of an action's params: a new dict each time, expressions inside evaluated."""
     return _value(dict(params), undefined)
 
 
@@ -130,25 +142,24 @@ def _value(value: Any, undefined: Undefined) -> Evaluate:
     if not _holds_expression(value):
         make = copied(value)
         return lambda _context, _frame: make()
-    if isinstance(value, dict):
-        entries = cast("dict[str, Any]", value).items()
-        parts = {key: _value(inner, undefined) for key, inner in entries}
+    if is_object(value):
+        parts = {key: _value(inner, undefined) for key, inner in value.items()}
         return lambda context, frame: {key: run(context, frame) for key, run in parts.items()}
     items = [_value(inner, undefined) for inner in value]
     return lambda context, frame: [run(context, frame) for run in items]
 
 
 def _holds_expression(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(_holds_expression(inner) for inner in cast("dict[str, Any]", value).values())
-    if isinstance(value, list | tuple):
-        return any(_holds_expression(inner) for inner in cast("list[Any]", value))
+    if is_object(value):
+        return any(_holds_expression(inner) for inner in value.values())
+    if is_list(value):
+        return any(_holds_expression(inner) for inner in value)
     return isinstance(value, Expression)
 
 
 def _checked(value: Any, place: Place) -> Any:
-    """A value from the context that is written once more: not so big that a few such steps fill the memory."""
-    if isinstance(value, dict | list | tuple) and size(value, MAX_SIZE) > MAX_SIZE:
+    """A value of the context that is written once more: a few steps must not fill the memory."""
+    if (is_object(value) or is_list(value)) and size(value, MAX_SIZE) > MAX_SIZE:
         raise place.error(f"what is written has more than {MAX_SIZE:,} values or too many levels")
     return value
 
@@ -163,10 +174,10 @@ def _put(draft: Context, path: Path, value: Any) -> None:
         inner = follow(holder, (step,))
         if inner is MISSING or inner is None:
             inner = {}
-        elif isinstance(inner, dict):
-            inner = dict(cast("dict[str, Any]", inner))
-        elif isinstance(inner, list):
-            inner = list(cast("list[Any]", inner))
+        elif is_object(inner):
+            inner = dict(inner)
+        elif is_list(inner):
+            inner = list(inner)
         else:
             where, whole = ".".join(path[: depth + 1]), ".".join(path)
             raise EvaluationError(
@@ -180,7 +191,7 @@ def _put(draft: Context, path: Path, value: Any) -> None:
 
 def _assign(holder: Any, step: str, value: Any, path: Path) -> None:
     """Write one key of an object or one position of a list that is ours."""
-    if isinstance(holder, dict):
+    if is_object(holder):
         holder[step] = value
     elif step.isascii() and step.isdigit() and int(step[:9]) < len(holder):
         holder[int(step)] = value
@@ -198,7 +209,7 @@ def _remove(draft: Context, path: Path) -> bool:
         return False
     *way, last = path
     holder: Any = follow(draft, way)
-    if not isinstance(holder, dict):
+    if not is_object(holder):
         whole = ".".join(path)
         raise EvaluationError(
             f"cannot clear {whole}: only fields of objects can be cleared", context={"field": whole}
@@ -206,7 +217,7 @@ def _remove(draft: Context, path: Path) -> bool:
     if not way:
         del draft[last]
         return True
-    rest = {key: value for key, value in cast("dict[str, Any]", holder).items() if key != last}
+    rest = {key: value for key, value in holder.items() if key != last}
     _put(draft, tuple(way), rest)
     return True
 
@@ -241,7 +252,7 @@ def _branch(action: Branch, bind: Bind, undefined: Undefined) -> Writer:
     return write
 
 
-def _unconditional(action: Action, undefined: Undefined) -> Writer:  # noqa: PLR0911 # one line an effect
+def _unconditional(action: Action, undefined: Undefined) -> Writer:  # noqa: PLR0911 # a line each
     match action:
         case Set(path, value):
             return _assigning(path, _value(value, undefined), None)
@@ -344,15 +355,13 @@ def _append(path: Path, run: Evaluate) -> Writer:
     place = Place(f"append: {'.'.join(path)}")
 
     def write(draft: Context, frame: Frame) -> bool:
-        current = _current(draft, path)
-        if current is None:
-            current = []
-        if not isinstance(current, list):
+        found = _current(draft, path)
+        current: Any = [] if found is None else found
+        if not is_list(current):
             raise place.error(f"an item can be appended to a list, not to {kind(current)}")
-        items = cast("list[Any]", current)
-        if len(items) >= MAX_SIZE:
+        if len(current) >= MAX_SIZE:
             raise place.error(f"a list has at most {MAX_SIZE:,} items")
-        _put(draft, path, [*items, _checked(run(draft, frame), place)])
+        _put(draft, path, [*current, _checked(run(draft, frame), place)])
         return True
 
     return write

@@ -1,9 +1,10 @@
 """Expressions as closures: a checked tree -> ``evaluate(context, frame)``.
 
-Each node becomes one closure over the closures of its parts; nothing is compiled to code objects and nothing of the
-data is called. What an operator means stands in `pystator.engine.comparisons` and `pystator.engine.arithmetic`, what
-a field is in `pystator.engine.paths`, what a function does in `pystator.engine.functions`. This module knows shapes:
-which parts are fields and which are constants, and so which closure is the quickest that means the same.
+Each node becomes one closure over the closures of its parts; nothing is compiled to code objects
+and nothing of the data is called. What an operator means stands in `pystator.engine.comparisons`
+and `pystator.engine.arithmetic`, what a field is in `pystator.engine.paths`, what a function does
+in `pystator.engine.functions`. This module knows shapes: which parts are fields and which are
+constants, and so which closure is the quickest that means the same.
 """
 
 import ast
@@ -13,19 +14,21 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from pystator.definition.expressions import EVENT, Expression
-from pystator.engine.arithmetic import arithmetic, calculation, exact_of, negative
+from pystator.engine.arithmetic import arithmetic, calculation, exact_of, signed
 from pystator.engine.comparisons import (
     MIRRORED,
     contains,
     equal,
     equality,
-    one_of,
+    membership,
     order,
     ordering,
 )
 from pystator.engine.frame import Evaluate, Frame, spend
-from pystator.engine.functions import IMPLEMENTATIONS
+from pystator.engine.functions import FRAMED, PLAIN
+from pystator.engine.operands import Operand, common, constant, field
 from pystator.engine.paths import MISSING, Step, follow, null, reader, step_into
+from pystator.engine.unchecked import combined
 from pystator.engine.values import Place, kind
 from pystator.errors import EvaluationError
 from pystator.records import Context, record
@@ -60,10 +63,12 @@ def compile_expression(expression: Expression, *, undefined: Undefined = "null")
     """The closure of an expression.
 
     Args:
+        expression: As it was checked at load.
         undefined: What a missing field is.
 
     Returns:
-        A function of a context and a frame. It raises `EvaluationError`, never changes the context, and ends soon.
+        A function of a context and a frame. It raises `EvaluationError`, never changes the context,
+        and ends soon.
     """
     return compiled(expression, undefined).run
 
@@ -89,55 +94,6 @@ def _metered(run: Evaluate, units: int) -> Evaluate:
     return metered
 
 
-class _Part:
-    """One compiled node and what its closure's user may know of it.
-
-    Attributes:
-        shape: ``constant``, ``field`` (by its name alone), ``path``, ``boolean``, ``scalar`` (no list, no object)
-            or ``any``.
-        value: Of a constant.
-        exact: Of a fractional constant: the Decimal that is written.
-        name: Of a field.
-        items: Of a list that is written there.
-    """
-
-    __slots__ = ("exact", "items", "name", "run", "shape", "value")
-
-    def __init__(
-        self,
-        run: Evaluate,
-        shape: Literal["constant", "field", "path", "boolean", "scalar", "any"] = "any",
-        *,
-        value: Any = None,
-        exact: Decimal | None = None,
-        name: str | None = None,
-        items: "list[_Part] | None" = None,
-    ) -> None:
-        self.items = items
-        self.run = run
-        self.shape = shape
-        self.value = value
-        self.exact = exact
-        self.name = name
-
-    @property
-    def is_constant(self) -> bool:
-        return self.shape == "constant"
-
-    @property
-    def is_cheap(self) -> bool:
-        """Evaluating it twice costs less than keeping it."""
-        return self.shape in {"constant", "field", "path"}
-
-    @property
-    def is_scalar(self) -> bool:
-        return self.shape in {"constant", "boolean", "scalar"}
-
-
-def _constant(value: Any, exact: Decimal | None = None) -> _Part:
-    return _Part(lambda context, frame: value, "constant", value=value, exact=exact)
-
-
 _SYMBOLS: Mapping[type[ast.cmpop], str] = {
     ast.Eq: "==",
     ast.NotEq: "!=",
@@ -161,7 +117,7 @@ class _Compiler:
         self.strict = undefined == "error"
         self.uses_frame = False
 
-    def node(self, node: ast.expr) -> _Part:
+    def node(self, node: ast.expr) -> Operand:
         """The closure of one node."""
         match node:
             case ast.Constant():
@@ -177,7 +133,7 @@ class _Compiler:
             case _:
                 return self.other(node)
 
-    def other(self, node: ast.expr) -> _Part:
+    def other(self, node: ast.expr) -> Operand:
         """The closure of a rarer node."""
         match node:
             case ast.UnaryOp():
@@ -197,20 +153,20 @@ class _Compiler:
 
     # Leaves ---------------------------------------------------------------------------------
 
-    def constant(self, node: ast.Constant) -> _Part:
+    def constant(self, node: ast.Constant) -> Operand:
         """A literal."""
         value: Any = node.value
         if isinstance(value, float):
-            return _constant(value, exact_of(self.literals[node.col_offset], value))
-        return _constant(value)
+            return constant(value, exact_of(self.literals[node.col_offset], value))
+        return constant(value)
 
-    def items(self, node: ast.List) -> _Part:
+    def items(self, node: ast.List) -> Operand:
         """A new list each time."""
         parts = [self.node(item) for item in node.elts]
         runs = [part.run for part in parts]
-        return _Part(lambda context, frame: [run(context, frame) for run in runs], items=parts)
+        return Operand(lambda context, frame: [run(context, frame) for run in runs], items=parts)
 
-    def access(self, node: ast.expr) -> _Part:
+    def access(self, node: ast.expr) -> Operand:
         """A field, a path or an item that is looked up by a computed index."""
         steps: list[Step] = []
         base = node
@@ -228,7 +184,7 @@ class _Compiler:
         if isinstance(base, ast.Subscript):
             return self.item(base, tuple(steps), node)
         value = self.node(base).run
-        return _Part(self.below(value, tuple(steps), node))
+        return Operand(self.below(value, tuple(steps), node))
 
     def missing(self, node: ast.expr) -> Evaluate:
         """What a path that leads nowhere gives."""
@@ -236,18 +192,18 @@ class _Compiler:
             return null
         place = self.place(node)
 
-        def undefined(context: Context, frame: Frame) -> Any:
+        def undefined(_context: Context, _frame: Frame) -> Any:
             raise place.error("this is not defined")
 
         return undefined
 
-    def path(self, name: str, steps: tuple[Step, ...], node: ast.expr) -> _Part:
+    def path(self, name: str, steps: tuple[Step, ...], node: ast.expr) -> Operand:
         """A field of the context or of the event."""
         if name == EVENT:
             self.uses_frame = True
-            return _Part(self.below(_event, steps, node)) if steps else _Part(_event)
+            return Operand(self.below(_event, steps, node)) if steps else Operand(_event)
         run = reader((name, *steps), self.missing(node))
-        return _Part(run, "path") if steps else _Part(run, "field", name=name)
+        return Operand(run, "path") if steps else field(name, run)
 
     def below(self, value: Evaluate, steps: tuple[Step, ...], node: ast.expr) -> Evaluate:
         """A path below a computed value."""
@@ -259,7 +215,7 @@ class _Compiler:
 
         return run
 
-    def item(self, base: ast.Subscript, steps: tuple[Step, ...], node: ast.expr) -> _Part:
+    def item(self, base: ast.Subscript, steps: tuple[Step, ...], node: ast.expr) -> Operand:
         """An item by a computed index, and a path below it."""
         value, index = self.node(base.value).run, self.node(base.slice).run
         missing, place = self.missing(node), self.place(base)
@@ -271,42 +227,42 @@ class _Compiler:
             found = follow(step_into(value(context, frame), key), steps)
             return missing(context, frame) if found is MISSING else found
 
-        return _Part(run)
+        return Operand(run)
 
     # Logic ----------------------------------------------------------------------------------
 
-    def boolean(self, node: ast.BoolOp) -> _Part:
+    def boolean(self, node: ast.BoolOp) -> Operand:
         """``and``, ``or``: the operand that decides."""
         parts = [self.node(value) for value in node.values]
         runs = [part.run for part in parts]
         joined = _all_of(runs) if isinstance(node.op, ast.And) else _any_of(runs)
-        return _Part(joined, _common(parts))
+        return Operand(joined, common(parts))
 
-    def unary(self, node: ast.UnaryOp) -> _Part:
+    def unary(self, node: ast.UnaryOp) -> Operand:
         """``not`` and signs."""
         part = self.node(node.operand)
         operand = part.run
         if isinstance(node.op, ast.Not):
-            return _Part(lambda context, frame: not operand(context, frame), "boolean")
+            return Operand(lambda context, frame: not operand(context, frame), "boolean")
         negate = isinstance(node.op, ast.USub)
         if part.is_constant and isinstance(part.value, int | float):
             exact = part.exact if part.exact is None or not negate else part.exact.copy_negate()
-            return _constant(-part.value if negate else +part.value, exact)
-        return _Part(negative(operand, self.place(node), negate=negate), "scalar")
+            return constant(-part.value if negate else +part.value, exact)
+        return Operand(signed(operand, self.place(node), negate=negate), "scalar")
 
-    def choice(self, node: ast.IfExp) -> _Part:
+    def choice(self, node: ast.IfExp) -> Operand:
         """``a if condition else b``."""
         test = self.node(node.test).run
         parts = [self.node(node.body), self.node(node.orelse)]
         yes, no = parts[0].run, parts[1].run
-        return _Part(
+        return Operand(
             lambda context, frame: (yes if test(context, frame) else no)(context, frame),
-            _common(parts),
+            common(parts),
         )
 
     # Comparisons ----------------------------------------------------------------------------
 
-    def compare(self, node: ast.Compare) -> _Part:
+    def compare(self, node: ast.Compare) -> Operand:
         """One comparison, or a chain of them."""
         parts = [self.node(part) for part in (node.left, *node.comparators)]
         symbols = [_SYMBOLS[type(op)] for op in node.ops]
@@ -314,89 +270,66 @@ class _Compiler:
         if len(symbols) == 1 or all(part.is_cheap for part in parts[1:-1]):
             pairs = zip(symbols, parts, parts[1:], strict=False)
             tests = [self.pair(symbol, a, b, place) for symbol, a, b in pairs]
-            return _Part(_all_of(tests), "boolean")
+            return Operand(_all_of(tests), "boolean")
         self.uses_frame = True
         tests_of = [_pair_test(symbol, place, part.exact) for symbol, part in
                     zip(symbols, parts[1:], strict=True)]  # fmt: skip
-        return _Part(_chain([part.run for part in parts], tests_of), "boolean")
+        return Operand(_chain([part.run for part in parts], tests_of), "boolean")
 
-    def pair(self, symbol: str, a: _Part, b: _Part, place: Place) -> Evaluate:
+    def pair(self, symbol: str, a: Operand, b: Operand, place: Place) -> Evaluate:
         """The closure of one comparison."""
         if symbol in {"in", "not in"}:
-            return self.membership(a, b, place, negated=symbol == "not in")
+            if b.items is None or not all(part.is_constant for part in b.items):
+                self.uses_frame = True
+            return membership(a, b, place, negated=symbol == "not in")
         if a.is_constant and not b.is_constant:
             symbol, a, b = MIRRORED[symbol], b, a
         if symbol in {"==", "!="}:
             if not (a.is_scalar or b.is_scalar):
                 self.uses_frame = True
-            return equality(
-                a.run, b.run, place, negated=symbol == "!=", name=a.name, constant=b.value,
-                is_constant=b.is_constant, exact=b.exact,
-            )  # fmt: skip
-        constant = b.value if isinstance(b.value, int | float | str) else None
-        return ordering(symbol, a.run, b.run, place, name=a.name, constant=constant, exact=b.exact)
-
-    def membership(self, a: _Part, b: _Part, place: Place, *, negated: bool) -> Evaluate:
-        """``in`` and ``not in``."""
-        item, container = a.run, b.run
-        if b.items is not None and all(part.is_constant for part in b.items):
-            values = [part.value for part in b.items]
-            exact = [part.value if part.exact is None else part.exact for part in b.items]
-            return one_of(item, values, exact, negated=negated)
-        self.uses_frame = True
-
-        def run(context: Context, frame: Frame) -> bool:
-            held = contains(container(context, frame), item(context, frame), frame, place)
-            return held is not negated
-
-        return run
+            return equality(a, b, place, negated=symbol == "!=")
+        return ordering(symbol, a, b, place)
 
     # Arithmetic and calls -------------------------------------------------------------------
 
-    def binary(self, node: ast.BinOp) -> _Part:
+    def binary(self, node: ast.BinOp) -> Operand:
         """``+ - * / // % **``; of two constants, calculated once."""
         left, right = self.node(node.left), self.node(node.right)
         operator = type(node.op)
         calculate = calculation(operator, self.place(node), left.exact, right.exact)
         if left.is_constant and right.is_constant and left.exact is None and right.exact is None:
             try:
-                return _constant(calculate(left.value, right.value))
+                return constant(calculate(left.value, right.value))
             except EvaluationError:
                 pass  # it is an error of the step that evaluates it
-        run = arithmetic(
-            operator, left.run, right.run, calculate, right.value if right.is_constant else None
-        )
-        return _Part(run, "any" if operator is ast.Add else "scalar")
+        run = arithmetic(operator, left, right, calculate)
+        region = combined(operator, left.region, right.region)
+        return Operand(run, "any" if operator is ast.Add else "scalar", region=region)
 
-    def call(self, node: ast.Call) -> _Part:
+    def call(self, node: ast.Call) -> Operand:
         """A function."""
         name = node.func.id if isinstance(node.func, ast.Name) else ""
-        function, place = IMPLEMENTATIONS[name], self.place(node)
         parts = [self.node(argument) for argument in node.args]
         runs = [part.run for part in parts]
-        if name not in _FRAMELESS:
-            self.uses_frame = True
         if name == "coalesce":
-            return _Part(_coalesce(runs), _common(parts))
+            return Operand(_coalesce(runs), common(parts))
+        place = self.place(node)
+        if name in FRAMED:
+            self.uses_frame = True
+            framed = FRAMED[name]
+            return Operand(
+                lambda context, frame: framed(frame, place, *[run(context, frame) for run in runs])
+            )
+        plain = PLAIN[name]
         if len(runs) == 1:
-            only = runs[0]
-            return _Part(lambda context, frame: function(frame, place, only(context, frame)))
-        return _Part(
-            lambda context, frame: function(frame, place, *[run(context, frame) for run in runs])
+            (only,) = runs
+            return Operand(lambda context, frame: plain(place, only(context, frame)), "scalar")
+        return Operand(
+            lambda context, frame: plain(place, *[run(context, frame) for run in runs]), "scalar"
         )
 
 
-_FRAMELESS = frozenset(IMPLEMENTATIONS) - {"min", "max", "sum", "any", "all", "now"}
-"""Functions whose work does not grow with a list, and that need no time."""
-
-
-def _common(parts: list[_Part]) -> Literal["boolean", "scalar", "any"]:
-    if all(part.shape == "boolean" for part in parts):
-        return "boolean"
-    return "scalar" if all(part.is_scalar for part in parts) else "any"
-
-
-def _event(context: Context, frame: Frame) -> dict[str, Any]:
+def _event(_context: Context, frame: Frame) -> dict[str, Any]:
     return {"name": frame.trigger, "data": {} if frame.data is None else frame.data}
 
 
@@ -472,7 +405,7 @@ def _pair_test(symbol: str, place: Place, exact: Decimal | None) -> PairTest:
         case "not in":
             return lambda a, b, frame: not contains(b, a, frame, place)
         case _:
-            return lambda a, b, frame: order(symbol, a, b, place, exact)
+            return lambda a, b, _frame: order(symbol, a, b, place, exact)
 
 
 def _chain(runs: list[Evaluate], tests: list[PairTest]) -> Evaluate:

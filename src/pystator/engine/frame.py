@@ -1,25 +1,25 @@
 """What guards and effects may see of a step, beside the context.
 
-Every compiled guard is called as ``guard(context, frame)`` and every compiled effect as ``effect(context, frame)``.
-A frame costs more to make than a flat step, so an engine makes one only where `pystator.engine.guards.uses_frame` or
-a block's ``uses_frame`` says that somebody looks at it; everywhere else it passes one `Frame` that it keeps with its
-guard vector.
+Every compiled guard is called as ``guard(context, frame)`` and every compiled effect as
+``effect(context, frame)``. A frame costs more to make than a flat step, so an engine makes one only
+where `pystator.engine.guards.uses_frame` or a block's ``uses_frame`` says that somebody looks at
+it; everywhere else it passes one `Frame` that it keeps with its guard vector.
 
-The guard vector is a list: a guard is compiled to its index in it, and what stands there is bound late. Machines that
-share a topology differ by their vectors alone.
+The guard vector is a list: a guard is compiled to its index in it, and what stands there is bound
+late. Machines that share a topology differ by their vectors alone.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from pystator.engine.actions import ActionSpec, Phase
+from pystator.engine.actions import ActionSpec, Phase  # noqa: TC001 # a public signature
 from pystator.errors import EvaluationError
 from pystator.records import Context
 
 __all__ = ["FUEL", "BoundGuard", "Evaluate", "Frame", "NeedGuard", "Test", "spend"]
 
 FUEL = 1_000_000
-"""Units of work a macrostep may spend in expressions: items looked at, and parts of long expressions."""
+"""Units of work of a macrostep's expressions: items looked at, parts of long expressions."""
 
 
 class Frame:
@@ -32,7 +32,8 @@ class Frame:
         now: Time of the step in microseconds since the epoch.
         active: Names of the active states, ancestors included, at the start of the microstep.
         verdicts: Answers of async guards, by the keys of earlier `NeedGuard`s of this same step.
-        asked: How many times an async guard was reached so far; a replay reaches them in the same order.
+        asked: How many times an async guard was reached so far; a replay reaches them in the same
+            order.
         fuel: What is left of `FUEL`.
         phase: Where the content that runs now stands; it ends up in the planned actions.
         raised: Triggers queued by ``raise`` effects, in order.
@@ -93,7 +94,8 @@ VerdictKey = tuple[int, str]
 class NeedGuard(Exception):  # noqa: N818 # a request to the driver of the step, no error
     """The step needs the verdict of an async guard.
 
-    The driver awaits ``call()``, keeps its truth under ``key`` and computes the step again with these verdicts.
+    The driver awaits ``call()``, keeps its truth under ``key`` and computes the step again with
+    these verdicts.
     """
 
     def __init__(self, key: VerdictKey, call: Callable[[], Awaitable[Any]]) -> None:

@@ -1,7 +1,9 @@
 """The functions of expressions, by name.
 
-Each is called as ``function(frame, place, *arguments)``. Which there are, and how many arguments each takes, is
-decided where the text is checked: `pystator.definition.expressions.FUNCTIONS`.
+Those of `PLAIN` are called as ``function(place, *arguments)``, those of `FRAMED`, whose work grows
+with a list or that need the time, as ``function(frame, place, *arguments)``. Which there are, and
+how many arguments each takes, is decided where the text is checked:
+`pystator.definition.expressions.FUNCTIONS`.
 """
 
 import datetime as dt
@@ -12,11 +14,20 @@ from typing import Any
 
 from pystator.engine.comparisons import order
 from pystator.engine.frame import Frame, spend
-from pystator.engine.values import DECIMALS, MAX_SIZE, Place, as_decimal, is_big, kind
+from pystator.engine.values import (
+    DECIMALS,
+    MAX_SIZE,
+    Place,
+    as_decimal,
+    is_big,
+    is_list,
+    is_object,
+    kind,
+)
 from pystator.errors import EvaluationError
 from pystator.records import to_datetime
 
-__all__ = ["IMPLEMENTATIONS", "FunctionBody"]
+__all__ = ["FRAMED", "PLAIN", "FunctionBody"]
 
 FunctionBody = Callable[..., Any]
 
@@ -24,7 +35,7 @@ _MAX_ROUND = 30
 """Digits of round(), either way."""
 
 _MAX_DIGITS = 1_300
-"""Digits of a number that int(), floor(), ceil() and decimal() make; more than `MAX_BITS` bits have."""
+"""Digits of a number that int(), floor() and ceil() take: a little more than `MAX_BITS` bits."""
 
 
 def _wrong(place: Place, wanted: str, value: object) -> EvaluationError:
@@ -41,7 +52,7 @@ def _text(place: Place, value: object) -> str:
 
 
 def _list(frame: Frame, place: Place, value: object) -> Sequence[Any]:
-    if not isinstance(value, list | tuple):
+    if not is_list(value):
         raise _wrong(place, "a list", value)
     spend(frame, len(value))
     return value
@@ -56,14 +67,14 @@ def _number(place: Place, value: object) -> int | float | Decimal:
 # Sizes and lists --------------------------------------------------------------------------------
 
 
-def _len(frame: Frame, place: Place, value: object) -> int:
-    if isinstance(value, str | list | tuple | dict):
+def _len(place: Place, value: object) -> int:
+    if isinstance(value, str) or is_list(value) or is_object(value):
         return len(value)
     raise _wrong(place, "a text, a list or an object", value)
 
 
-def _extreme(frame: Frame, place: Place, symbol: str, values: tuple[Any, ...]) -> Any:
-    items: Sequence[Any] = values if len(values) > 1 else _list(frame, place, values[0])
+def _extreme(frame: Frame, place: Place, symbol: str, values: Sequence[Any]) -> Any:
+    items = values if len(values) > 1 else _list(frame, place, values[0])
     if not items:
         raise place.error("an empty list has no least or greatest item")
     best = items[0]
@@ -107,14 +118,10 @@ def _all(frame: Frame, place: Place, value: object) -> bool:
     return all(_list(frame, place, value))
 
 
-def _coalesce(frame: Frame, place: Place, *values: Any) -> Any:
-    return next((value for value in values if value is not None), None)
-
-
 # Numbers ----------------------------------------------------------------------------------------
 
 
-def _abs(frame: Frame, place: Place, value: object) -> Any:
+def _abs(place: Place, value: object) -> Any:
     if isinstance(value, dt.timedelta):
         return abs(value)
     number = _number(place, value)
@@ -134,7 +141,7 @@ def _finite(place: Place, value: object) -> int | float | Decimal:
     raise place.error("this number has no integer beside it that can be kept")
 
 
-def _round(frame: Frame, place: Place, value: object, digits: object = None) -> Any:
+def _round(place: Place, value: object, digits: object = None) -> Any:
     if digits is not None and (
         not isinstance(digits, int) or not -_MAX_ROUND <= digits <= _MAX_ROUND
     ):
@@ -155,21 +162,21 @@ def _round(frame: Frame, place: Place, value: object, digits: object = None) -> 
         raise place.error("the result is too large") from None
 
 
-def _floor(frame: Frame, place: Place, value: object) -> int:
+def _floor(place: Place, value: object) -> int:
     return math.floor(_finite(place, value))
 
 
-def _ceil(frame: Frame, place: Place, value: object) -> int:
+def _ceil(place: Place, value: object) -> int:
     return math.ceil(_finite(place, value))
 
 
-def _int(frame: Frame, place: Place, value: object) -> int:
+def _int(place: Place, value: object) -> int:
     if isinstance(value, str):
         return int(_finite(place, _read(place, int, value)))
     return int(_finite(place, value))
 
 
-def _float(frame: Frame, place: Place, value: object) -> float:
+def _float(place: Place, value: object) -> float:
     if isinstance(value, str):
         return float(_read(place, float, value))
     try:
@@ -178,7 +185,7 @@ def _float(frame: Frame, place: Place, value: object) -> float:
         raise place.error("this number is too large for a float") from None
 
 
-def _decimal(frame: Frame, place: Place, value: object) -> Decimal:
+def _decimal(place: Place, value: object) -> Decimal:
     if isinstance(value, str):
         return Decimal(_read(place, Decimal, value))
     number = _number(place, value)
@@ -201,27 +208,27 @@ def _read(place: Place, to: Callable[[str], Any], text: str) -> Any:
 # Texts ------------------------------------------------------------------------------------------
 
 
-def _lower(frame: Frame, place: Place, value: object) -> str:
+def _lower(place: Place, value: object) -> str:
     return _text(place, _text(place, value).lower())
 
 
-def _upper(frame: Frame, place: Place, value: object) -> str:
+def _upper(place: Place, value: object) -> str:
     return _text(place, _text(place, value).upper())
 
 
-def _strip(frame: Frame, place: Place, value: object) -> str:
+def _strip(place: Place, value: object) -> str:
     return _text(place, value).strip()
 
 
-def _startswith(frame: Frame, place: Place, value: object, prefix: object) -> bool:
+def _startswith(place: Place, value: object, prefix: object) -> bool:
     return _text(place, value).startswith(_text(place, prefix))
 
 
-def _endswith(frame: Frame, place: Place, value: object, suffix: object) -> bool:
+def _endswith(place: Place, value: object, suffix: object) -> bool:
     return _text(place, value).endswith(_text(place, suffix))
 
 
-def _str(frame: Frame, place: Place, value: object) -> str:
+def _str(place: Place, value: object) -> str:
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -238,11 +245,11 @@ def _str(frame: Frame, place: Place, value: object) -> str:
 # Times ------------------------------------------------------------------------------------------
 
 
-def _now(frame: Frame, place: Place) -> dt.datetime:
+def _now(frame: Frame, _place: Place) -> dt.datetime:
     return to_datetime(frame.time)
 
 
-def _datetime(frame: Frame, place: Place, value: object) -> dt.datetime:
+def _datetime(place: Place, value: object) -> dt.datetime:
     if isinstance(value, dt.datetime):
         moment = value
     else:
@@ -255,7 +262,7 @@ def _datetime(frame: Frame, place: Place, value: object) -> dt.datetime:
 
 
 def _duration(unit: str) -> FunctionBody:
-    def make(frame: Frame, place: Place, value: object) -> dt.timedelta:
+    def make(place: Place, value: object) -> dt.timedelta:
         number = _number(place, value)
         try:
             return dt.timedelta(**{unit: number if isinstance(number, int) else float(number)})
@@ -265,13 +272,16 @@ def _duration(unit: str) -> FunctionBody:
     return make
 
 
-IMPLEMENTATIONS: Mapping[str, FunctionBody] = {
-    "len": _len,
+FRAMED: Mapping[str, FunctionBody] = {
     "min": _min,
     "max": _max,
     "sum": _sum,
     "any": _any,
     "all": _all,
+    "now": _now,
+}
+PLAIN: Mapping[str, FunctionBody] = {
+    "len": _len,
     "abs": _abs,
     "round": _round,
     "floor": _floor,
@@ -281,12 +291,10 @@ IMPLEMENTATIONS: Mapping[str, FunctionBody] = {
     "strip": _strip,
     "startswith": _startswith,
     "endswith": _endswith,
-    "coalesce": _coalesce,
     "int": _int,
     "float": _float,
     "decimal": _decimal,
     "str": _str,
-    "now": _now,
     "datetime": _datetime,
     "seconds": _duration("seconds"),
     "minutes": _duration("minutes"),

@@ -1,7 +1,8 @@
 """Guards as closures: ``guard(context, frame) -> bool``.
 
-A registered guard is compiled to its place in the guard vector, so that it is bound late and a topology can be shared;
-what stands in the vector is made here too, by `bind_guard`. All other guards are complete when they are compiled.
+A registered guard is compiled to its place in the guard vector, so that it is bound late and a
+topology can be shared; what stands in the vector is made here too, by `bind_guard`. All other
+guards are complete when they are compiled.
 """
 
 import inspect
@@ -10,13 +11,14 @@ from functools import partial
 from typing import Any
 
 from pystator.definition.model import AllOf, AnyOf, Check, ExprGuard, Guard, InState, Named, Not
-from pystator.engine.comparisons import contains, equality, one_of, ordering
+from pystator.engine.comparisons import equality, membership, ordering
 from pystator.engine.describe import guard_name
 from pystator.engine.expressions import Undefined, compiled
 from pystator.engine.frame import BoundGuard, Evaluate, Frame, NeedGuard, Test
+from pystator.engine.operands import Operand, constant, field
 from pystator.engine.paths import reader
 from pystator.engine.registry import RegisteredGuard
-from pystator.engine.values import Place, as_decimal
+from pystator.engine.values import Place, as_decimal, is_list, is_object
 from pystator.errors import EvaluationError, FSMError, GuardNotFoundError
 from pystator.records import Context
 
@@ -26,16 +28,20 @@ Bind = Callable[[str], int]
 """Name of a registered guard -> its place in the guard vector."""
 
 
-def compile_guard(guard: Guard, bind: Bind, *, undefined: Undefined = "null") -> Test:
+def compile_guard(  # noqa: PLR0911 # a line for each kind
+    guard: Guard, bind: Bind, *, undefined: Undefined = "null"
+) -> Test:
     """The closure of a guard.
 
     Args:
+        guard: Of the model.
         bind: Gives registered guards their places.
         undefined: What a missing field is to expressions.
 
     Returns:
-        A function of a context and a frame, for truth. It raises `EvaluationError` for values it cannot work with,
-        `GuardNotFoundError` for a guard that nobody registered, and `NeedGuard` for an async guard without verdict.
+        A function of a context and a frame, for truth. It raises `EvaluationError` for values it
+        cannot work with, `GuardNotFoundError` for a guard that nobody registered, and `NeedGuard`
+        for an async guard without a verdict.
     """
     match guard:
         case Named(name):
@@ -64,7 +70,8 @@ def uses_frame(guard: Guard) -> bool:
         case InState():
             return True
         case Check(_, op, value):
-            return op in {"eq", "neq", "in", "not_in"} and isinstance(value, list | dict)
+            parts: list[Any] = value if op in {"in", "not_in"} else [value]
+            return any(is_list(part) or is_object(part) for part in parts)
         case AllOf(guards) | AnyOf(guards):
             return any(uses_frame(inner) for inner in guards)
         case Not(inner):
@@ -118,44 +125,27 @@ _ORDERINGS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 def _check(check: Check) -> Test:
     """``{check: {field, op, value}}``, with the meaning that expressions have."""
     read = reader(check.field)
-    name = check.field[0] if len(check.field) == 1 else None
+    left = field(check.field[0], read) if len(check.field) == 1 else Operand(read, "path")
+    value = _operand(check.value)
     place = Place(guard_name(check))
-    value: Any = check.value
-    exact = as_decimal(value) if isinstance(value, float) else None
     match check.op:
-        case "is_set":
-            return lambda context, frame: read(context, frame) is not None
-        case "is_null":
-            return lambda context, frame: read(context, frame) is None
+        case "is_set" | "is_null":
+            return equality(left, constant(None), place, negated=check.op == "is_set")
         case "eq" | "neq":
-            return equality(
-                read, _always(value), place, negated=check.op == "neq", name=name, constant=value,
-                is_constant=not isinstance(value, list | dict), exact=exact,
-            )  # fmt: skip
+            return equality(left, value, place, negated=check.op == "neq")
         case "in" | "not_in":
-            return _member(read, value, place, negated=check.op == "not_in")
+            return membership(left, value, place, negated=check.op == "not_in")
         case _:
-            symbol = _ORDERINGS[check.op]
-            constant = value if isinstance(value, int | float | str) else None
-            return ordering(
-                symbol, read, _always(value), place, name=name, constant=constant, exact=exact
-            )
+            return ordering(_ORDERINGS[check.op], left, value, place)
 
 
-def _always(value: Any) -> Evaluate:
-    return lambda _context, _frame: value
-
-
-def _member(read: Evaluate, values: list[Any], place: Place, *, negated: bool) -> Test:
-    """``in``: one of the values that are listed."""
-    if not any(isinstance(value, list | dict) for value in values):
-        exact = [as_decimal(value) if isinstance(value, float) else value for value in values]
-        return one_of(read, values, exact, negated=negated)
-
-    def held(context: Context, frame: Frame) -> bool:
-        return contains(values, read(context, frame), frame, place) is not negated
-
-    return held
+def _operand(value: Any) -> Operand:
+    """A value that is written in the machine."""
+    if is_list(value):
+        return Operand(lambda _context, _frame: value, items=[_operand(item) for item in value])
+    if is_object(value):
+        return Operand(lambda _context, _frame: value)
+    return constant(value, as_decimal(value) if isinstance(value, float) else None)
 
 
 # Registered guards ------------------------------------------------------------------------------
@@ -165,6 +155,7 @@ def bind_guard(name: str, guard: RegisteredGuard | None, *, lenient: bool = Fals
     """What stands in the guard vector for a name.
 
     Args:
+        name: The guard's name.
         guard: What is registered; None when nothing is.
         lenient: A guard that nobody registered holds.
     """

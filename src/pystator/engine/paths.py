@@ -1,35 +1,37 @@
 """Reading fields: exact dictionary and list lookup, by a path of names and positions.
 
-A step that leads nowhere gives `MISSING`: no such key, a position outside the list, a field of something that is no
-object. No attribute of a Python object is ever looked up, and no method of the data is called.
+A step that leads nowhere gives `MISSING`: no such key, a position outside the list, a field of
+something that is no object. No attribute of a Python object is ever looked up, and no method of the
+data is called.
 """
 
 from collections.abc import Iterable
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from pystator.engine.frame import Evaluate, Frame
+from pystator.engine.values import class_of, is_list, is_object, lookup
 from pystator.records import Context
 
 __all__ = ["MISSING", "Step", "follow", "null", "reader", "step_into"]
 
 Step = str | int
-"""A key of an object or a position in a list; in a list a key of digits is a position too (``items.0.price``)."""
+"""A key of an object or a position in a list, where digits are one, too: ``items.0.price``."""
 
 MISSING: Final = object()
 
 
 def step_into(value: object, step: object) -> Any:
     """One step; `MISSING` when it leads nowhere."""
-    if isinstance(value, dict):
+    if is_object(value):
         if isinstance(step, str):
-            return dict.get(cast("dict[object, object]", value), step, MISSING)
-    elif isinstance(value, list | tuple):
+            return lookup(value, step, MISSING)
+    elif is_list(value):
         if isinstance(step, str) and step.isascii() and step.isdigit() and len(step) < 10:
             step = int(step)
         if isinstance(step, int) and not isinstance(step, bool):
-            items = cast("list[object]", value)
-            if -len(items) <= step < len(items):
-                return items[step]
+            length = len(value)
+            if -length <= step < length:
+                return value[step]
     return MISSING
 
 
@@ -47,9 +49,10 @@ def null(_context: Context, _frame: Frame) -> None:
 
 
 def reader(steps: tuple[Step, ...], missing: Evaluate = null) -> Evaluate:
-    """The closure that reads a path of the context, whose first step is a name.
+    """The closure that reads a path of the context.
 
     Args:
+        steps: The first is a name.
         missing: Called for a path that leads nowhere: gives its value, or raises.
     """
 
@@ -84,8 +87,8 @@ def _one(first: str, missing: Evaluate) -> Evaluate:
 def _two(first: str, second: str, slow: Evaluate) -> Evaluate:
     def run(context: Context, frame: Frame) -> Any:
         try:
-            value = context[first]
-            if type(value) is dict:
+            value: Any = context[first]
+            if class_of(value) is dict:
                 return value[second]
         except KeyError:
             pass
@@ -97,10 +100,10 @@ def _two(first: str, second: str, slow: Evaluate) -> Evaluate:
 def _three(first: str, second: str, third: str, slow: Evaluate) -> Evaluate:
     def run(context: Context, frame: Frame) -> Any:
         try:
-            value = context[first]
-            if type(value) is dict:
+            value: Any = context[first]
+            if class_of(value) is dict:
                 value = value[second]
-                if type(value) is dict:
+                if class_of(value) is dict:
                     return value[third]
         except KeyError:
             pass

@@ -1,11 +1,11 @@
-"""What values are to expressions and effects: their kinds in words, their sizes, and where an error happened."""
+"""Values as expressions and effects see them: kinds in words, sizes, and the place of an error."""
 
 import ast
 import datetime as dt
 from collections.abc import Callable
 from decimal import Context as Arithmetic
 from decimal import Decimal, DivisionByZero, InvalidOperation, Overflow
-from typing import Any
+from typing import Any, TypeGuard
 
 from pystator.definition.expressions import MAX_BITS
 from pystator.errors import EvaluationError
@@ -16,20 +16,30 @@ __all__ = [
     "TIMES",
     "Place",
     "as_decimal",
+    "class_of",
     "copied",
     "is_big",
+    "is_list",
+    "is_object",
     "kind",
+    "lookup",
     "size",
 ]
 
+class_of: Callable[[object], Any] = type
+"""`type`, whose answer the type checkers do not follow."""
+
+lookup: Callable[..., Any] = vars(dict)["get"]
+"""`dict.get` itself: also of a subclass it runs no code of the subclass."""
+
 MAX_SIZE = 65_536
-"""Characters of a text, items of a list, values inside an object that an expression or effect makes."""
+"""Characters of a text, items of a list, values in an object that a step makes."""
 
 MAX_LEVELS = 64
 """Levels of a value that an effect writes."""
 
 DECIMALS = Arithmetic(prec=28, traps=[InvalidOperation, DivisionByZero, Overflow])
-"""How Decimals are calculated, whatever the calling thread's decimal context says: 28 digits, halves to even."""
+"""How Decimals are calculated, whatever the calling thread has set: 28 digits, halves to even."""
 
 TIMES = (dt.datetime, dt.date, dt.time, dt.timedelta)
 
@@ -89,10 +99,21 @@ def as_decimal(value: float) -> Decimal:
     return Decimal(repr(value))
 
 
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """A list; a tuple is one, too."""
+    return isinstance(value, list | tuple)
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """An object: a dict."""
+    return isinstance(value, dict)
+
+
 def size(value: object, limit: int, levels: int = MAX_LEVELS) -> int:
-    """How many values there are in a list or object, itself included, counting what is shared each time.
+    """How many values there are in a list or object, counting what is shared each time.
 
     Args:
+        value: Counts itself, too.
         limit: Counting ends soon after it.
         levels: Levels a value may have; one more makes the answer ``limit + 1``.
     """
@@ -101,11 +122,11 @@ def size(value: object, limit: int, levels: int = MAX_LEVELS) -> int:
     for _ in range(levels):
         below: list[Any] = []
         for item in level:
-            inner = item.values() if isinstance(item, dict) else item
+            inner: Any = item.values() if is_object(item) else item
             count += len(inner)
             if count > limit:
                 return count
-            below.extend([part for part in inner if isinstance(part, dict | list | tuple)])
+            below.extend([part for part in inner if is_object(part) or is_list(part)])
         if not below:
             return count
         level = below
@@ -113,11 +134,11 @@ def size(value: object, limit: int, levels: int = MAX_LEVELS) -> int:
 
 
 def copied(value: Any) -> Callable[[], Any]:
-    """How to make one more copy of plain data: a machine's literals are never handed out themselves."""
-    if isinstance(value, dict):
+    """How to make one more copy of plain data: a machine's literals are never handed out."""
+    if is_object(value):
         parts = {key: copied(inner) for key, inner in value.items()}
         return lambda: {key: make() for key, make in parts.items()}
-    if isinstance(value, list | tuple):
+    if is_list(value):
         items = [copied(inner) for inner in value]
         return lambda: [make() for make in items]
     return lambda: value
