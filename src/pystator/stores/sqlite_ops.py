@@ -80,7 +80,8 @@ _LOAD_MANY: Final = (
 )
 _KNOWN: Final = f"SELECT {HISTORY_COLUMNS} FROM transition_history WHERE {_KEY} AND event_id = ?"  # noqa: S608
 _KNOWN_MANY: Final = (
-    f"SELECT {HISTORY_COLUMNS} FROM json_each(?2) AS wanted CROSS JOIN transition_history"  # noqa: S608
+    f"SELECT {HISTORY_COLUMNS} FROM (SELECT value FROM json_each(?2)) AS wanted"  # noqa: S608
+    " CROSS JOIN transition_history"  # json_each has a column id of its own
     " WHERE entity_id = json_extract(wanted.value, '$[0]') AND machine_name = ?1"
     " AND event_id = json_extract(wanted.value, '$[1]')"
 )
