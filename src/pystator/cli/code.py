@@ -49,6 +49,7 @@ def place(error: BaseException, path: Path) -> str:
     """``file:line`` of the user's own line that failed."""
     if isinstance(error, SyntaxError):
         return f"{error.filename or path}:{error.lineno or 1}"
+    own = path.resolve()
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if Path(frame.filename) == path]
+    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == own]
     return f"{path}:{lines[-1]}" if lines else str(path)

@@ -10,7 +10,7 @@ from pystator.cli.output import note
 from pystator.cli.rejects import Rejects
 from pystator.cli.stopping import Stopping
 from pystator.cli.tally import MALFORMED, Tally
-from pystator.errors import FSMError
+from pystator.errors import FSMError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from pystator.engine.result import TransitionResult
@@ -65,7 +65,12 @@ class Run:
     def apply(self, batch: list[Line]) -> None:
         """One batch: one commit, its counts, its rejects."""
         requests = [line.request for line in batch if line.request is not None]
-        results = iter(self.orchestrator.process_events(requests))
+        answers = self.orchestrator.process_events(requests)
+        for result in answers:
+            if isinstance(result.error, StoreUnavailableError):
+                # Not an answer about the event: nobody knows. The next run finds out.
+                raise result.error
+        results = iter(answers)
         for line in batch:
             if line.request is None:
                 self.refuse(line)

@@ -73,8 +73,7 @@ def _states(entry: "HistoryEntry") -> str:
 
 def _words(entry: "HistoryEntry") -> Cell:
     if not entry.success:
-        reason = str(entry.error_code or "rejected")
-        return _cut(f"{reason}: {entry.error_message}" if entry.error_message else reason), "bad"
+        return _cut(entry.error_message or str(entry.error_code or "rejected")), "bad"
     parts = [f"by {entry.actor}"] if entry.actor else []
     if entry.patch is not None:
         changed, removed = entry.patch
