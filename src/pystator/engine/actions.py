@@ -115,6 +115,7 @@ class ActionExecutor:
         self, actions: ActionRegistry | Mapping[str, Callable[..., Any]] | None = None
     ) -> None:
         self.actions = actions if isinstance(actions, ActionRegistry) else ActionRegistry(actions)
+        self._find = self.actions.find
 
     def execute(self, specs: Iterable[ActionSpec], context: Context) -> list[ActionOutcome]:
         """Run the actions in order, blocking; one outcome for each, whatever the others did.
@@ -125,7 +126,7 @@ class ActionExecutor:
         outcomes: list[ActionOutcome] = []
         clock = time.perf_counter
         for spec in specs:
-            entry = self.actions.find(spec.name)
+            entry = self._find(spec.name)
             if entry is None or entry.is_async or spec.retry or spec.timeout is not None:
                 outcomes.append(_drive(self._program(spec, own)))
                 continue
@@ -135,7 +136,8 @@ class ActionExecutor:
                     value = entry.function(own, **copy_mapping(spec.params))
                 else:
                     value = entry.function(own)
-                _refuse_awaitable(spec.name, value)
+                if value is not None:
+                    _refuse_awaitable(spec.name, value)
             except Exception as error:  # noqa: BLE001 # an action's error is its outcome
                 outcomes.append(ActionOutcome(spec.name, False, error, clock() - began))
             else:

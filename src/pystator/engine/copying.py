@@ -11,9 +11,9 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 def copy_mapping(mapping: Mapping[str, Any]) -> dict[str, Any]:
     """A copy that shares nothing mutable with the original."""
     own = dict(mapping)
-    for key, value in own.items():
+    for value in own.values():
         if value.__class__ not in _SCALARS:
-            own[key] = copy_value(value)
+            return {key: copy_value(inner) for key, inner in own.items()}
     return own
 
 

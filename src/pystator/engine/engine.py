@@ -11,7 +11,8 @@ from pystator.engine.plans import Cell, Choice, Plan
 from pystator.engine.registry import GuardRegistry
 from pystator.engine.result import Facts, TransitionResult
 from pystator.engine.step import Macrostep, Verdicts, choose, deadline, failed, wrapped
-from pystator.engine.topology import Row, Topology
+from pystator.engine.table import Row
+from pystator.engine.topology import Topology
 from pystator.errors import ErrorCode, InvalidTransitionError
 from pystator.records import Context
 
@@ -24,12 +25,16 @@ class Engine:
     Attributes:
         vector: Place -> bound guard; see `pystator.engine.frame`.
         quick: No guard is async: a closure of registered guards alone does not look at the frame.
+        idle: The frame for closures that do not look at it.
+        registry, revision: What is bound, and as of when.
     """
 
-    __slots__ = ("_idle", "quick", "topology", "vector")
+    __slots__ = ("idle", "quick", "registry", "revision", "topology", "vector")
 
     def __init__(self, topology: Topology, guards: GuardRegistry) -> None:
         self.topology = topology
+        self.registry = guards
+        self.revision = guards.revision
         names = topology.guard_names
         lenient = topology.definition.lenient_guards
         entries = [guards.find(name) for name in names]
@@ -38,7 +43,7 @@ class Engine:
             for name, entry in zip(names, entries, strict=True)
         ]
         self.quick = not any(entry.is_async for entry in entries if entry is not None)
-        self._idle = Frame(self.vector)
+        self.idle = Frame(self.vector)
 
     def step(
         self,
@@ -60,23 +65,29 @@ class Engine:
         if cell.fast:
             return TransitionResult(cell, merged, now)
         if cell.idle and self.quick:
-            return self._idly(row, cell, context, merged, now)
+            return self.quickly(row.text, cell, context, merged, now)
         frame = Frame(self.vector, cell.trigger, payload, now, row.active, verdicts)
         return Macrostep(self.topology, row, context, frame).run(cell, merged)
 
-    def _idly(
-        self, row: Row, cell: Plan | Choice, given: Context, merged: Context, now: int | None
+    def quickly(
+        self, state: str, cell: Cell, given: Context, merged: Context, now: int | None
     ) -> TransitionResult:
         """A step of one microstep whose closures look at nothing but the context."""
         try:
-            plan = cell if isinstance(cell, Plan) else choose(cell, merged, self._idle)
-            if not isinstance(plan, Plan):
-                return TransitionResult(plan, given, now)
-            if plan.effect is not None:
-                merged = plan.effect(merged, self._idle)
-            return TransitionResult(plan, merged, now)
+            found = cell
+            if isinstance(cell, Choice):
+                if cell.lone is None:
+                    found = choose(cell, merged, self.idle)
+                else:
+                    test, plan, refusal = cell.lone
+                    found = plan if test(merged, self.idle) else refusal
+            if not isinstance(found, Plan):
+                return TransitionResult(found, given, now)
+            if found.effect is not None:
+                merged = found.effect(merged, self.idle)
+            return TransitionResult(found, merged, now)
         except Exception as error:  # noqa: BLE001 # guards are the user's code: a failure is a result
-            return failed(row.text, cell.trigger, wrapped(error), given, now)
+            return failed(state, cell.trigger, wrapped(error), given, now)
 
     def start(
         self, context: Context, now: int | None, verdicts: Verdicts | None

@@ -75,9 +75,9 @@ class StateMachine(Queries):
     def _set_up(self, topology: Topology, guards: GuardRegistry, actions: ActionRegistry) -> None:
         self._topology = topology
         self._table = topology.table
-        self._engine_of: tuple[GuardRegistry, int, Engine] | None = None
-        self.guards = guards
-        self.actions = actions
+        self._bound: Engine | None = None
+        self._guards = guards
+        self._actions = actions
 
     @classmethod
     def _of(cls, topology: Topology, guards: GuardRegistry, actions: ActionRegistry) -> Self:
@@ -121,13 +121,24 @@ class StateMachine(Queries):
 
     # What is registered ---------------------------------------------------------------------
 
+    @property
+    def guards(self) -> GuardRegistry:
+        """The registry of its guards."""
+        return self._guards
+
+    @property
+    def actions(self) -> ActionRegistry:
+        """The registry of its actions."""
+        return self._actions
+
     def bind_guards(self, registry: GuardRegistry | Mapping[str, Callable[..., Any]]) -> None:
         """Use these guards from now on, and no others."""
-        self.guards = registry if isinstance(registry, GuardRegistry) else GuardRegistry(registry)
+        self._guards = registry if isinstance(registry, GuardRegistry) else GuardRegistry(registry)
+        self._bound = None
 
     def bind_actions(self, registry: ActionRegistry | Mapping[str, Callable[..., Any]]) -> None:
         """Use these actions from now on, and no others (the built-in ones apart)."""
-        self.actions = (
+        self._actions = (
             registry if isinstance(registry, ActionRegistry) else ActionRegistry(registry)
         )
 
@@ -142,12 +153,10 @@ class StateMachine(Queries):
     @property
     def _engine(self) -> Engine:
         """The topology with the guards as they are registered now."""
-        bound = self._engine_of
-        guards = self.guards
-        if bound is None or bound[0] is not guards or bound[1] != guards.revision:
-            bound = (guards, guards.revision, Engine(self._topology, guards))
-            self._engine_of = bound
-        return bound[2]
+        bound = self._bound
+        if bound is None or bound.revision != bound.registry.revision:
+            self._bound = bound = Engine(self._topology, self._guards)
+        return bound
 
     # Events ---------------------------------------------------------------------------------
 
@@ -182,6 +191,12 @@ class StateMachine(Queries):
                 {} if context is None else context,
                 None if now is None else from_datetime(now),
             )
+        if cell.idle and isinstance(context, dict) and now is None:
+            engine = self._bound
+            if engine is None or engine.revision != engine.registry.revision:
+                engine = self._engine
+            if engine.quick:
+                return engine.quickly(state, cell, context, context, None)
         return self._process(state, trigger, context, now)
 
     def _process(

@@ -15,6 +15,7 @@ time nor frame. Nothing here is bound to callables: guards are places in a vecto
 brings with it.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from pystator.engine.actions import Phase
@@ -53,7 +54,8 @@ class Plan(Cell):
 
     Attributes:
         quiet: Nothing can follow it: no raised event, no eventless transition, no check at rest.
-        effect: All of its content as one effect; None when it has to be run block by block.
+        short: It is quiet, and ``effect`` and ``actions`` are all of its content.
+        effect: The effects as one, of a short plan that has some.
         ats: Timers to arm whose deadline is data: (id, closure).
         configuration, target: Where it leads, in numbers and as text.
     """
@@ -67,12 +69,14 @@ class Plan(Cell):
         "idle",
         "needs_now",
         "quiet",
+        "short",
         "target",
     )
 
     fast: bool
     idle: bool
     quiet: bool
+    short: bool
     needs_now: bool
     effect: Effect | None
     blocks: tuple[Block, ...]
@@ -108,7 +112,7 @@ class UnknownTrigger(Cell):
     void = False
     replayed = False
 
-    def __init__(self, source_state: str, trigger: str, hints: tuple[str, ...]) -> None:
+    def __init__(self, source_state: str, trigger: str, hints: Mapping[str, object]) -> None:
         self.source_state = source_state
         self.trigger = trigger
         self.hints = hints
@@ -143,9 +147,17 @@ class Choice(Cell):
 
     Attributes:
         consumes: The timer that is used up even when nobody takes it.
+        lone: The guard and what it decides between, when there is one candidate with one guard.
     """
 
-    __slots__ = ("_refusals", "candidates", "consumes", "idle", "needs_now")
+    __slots__ = (
+        "_refusals",
+        "candidates",
+        "consumes",
+        "idle",
+        "lone",
+        "needs_now",
+    )
 
     idle: bool
     needs_now: bool
@@ -158,14 +170,19 @@ class Choice(Cell):
         *,
         idle: bool,
         needs_now: bool,
+        consumes: tuple[str, ...] = (),
     ) -> None:
         self.source_state = source
         self.trigger = trigger
         self.candidates = candidates
         self.idle = idle
         self.needs_now = needs_now
-        self.consumes: tuple[str, ...] = ()
+        self.consumes = consumes
         self._refusals: dict[tuple[str, ...], Refusal] = {}
+        self.lone: tuple[Test, Plan, Refusal] | None = None
+        if len(candidates) == len(candidates[0].guards) == 1:
+            only = candidates[0]
+            self.lone = (only.guards[0], only.plan, self.refusal(only.names))
 
     def refusal(self, names: tuple[str, ...]) -> Refusal:
         """The refusal when these guards, one of each candidate, said no."""

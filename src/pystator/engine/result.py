@@ -6,7 +6,7 @@ one small object; everything else is a property, and errors, metadata and timers
 somebody asks.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from pystator.engine.actions import ActionSpec
@@ -113,7 +113,7 @@ class Facts:
         cancelled: tuple[str, ...] = (),
         microsteps: tuple[Microstep, ...] = (),
         details: Mapping[str, Any] | None = None,
-        hints: tuple[str, ...] = (),
+        hints: Collection[str] = (),
         cause: FSMError | None = None,
         void: bool = False,
         replayed: bool = False,
@@ -138,12 +138,22 @@ class Facts:
 class TransitionResult:
     """What one event did, or why it did nothing.
 
-    ``context`` is the context after the event: the very object that went in when nothing was
-    written, a new one otherwise. ``now`` is the step's time in microseconds since the epoch, None
-    when nothing needed it.
+    ``success``: the event was applied, or ignored on purpose. ``target_state``: the configuration
+    at rest after the event; None when it failed. ``context`` is the context after the event: the
+    very object that went in when nothing was written, a new one otherwise. ``now`` is the step's
+    time in microseconds since the epoch, None when nothing needed it.
     """
 
-    __slots__ = ("_error", "_facts", "_metadata", "_version", "context", "now")
+    __slots__ = (
+        "_error",
+        "_facts",
+        "_metadata",
+        "_version",
+        "context",
+        "now",
+        "success",
+        "target_state",
+    )
 
     _error: FSMError | None
     _metadata: dict[str, Any]
@@ -151,6 +161,8 @@ class TransitionResult:
 
     def __init__(self, facts: Facts, context: Context, now: int | None) -> None:
         self._facts = facts
+        self.success = facts.success
+        self.target_state = facts.target_state
         self.context = context
         self.now = now
 
@@ -198,19 +210,9 @@ class TransitionResult:
     # Outcome --------------------------------------------------------------------------------
 
     @property
-    def success(self) -> bool:
-        """The event was applied, or ignored on purpose."""
-        return self._facts.success
-
-    @property
     def source_state(self) -> str | None:
         """The configuration before the event; None for the start of an entity."""
         return self._facts.source_state
-
-    @property
-    def target_state(self) -> str | None:
-        """The configuration at rest after the event; None when it failed."""
-        return self._facts.target_state
 
     @property
     def trigger(self) -> str | None:
@@ -396,7 +398,7 @@ def _error(facts: Facts) -> FSMError:
         return facts.cause
     state, trigger, reason = facts.source_state, facts.trigger, facts.reason or "failed"
     details = dict(facts.details or {})
-    names = ", ".join(facts.hints[:12]) or "none"
+    names = ", ".join([*facts.hints][:12]) or "none"
     match reason:
         case "guard_rejected":
             guard = details.get("guard_name")

@@ -32,7 +32,8 @@ from typing import Any, Final
 from pystator.engine.frame import Evaluate, Frame, NeedGuard, VerdictKey
 from pystator.engine.plans import Choice, Plan, Refusal
 from pystator.engine.result import Facts, Microstep, TransitionResult
-from pystator.engine.topology import Row, Topology
+from pystator.engine.table import Row
+from pystator.engine.topology import Topology
 from pystator.errors import (
     ErrorCode,
     EvaluationError,
@@ -109,8 +110,9 @@ class Macrostep:
             plan = cell if isinstance(cell, Plan) else choose(cell, context, self._frame)
             if not isinstance(plan, Plan):
                 return TransitionResult(plan, self._given, self._frame.now)
-            if plan.quiet and plan.effect is not None:
-                context = plan.effect(context, self._frame)
+            if plan.short:
+                if plan.effect is not None:
+                    context = plan.effect(context, self._frame)
                 return TransitionResult(plan, context, self._frame.now)
             return self._advance(plan, context)
         except NeedGuard:

@@ -8,7 +8,6 @@ twice and the same.
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import Final
 
 from pystator.definition.model import Action, After, At, Definition, Kind, Named, TransitionNode
 from pystator.engine.actions import Phase
@@ -23,26 +22,19 @@ from pystator.engine.content import (
 from pystator.engine.describe import guard_name
 from pystator.engine.effects import Effect, compile_effect, compile_effects
 from pystator.engine.expressions import compile_expression
-from pystator.engine.frame import Evaluate, Frame, Test
+from pystator.engine.frame import Evaluate, Test
 from pystator.engine.guards import compile_guard
 from pystator.engine.plans import (
     Block,
     Candidate,
-    Cell,
     Choice,
-    Foreign,
     Plan,
-    Refusal,
-    UnknownTrigger,
 )
 from pystator.engine.result import Microstep
+from pystator.engine.table import Table
 from pystator.engine.tree import ROOT, Configuration, Tree
-from pystator.records import Context
 
-__all__ = ["LIMIT", "Row", "Table", "Topology"]
-
-LIMIT: Final = 1024
-"""Configurations in one generation of a table."""
+__all__ = ["Topology"]
 
 Delays = tuple[tuple[str, int], ...]
 """Timers and how long they take, in microseconds."""
@@ -50,13 +42,13 @@ Delays = tuple[tuple[str, int], ...]
 Ats = tuple[tuple[str, Evaluate], ...]
 """Timers and the closures that tell their deadlines."""
 
-_FOREIGN: Final = Foreign()
-
 
 class Topology:
     """Everything about a machine that does not depend on what is registered with it.
 
     Attributes:
+        triggers: Declared triggers, normalised, in order: a dictionary for its keys.
+        exact: A trigger is known by its very name, and an unknown one is refused.
         guard_places: Name of a registered guard -> its place in a machine's guard vector.
     """
 
@@ -64,6 +56,8 @@ class Topology:
         self.definition = definition
         self.guard_places: dict[str, int] = {}
         self._blocks: dict[tuple[int, Phase], list[tuple[Step, ...]]] = {}
+        self.triggers = dict.fromkeys(definition.triggers)
+        self.exact = definition.normalizer is None and not definition.lenient_events
         self._contents: dict[int, tuple[Step, ...]] = {}
         self._guards: dict[int, tuple[Test, ...]] = {}
         self.table = Table(self)
@@ -77,11 +71,6 @@ class Topology:
     def timers(self) -> dict[str, TransitionNode]:
         """Timer id -> its transition, in document order."""
         return {node.timer.id: node for node in self.definition.transitions if node.timer}
-
-    @cached_property
-    def triggers(self) -> frozenset[str]:
-        """Declared triggers, normalised."""
-        return frozenset(self.definition.triggers)
 
     @cached_property
     def checks(self) -> Checks | None:
@@ -134,13 +123,27 @@ class Topology:
                     yield from self.tree.nodes[number].transitions
 
     def cell(
-        self, configuration: Configuration, trigger: str | None, ways: Iterable[TransitionNode]
+        self,
+        configuration: Configuration,
+        trigger: str | None,
+        ways: Iterable[TransitionNode],
+        *,
+        consumes: tuple[str, ...] = (),
     ) -> Plan | Choice | None:
-        """The cell of these transitions; None when there are none."""
+        """The cell of these transitions; None when there are none.
+
+        Args:
+            configuration: Where they start.
+            trigger: What they are taken on; a timer's id, or None without an event.
+            ways: The transitions, in order of priority.
+            consumes: The timer that fires: used up whether it is taken or not, left or not.
+        """
         candidates: list[Candidate] = []
         guards: list[object] = []
         for way in ways:
             plan = self.plan(configuration, way, trigger)
+            rearmed = {timer for timer, _ in (*plan.delays, *plan.ats)}
+            plan.cancelled += tuple(set(consumes) - rearmed - set(plan.cancelled))
             if not way.guards and not candidates:
                 return plan
             names = tuple([guard_name(guard) for guard in way.guards])
@@ -157,6 +160,7 @@ class Topology:
             tuple(candidates),
             idle=not self.checks and not reads_frame(guards) and all(plan.idle for plan in plans),
             needs_now=reads_time(guards) or any(plan.needs_now for plan in plans),
+            consumes=consumes,
         )
 
     def guards_of(self, way: TransitionNode) -> tuple[Test, ...]:
@@ -250,15 +254,14 @@ class Topology:
         known = all(step.pure or step.spec is not None for step in steps)
         if self.definition.errors == "event" and effects:
             known = False  # an error ends its block only: blocks are run one by one
-        plan.effect = self._effect(effects) if known and plan.quiet else None
-        plain = plan.effect is not None and not plan.needs_now
+        plan.short = known and plan.quiet
+        plan.effect = self._effect(effects) if plan.short and effects else None
+        plain = plan.short and not plan.needs_now
         plan.fast = plain and not effects
         plan.idle = plain and not reads_frame(sources)
 
     def _effect(self, effects: list[Action]) -> Effect:
         """All effects as one."""
-        if not effects:
-            return _unchanged
         if len(effects) == 1:
             return compile_effect(effects[0], self.bind)
         return compile_effects(effects, self.bind)
@@ -337,155 +340,3 @@ class Topology:
             all(self.tree.nodes[leaf].kind is Kind.TERMINAL for leaf in configuration)
             and not any(True for _ in self.transitions(configuration))
         )
-
-
-def _unchanged(context: Context, _frame: Frame) -> Context:
-    return context
-
-
-class Row(dict[str, Cell]):
-    """One configuration: trigger -> cell, filled as triggers come; undeclared ones are not kept.
-
-    Attributes:
-        text: The configuration's canonical text.
-        active: Names of all active states, ancestors included.
-        ends: A root-level terminal is active.
-        choosing: The active choice state.
-        eventless: What happens without an event.
-    """
-
-    __slots__ = (
-        "active",
-        "choosing",
-        "configuration",
-        "ends",
-        "eventless",
-        "terminal",
-        "text",
-        "timers",
-        "topology",
-    )
-
-    def __init__(self, topology: Topology, configuration: Configuration) -> None:
-        super().__init__()
-        tree = topology.tree
-        self.topology = topology
-        self.configuration = configuration
-        self.text = tree.text(configuration)
-        self.active = frozenset(tree.nodes[number].name for number in tree.active(configuration))
-        self.ends = topology.ends(configuration)
-        self.terminal = topology.is_terminal(configuration)
-        self.choosing = topology.choosing(configuration)
-        self.eventless = topology.cell(
-            configuration,
-            None,
-            [way for way in topology.transitions(configuration) if way.eventless],
-        )
-        self.timers: dict[str, Plan | Choice | None] = {}
-
-    def __missing__(self, trigger: object) -> Cell:
-        if not isinstance(trigger, str):
-            return _FOREIGN
-        definition = self.topology.definition
-        if definition.normalizer is not None:
-            normal = trigger.lower() if definition.normalizer == "lower" else trigger.upper()
-            if normal != trigger:
-                return self[normal]
-        if trigger not in self.topology.triggers:
-            if definition.lenient_events:
-                return self._ignored(trigger)
-            return UnknownTrigger(self.text, trigger, definition.triggers)
-        cell: Cell | None = None
-        if not self.terminal:
-            ways = self.topology.transitions(self.configuration)
-            cell = self.topology.cell(
-                self.configuration, trigger, [way for way in ways if trigger in way.events]
-            )
-        if cell is None:
-            cell = self._ignored(trigger) if definition.lenient_events else self._refusal(trigger)
-        self[str.__str__(trigger)] = cell
-        return cell
-
-    @property
-    def allowed(self) -> list[str]:
-        """Triggers some transition of the configuration has, in order."""
-        if self.terminal:
-            return []
-        ways = self.topology.transitions(self.configuration)
-        return list(dict.fromkeys(event for way in ways for event in way.events))
-
-    def timer(self, timer: str) -> Plan | Choice | None:
-        """The cell of a timer; None when the timer does not count in this configuration."""
-        try:
-            return self.timers[timer]
-        except KeyError:
-            way = self.topology.timers.get(timer)
-            if way is None:
-                return None
-            cell = None
-            if way.source in self.active:
-                cell = self.topology.cell(self.configuration, timer, [way])
-                _consume(cell, timer)
-            self.timers[timer] = cell
-            return cell
-
-    def _ignored(self, trigger: str) -> Refusal:
-        return Refusal(
-            success=True,
-            source_state=self.text,
-            target_state=self.text,
-            trigger=trigger,
-            reason="ignored",
-        )
-
-    def _refusal(self, trigger: str) -> Refusal:
-        return Refusal(
-            success=False,
-            source_state=self.text,
-            target_state=None,
-            trigger=trigger,
-            reason="terminal_state" if self.terminal else "no_transition",
-            hints=tuple(self.allowed),
-        )
-
-
-def _consume(cell: Plan | Choice | None, timer: str) -> None:
-    """A timer that fires is used up, whether its transition leaves the state or not."""
-    if isinstance(cell, Choice):
-        cell.consumes = (timer,)
-    plans = [each.plan for each in cell.candidates] if isinstance(cell, Choice) else [cell]
-    for plan in plans:
-        if plan is None or timer in plan.cancelled:
-            continue
-        if all(timer != armed for armed, _ in (*plan.delays, *plan.ats)):
-            plan.cancelled = (*plan.cancelled, timer)
-
-
-class Table(dict[str, Row]):
-    """Configuration text -> row, in two generations, so that it stays small.
-
-    When the young generation is full it becomes the old one; a row that is asked for again moves
-    back.
-    """
-
-    __slots__ = ("_old", "_topology")
-
-    def __init__(self, topology: Topology) -> None:
-        super().__init__()
-        self._topology = topology
-        self._old: dict[str, Row] = {}
-
-    def __missing__(self, text: str) -> Row:
-        row = self._old.pop(text, None)
-        if row is None:
-            tree = self._topology.tree
-            configuration = tree.read(text)
-            canonical = tree.text(configuration)
-            if canonical != text:
-                return self[canonical]
-            row = Row(self._topology, configuration)
-        if len(self) >= LIMIT:
-            self._old = dict(self)
-            self.clear()
-        self[row.text] = row
-        return row
