@@ -1,0 +1,74 @@
+"""Planned actions after the commit: run in order, their outcomes recorded as one row.
+
+At most once: a process that dies between the commit and the outcomes leaves a row of planned
+    actions without a row of
+outcomes, which readers show as "unknown". An action that fails does not undo the event.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from pystator.orchestrator.cases import Case, Todo
+from pystator.orchestrator.requests import AppendLater, Outcomes, Program, RunActions
+from pystator.orchestrator.settings import Settings
+from pystator.records import Commit, Entry, EntryKind
+
+__all__ = ["act", "finish", "record"]
+
+_KEPT_BACK: Final = 64
+"""Rows of outcomes of a long call that may be lost with the process."""
+
+
+def finish(settings: Settings, cases: Sequence[Case]) -> Program[None]:
+    """Run what the written cases planned, in order, and tell the hooks."""
+    rows: list[Commit] = []
+    hooks = settings.hooks
+    for case in cases:
+        for todo in case.todos or ():
+            done = yield from act(settings, case.entity_id, todo)
+            rows.append(done)
+        if hooks is not None:
+            if case.result is not None:
+                hooks.settled(case.entity_id, case.trigger, case.result)
+            elif case.error is not None:
+                hooks.failed(case.entity_id, case.trigger, case.error)
+        if len(rows) >= _KEPT_BACK:
+            yield from record(settings, rows)
+            rows = []
+    yield from record(settings, rows)
+
+
+def record(settings: Settings, rows: Sequence[Commit]) -> Program[None]:
+    """Append rows of outcomes."""
+    if rows and settings.rows:
+        yield AppendLater(rows)
+
+
+def act(settings: Settings, entity_id: str, todo: Todo) -> Program[Commit]:
+    """Run the actions of one version; the commit that records their outcomes."""
+    version, specs, result = todo
+    outcomes: Outcomes = yield RunActions(specs, result.context)
+    plain = tuple([outcome.to_dict() for outcome in outcomes])
+    failed = [each for each in plain if not each["ok"]]
+    first = next((outcome.error for outcome in outcomes if not outcome.ok), None)
+    if failed:
+        result.metadata["action_errors"] = failed
+    entry = Entry(
+        version,
+        EntryKind.ACTION,
+        result.trigger,
+        None,
+        result.now or 0,
+        None,
+        None,
+        None,
+        plain,
+        not failed,
+        error_code="action_failed" if failed else None,
+        error_message=None if first is None else f"{failed[0]['name']}: {first}",
+        ref=version,
+    )
+    return Commit(
+        entity_id, settings.name, version, version, None, None, None, None,
+        settings.version, settings.fingerprint, entry.now, (entry,), settings.identify(),
+    )  # fmt: skip

@@ -1,0 +1,176 @@
+"""One event on its way: checked before anything else happens, answered at the end."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, cast
+
+from pystator.engine.actions import ActionSpec
+from pystator.engine.public import Event, check_payload
+from pystator.engine.result import TransitionResult
+from pystator.errors import FSMError, InvalidValueError
+from pystator.records import EventRequest, from_datetime
+from pystator.stores.keys import check_event_id, request_hash
+
+__all__ = ["Case", "Item", "Todo", "case_of", "moment", "plain_payload"]
+
+Item = tuple[str, str] | tuple[str, str, Mapping[str, Any] | None] | EventRequest
+"""One event of a bulk call: ``(entity_id, trigger[, context])`` or an `EventRequest`."""
+
+Todo = tuple[int, Sequence[ActionSpec], TransitionResult]
+"""What is left to do after the commit: (version that planned it, actions, their result)."""
+
+
+class Case:
+    """One event and what became of it: in the end it has either a result or an error.
+
+    Attributes:
+        payload: Copied from the caller's mapping; None when there is none.
+        occurred_at, now: Microseconds since the epoch.
+        todos: Planned actions, once the commit is written.
+        twin: The earlier case of the same call with the same event id.
+    """
+
+    __slots__ = (
+        "actor",
+        "entity_id",
+        "error",
+        "event_id",
+        "now",
+        "occurred_at",
+        "payload",
+        "request_hash",
+        "result",
+        "todos",
+        "trigger",
+        "twin",
+    )
+
+    def __init__(
+        self,
+        entity_id: str,
+        trigger: str | Event,
+        payload: Mapping[str, Any] | None,
+        event_id: str | None = None,
+        actor: str | None = None,
+        occurred_at: datetime | None = None,
+        now: datetime | None = None,
+    ) -> None:
+        self.entity_id = entity_id
+        self.trigger = trigger if type(trigger) is str else ""
+        self.payload: dict[str, Any] | None = None
+        self.event_id = event_id
+        self.request_hash: str | None = None
+        self.actor = actor
+        self.occurred_at: int | None = None
+        self.now: int | None = None
+        self.result: TransitionResult | None = None
+        self.error: Exception | None = None
+        self.todos: list[Todo] | None = None
+        self.twin: Case | None = None
+        if type(entity_id) is not str:
+            raise _wrong("entity_id", entity_id, "a string")
+        if type(trigger) is not str:
+            self._open(trigger)
+        if payload is not None:
+            self.payload = {**(self.payload or {}), **plain_payload(payload)} or None
+        if occurred_at is not None:
+            self.occurred_at = moment(occurred_at)
+        if now is not None:
+            self.now = moment(now)
+
+    def _open(self, event: object) -> None:
+        """Take an `Event` apart."""
+        if not isinstance(event, Event):
+            raise _wrong("trigger", event, "a string or an Event")
+        self.trigger = event.trigger
+        self.payload = plain_payload(event.payload)
+        if self.event_id is None:
+            self.event_id = event.event_id
+        if event.timestamp is not None:
+            self.occurred_at = moment(event.timestamp)
+
+    def identify(self, trigger: str) -> None:
+        """Hash what was asked, so that a retry is told from another event under the same id.
+
+        Args:
+            trigger: The trigger as the machine reads it.
+
+        Raises:
+            InvalidValueError: The event id or the payload cannot be stored.
+        """
+        check_event_id(self.event_id)
+        self.request_hash = request_hash(trigger, self.payload)
+
+    @property
+    def open(self) -> bool:
+        """It has no answer yet."""
+        return self.result is None and self.error is None
+
+    def answer(self) -> TransitionResult:
+        """The result.
+
+        Raises:
+            FSMError: The event could not be decided or written.
+        """
+        if self.result is None:
+            raise self.error or FSMError("the event was not decided")
+        return self.result
+
+
+def case_of(item: Item, actor: str | None = None) -> Case:
+    """A case of one item of a bulk call.
+
+    Raises:
+        InvalidValueError: It is no event.
+    """
+    if isinstance(item, EventRequest):
+        return Case(
+            item.entity_id,
+            item.trigger,
+            item.context,
+            item.event_id,
+            actor if item.actor is None else item.actor,
+            item.occurred_at,
+            item.now,
+        )
+    parts: tuple[Any, ...] = tuple(item) if type(item) in {tuple, list} else ()
+    if len(parts) == 2:
+        return Case(parts[0], parts[1], None, None, actor)
+    if len(parts) == 3:
+        return Case(parts[0], parts[1], parts[2], None, actor)
+    raise _wrong("an item", item, "(entity_id, trigger[, context]) or an EventRequest")
+
+
+def moment(value: datetime) -> int:
+    """Aware datetime -> microseconds since the epoch.
+
+    Raises:
+        InvalidValueError: It is something else, or has no time zone.
+    """
+    try:
+        return from_datetime(value)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InvalidValueError(
+            f"a time is an aware datetime, e.g. datetime.now(timezone.utc), not {value!r}",
+            context={"value": repr(value)},
+        ) from error
+
+
+def plain_payload(payload: object) -> dict[str, Any]:
+    """An event's data as a dictionary of its own.
+
+    Raises:
+        InvalidValueError: It is no mapping, or a key is no string or starts with ``_``.
+    """
+    if not isinstance(payload, Mapping):
+        raise _wrong("context", payload, "a mapping")
+    plain = dict(cast("Mapping[str, Any]", payload))
+    check_payload(plain)
+    return plain
+
+
+def _wrong(what: str, value: object, wanted: str) -> InvalidValueError:
+    return InvalidValueError(
+        f"{what} must be {wanted}, not {type(value).__name__}: {value!r:.80}",
+        context={"type": type(value).__name__},
+    )

@@ -1,0 +1,188 @@
+"""The two loops that answer a program's requests: one blocking, one async. They decide nothing.
+
+An error that answering raises is thrown into the program. An interrupt or a cancellation ends the
+loop and with it the program: whatever was written stays written.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pystator.engine.actions import ActionExecutor
+from pystator.errors import FSMError
+from pystator.orchestrator.requests import (
+    AppendLater,
+    AwaitGuard,
+    FindDue,
+    Load,
+    Program,
+    ReadBack,
+    Request,
+    RunActions,
+    Sleep,
+    Write,
+)
+from pystator.records import HistoryEntry
+from pystator.stores.protocols import NativeStore
+
+__all__ = ["Driver", "wall_clock"]
+
+T = TypeVar("T")
+
+_ROWS = 100
+"""Rows of a page when a lost answer is looked for."""
+
+
+def wall_clock() -> int:
+    """Microseconds since the epoch."""
+    return time.time_ns() // 1_000
+
+
+class Driver:
+    """Answers requests with a store, a clock and an executor of actions."""
+
+    __slots__ = ("clock", "executor", "store")
+
+    def __init__(
+        self, store: NativeStore, executor: ActionExecutor, clock: Callable[[], int] = wall_clock
+    ) -> None:
+        self.store = store
+        self.executor = executor
+        self.clock = clock
+
+    # Blocking -----------------------------------------------------------------------------------
+
+    def run(self, program: Program[T]) -> T:
+        """Run a program to its end, blocking."""
+        store = self.store
+        send = program.send
+        reply: Any = None
+        try:
+            while True:
+                request = send(reply)
+                try:
+                    kind = type(request)
+                    if kind is Load:
+                        reply = (store.load(request.lookups), self.clock())  # type: ignore[union-attr] # told by `kind`
+                    elif kind is Write:
+                        reply = store.commit(request.commits)  # type: ignore[union-attr] # told by `kind`
+                    else:
+                        reply = self._answer(request)
+                except Exception as error:  # noqa: BLE001 # the program decides what it means
+                    send, reply = program.throw, error
+                else:
+                    send = program.send
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+    def _answer(self, request: Request) -> Any:
+        """The reply to a request that most events do not make."""
+        match request:
+            case RunActions():
+                return self.executor.execute(request.specs, request.context)
+            case AppendLater():
+                return self.store.append_later(request.commits)
+            case Sleep():
+                time.sleep(request.seconds)
+                return time.monotonic()
+            case FindDue():
+                now = self.clock() if request.now is None else request.now
+                return self.store.due(now, request.limit, machine_name=request.machine_name), now
+            case ReadBack():
+                return self._read_back(request)
+            case AwaitGuard():
+                raise FSMError(
+                    f"guard {request.need.name!r} is async and this call is blocking:"
+                    " use its async twin, e.g. async_process_event",
+                    context={"guard": request.need.name},
+                )
+            case _:
+                raise TypeError(f"{type(request).__name__} is no request")
+
+    def _read_back(self, request: ReadBack) -> list[HistoryEntry]:
+        rows: list[HistoryEntry] = []
+        after: str | None = None
+        while True:
+            page = self.store.history(
+                request.entity_id,
+                machine_name=request.machine_name,
+                after=after,
+                limit=_ROWS,
+                newest_first=True,
+            )
+            rows += page.items
+            after = page.next
+            if after is None or page.items[-1].version < request.down_to:
+                return rows
+
+    # Async --------------------------------------------------------------------------------------
+
+    async def arun(self, program: Program[T]) -> T:
+        """Run a program to its end on the running loop."""
+        store = self.store
+        send = program.send
+        reply: Any = None
+        try:
+            while True:
+                request = send(reply)
+                try:
+                    kind = type(request)
+                    if kind is Load:
+                        reply = (await store.aload(request.lookups), self.clock())  # type: ignore[union-attr] # told by `kind`
+                    elif kind is Write:
+                        reply = await store.acommit(request.commits)  # type: ignore[union-attr] # told by `kind`
+                    else:
+                        reply = await self._aanswer(request)
+                except Exception as error:  # noqa: BLE001 # the program decides what it means
+                    send, reply = program.throw, error
+                else:
+                    send = program.send
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+    async def _aanswer(self, request: Request) -> Any:  # noqa: PLR0911 - one line a request
+        match request:
+            case RunActions():
+                return await self.executor.async_execute(request.specs, request.context)
+            case AppendLater():
+                return self.store.append_later(request.commits)
+            case Sleep():
+                return await _sleep(request.seconds)
+            case FindDue():
+                now = self.clock() if request.now is None else request.now
+                keys = await self.store.adue(now, request.limit, machine_name=request.machine_name)
+                return keys, now
+            case ReadBack():
+                return await self._aread_back(request)
+            case AwaitGuard():
+                try:
+                    return bool(await request.need.call())
+                except Exception as error:  # noqa: BLE001 # the guard's own error is its verdict
+                    return error
+            case _:
+                raise TypeError(f"{type(request).__name__} is no request")
+
+    async def _aread_back(self, request: ReadBack) -> list[HistoryEntry]:
+        rows: list[HistoryEntry] = []
+        after: str | None = None
+        while True:
+            page = await self.store.ahistory(
+                request.entity_id,
+                machine_name=request.machine_name,
+                after=after,
+                limit=_ROWS,
+                newest_first=True,
+            )
+            rows += page.items
+            after = page.next
+            if after is None or page.items[-1].version < request.down_to:
+                return rows
+
+
+async def _sleep(seconds: float) -> float:
+    import asyncio  # noqa: PLC0415 # a loop runs: it is imported already
+
+    await asyncio.sleep(seconds)
+    return time.monotonic()

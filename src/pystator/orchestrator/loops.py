@@ -1,0 +1,35 @@
+"""Which combiner belongs to the running event loop."""
+
+import asyncio
+import threading
+from weakref import WeakKeyDictionary, ref
+
+from pystator.orchestrator.batching import Combiner
+from pystator.orchestrator.drivers import Driver
+from pystator.orchestrator.settings import Settings
+
+__all__ = ["Loops"]
+
+
+class Loops:
+    """The combiners of one orchestrator, one for each event loop; they go with their loops."""
+
+    def __init__(self, settings: Settings, driver: Driver) -> None:
+        self._settings = settings
+        self._driver = driver
+        self._lock = threading.Lock()
+        self._known: WeakKeyDictionary[asyncio.AbstractEventLoop, Combiner] = WeakKeyDictionary()
+        self._last: tuple[ref[asyncio.AbstractEventLoop], Combiner] | None = None
+
+    def combiner(self) -> Combiner:
+        """The running loop's."""
+        loop = asyncio.get_running_loop()
+        last = self._last
+        if last is not None and last[0]() is loop:
+            return last[1]
+        with self._lock:
+            found = self._known.get(loop)
+            if found is None:
+                found = self._known[loop] = Combiner(self._settings, self._driver, loop)
+        self._last = (ref(loop), found)
+        return found

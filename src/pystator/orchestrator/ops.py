@@ -1,0 +1,180 @@
+"""What is asked besides events: start an entity, read it, put it by hand; fire what is due."""
+
+from collections.abc import Sequence
+
+from pystator.engine.frame import NeedGuard
+from pystator.engine.result import TransitionResult
+from pystator.errors import EntityExistsError, FSMError
+from pystator.orchestrator.actions import act, finish, record
+from pystator.orchestrator.answers import conflict, gave_up, is_same, replayed
+from pystator.orchestrator.cases import Case
+from pystator.orchestrator.checks import no_entity
+from pystator.orchestrator.draft import Draft, Overdue
+from pystator.orchestrator.program import Answer, Patience, announce, await_guard, settle
+from pystator.orchestrator.requests import FindDue, Load, Program
+from pystator.orchestrator.settings import Settings
+from pystator.orchestrator.writing import write
+from pystator.records import Commit, Entity, Key, Loaded, Lookup, Outcome, OutcomeKind
+
+__all__ = ["create", "fire_due", "force", "read"]
+
+
+def read(settings: Settings, entity_id: str) -> Program[Entity | None]:
+    """The entity as stored."""
+    answer: Answer = yield Load((Lookup(entity_id, settings.name),))
+    return answer[0][0].entity
+
+
+def create(settings: Settings, case: Case) -> Program[TransitionResult]:
+    """Start an entity that must not exist.
+
+    Raises:
+        EntityExistsError: It does.
+    """
+    announce(settings, (case,))
+    patience = Patience(settings)
+    while case.open:
+        began = settings.tick()
+        found, now = yield from _load(settings, case)
+        row = found.known.get(case.event_id or "")
+        if row is not None:
+            if not is_same(case, row):
+                raise conflict(case)
+            case.result = replayed(row)
+            break
+        if found.entity is not None:
+            raise EntityExistsError(
+                f"entity {case.entity_id!r} of machine {settings.name!r} exists already,"
+                f" in state {found.entity.state!r}: send it events, or use another id",
+                context={"entity_id": case.entity_id, "state": found.entity.state},
+            )
+        draft = Draft(settings, case.entity_id, None, now, began)
+        while not draft.has_answered(case):
+            try:
+                draft.start(case)
+            except NeedGuard as need:
+                yield from await_guard(draft, case, need)
+        yield from _write(settings, draft, case, patience)
+    yield from finish(settings, (case,))
+    return case.answer()
+
+
+def force(settings: Settings, case: Case, state: str) -> Program[TransitionResult]:
+    """Put an entity into a state without running anything.
+
+    Raises:
+        EntityNotFoundError: There is no such entity.
+        UndefinedStateError: There is no such state.
+    """
+    patience = Patience(settings)
+    while case.open:
+        began = settings.tick()
+        found, now = yield from _load(settings, case)
+        entity = found.entity
+        if entity is None:
+            raise no_entity(settings, case.entity_id)
+        draft = Draft(settings, case.entity_id, entity, now, began, by_hand=True)
+        placed = settings.machine.place(state, entity.context, max(now, entity.updated_at))
+        draft.put(case, placed.raise_for_error())
+        yield from _write(settings, draft, case, patience)
+    return case.answer()
+
+
+def _load(settings: Settings, case: Case) -> Program[tuple[Loaded, int]]:
+    ids = () if case.event_id is None else (case.event_id,)
+    answer: Answer = yield Load((Lookup(case.entity_id, settings.name, ids),))
+    return answer[0][0], answer[1]
+
+
+def _write(settings: Settings, draft: Draft, case: Case, patience: Patience) -> Program[None]:
+    """Write a draft of one case; the case stays open when another writer was first."""
+    commit = draft.commit()
+    outcomes = [None] if commit is None else (yield from write(settings, (commit,)))
+    settle(draft, outcomes[0])
+    if case.open and not (yield from patience.wait()):
+        case.error = gave_up(case.entity_id, settings.patience)
+
+
+# Timers -----------------------------------------------------------------------------------------
+
+
+def fire_due(settings: Settings, now: int | None, limit: int) -> Program[list[TransitionResult]]:
+    """Fire the timers of entities that are due; what another process fired first is left alone.
+
+    Args:
+        settings: The machine and the user's choices.
+        now: Microseconds since the epoch; None is the wall clock.
+        limit: The most entities to look at.
+    """
+    keys: list[Key]
+    keys, moment = yield FindDue(now, limit, settings.name)
+    if not keys:
+        return []
+    began = settings.tick()
+    answer: Answer = yield Load([Lookup(entity_id, name) for entity_id, name in sorted(keys)])
+    drafts: list[Draft] = []
+    commits: list[Commit] = []
+    for found in answer[0]:
+        if found.entity is None:
+            continue
+        draft = yield from _sweep(settings, found.entity, moment, began)
+        commit = None if draft is None else draft.commit()
+        if draft is not None and commit is not None:
+            drafts.append(draft)
+            commits.append(commit)
+    if not commits:
+        return []
+    outcomes = yield from write(settings, commits)
+    return (yield from _fired(settings, drafts, outcomes))
+
+
+def _sweep(settings: Settings, entity: Entity, now: int, began: int) -> Program[Draft | None]:
+    """The entity with its due timers fired on paper; None when this machine cannot take it on."""
+    try:
+        draft = Draft(settings, entity.entity_id, entity, now, began)
+    except FSMError as error:
+        _tell(settings, entity.entity_id, error)
+        return None
+    draft.sweeping = True
+    while True:
+        try:
+            draft.fire(now)
+        except NeedGuard as need:
+            yield from await_guard(draft, None, need)
+        except Overdue:
+            return draft
+        except FSMError as error:
+            _tell(settings, entity.entity_id, error)
+            return draft
+        else:
+            return draft
+
+
+def _fired(
+    settings: Settings, drafts: Sequence[Draft], outcomes: Sequence[Outcome | Exception]
+) -> Program[list[TransitionResult]]:
+    """Run the actions of what was written; the results, by entity in order."""
+    results: list[TransitionResult] = []
+    rows: list[Commit] = []
+    for draft, outcome in zip(drafts, outcomes, strict=True):
+        if isinstance(outcome, Exception) or outcome.kind is OutcomeKind.REFUSED:
+            error = outcome if isinstance(outcome, Exception) else outcome.error
+            _tell(settings, draft.entity_id, error or FSMError("the store refused the commit"))
+            continue
+        if outcome.kind is not OutcomeKind.APPLIED:
+            continue
+        for todo in draft.todos:
+            done = yield from act(settings, draft.entity_id, todo)
+            rows.append(done)
+        for result in draft.fired:
+            result.metadata["entity_id"] = draft.entity_id
+            if settings.hooks is not None:
+                settings.hooks.settled(draft.entity_id, result.trigger, result)
+        results += draft.fired
+    yield from record(settings, rows)
+    return results
+
+
+def _tell(settings: Settings, entity_id: str, error: Exception) -> None:
+    if settings.hooks is not None:
+        settings.hooks.failed(entity_id, None, error)

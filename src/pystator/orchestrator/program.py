@@ -1,0 +1,302 @@
+"""The decisions about events: load, decide, write, and again where another writer was first.
+
+::
+
+    cases --> groups (one entity each, in order)
+                | v         +-------- stale, duplicate, or more timers due than one commit fires
+                -------+
+              load -------+--> draft of each entity --> write --> answered
+              |
+                          |        |  ^
+                          | |        v  |  async guard
+                          | |      await guard
+                          |
+                          +<---------------------------------------------------------------------------+
+
+Laws:
+
+- A group is one commit: its events are applied in the order they came, together or not at all.
+- A case is answered only when its commit is written, and then once.
+- A group that fails does not touch the others.
+- The same event id twice in one call: the second is answered from the first.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from pystator.engine.frame import NeedGuard
+from pystator.engine.step import wrapped
+from pystator.errors import FSMError
+from pystator.orchestrator.actions import finish
+from pystator.orchestrator.answers import again, conflict, gave_up, is_same, replayed
+from pystator.orchestrator.cases import Case
+from pystator.orchestrator.draft import Draft, Overdue
+from pystator.orchestrator.requests import AwaitGuard, Load, Program, Sleep
+from pystator.orchestrator.settings import Settings
+from pystator.orchestrator.writing import write
+from pystator.records import Commit, HistoryEntry, Loaded, Lookup, Outcome, OutcomeKind
+
+__all__ = [
+    "Answer",
+    "Patience",
+    "announce",
+    "decide",
+    "decide_once",
+    "draft_cases",
+    "process",
+    "settle",
+]
+
+_Groups = dict[str, list[Case]]
+
+Answer = tuple[list[Loaded], int]
+"""The reply to `Load`: what was loaded, and the wall clock."""
+
+
+def process(
+    settings: Settings, cases: Sequence[Case], loaded: Answer | None = None
+) -> Program[None]:
+    """Decide the cases, then run their actions. Afterwards each has a result or an error."""
+    announce(settings, cases)
+    yield from decide(settings, cases, loaded)
+    yield from finish(settings, cases)
+
+
+def announce(settings: Settings, cases: Sequence[Case]) -> None:
+    """Tell the hooks that events arrived."""
+    if settings.hooks is not None:
+        for case in cases:
+            settings.hooks.before(case.entity_id, case.trigger, case.payload)
+
+
+def decide(
+    settings: Settings, cases: Sequence[Case], loaded: Answer | None = None
+) -> Program[None]:
+    """Answer every case; ``loaded`` is what the first load would answer."""
+    groups, twins = _grouped(cases)
+    patience: Patience | None = None
+    alone: set[str] = set()
+    while groups:
+        yield from _round(settings, groups, alone, loaded, may_wait=True)
+        loaded = None
+        groups = _open(groups)
+        if groups:
+            patience = patience or Patience(settings)
+            if not (yield from patience.wait()):
+                _give_up(settings, groups)
+                break
+    _answer_twins(twins)
+
+
+def decide_once(settings: Settings, cases: Sequence[Case]) -> Program[list[Case]]:
+    """Answer what one load and one commit can; the cases that need more, open and in order."""
+    groups, twins = _grouped(cases)
+    if groups:
+        yield from _round(settings, groups, set(), None, may_wait=False)
+    _answer_twins([(first, twin) for first, twin in twins if not first.open])
+    return [case for case in cases if case.open]
+
+
+class Patience:
+    """Bounded reloading: the first time at once, then after growing pauses of random length."""
+
+    __slots__ = ("_end", "_pause", "_settings")
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._end: float | None = None
+        self._pause = 0.0
+
+    def wait(self) -> Program[bool]:
+        """Wait for the next try; False when the time is up."""
+        now: float = yield Sleep(self._pause * self._settings.jitter())
+        if self._end is None:
+            self._end = now + self._settings.patience
+            self._pause = 0.001
+        else:
+            self._pause = min(self._pause * 2, 0.2)
+        return now < self._end
+
+
+# Groups -----------------------------------------------------------------------------------------
+
+
+def _grouped(cases: Iterable[Case]) -> tuple[_Groups, list[tuple[Case, Case]]]:
+    """Open cases by entity, in order, and (first, second) of those with the same event id."""
+    groups: _Groups = {}
+    ids: dict[tuple[str, str], Case] = {}
+    twins: list[tuple[Case, Case]] = []
+    for case in cases:
+        if not case.open:
+            continue
+        if case.event_id is not None:
+            first = ids.setdefault((case.entity_id, case.event_id), case)
+            if first is not case:
+                twins.append((first, case))
+                continue
+        group = groups.get(case.entity_id)
+        if group is None:
+            groups[case.entity_id] = [case]
+        else:
+            group.append(case)
+    return groups, twins
+
+
+def _open(groups: _Groups) -> _Groups:
+    still = {key: [case for case in group if case.open] for key, group in groups.items()}
+    return {key: group for key, group in still.items() if group}
+
+
+def _answer_twins(twins: Iterable[tuple[Case, Case]]) -> None:
+    for first, twin in twins:
+        if first.request_hash != twin.request_hash:
+            twin.error = conflict(twin)
+        elif first.result is None:
+            twin.error = first.error
+        else:
+            twin.result = again(first.result)
+
+
+def _give_up(settings: Settings, groups: _Groups) -> None:
+    for entity_id, group in groups.items():
+        for case in group:
+            case.error = gave_up(entity_id, settings.patience)
+
+
+# One round --------------------------------------------------------------------------------------
+
+
+def _round(
+    settings: Settings,
+    groups: _Groups,
+    alone: set[str],
+    loaded: Answer | None,
+    *,
+    may_wait: bool,
+) -> Program[None]:
+    """Load, decide and write once.
+
+    Args:
+        settings: The machine and the user's choices.
+        groups: Open cases by entity.
+        loaded: What loading them would answer, where it is known already.
+        alone: Entities whose events go one by one, because a commit of several was refused.
+        may_wait: Await async guards; otherwise leave their cases, and those behind them, open.
+    """
+    began = settings.tick()
+    keys = sorted(groups)
+    answer: Answer = (yield Load(_lookups(settings, groups, keys))) if loaded is None else loaded
+    everything, now = answer
+    drafts: list[Draft] = []
+    commits: list[Commit] = []
+    for key, found in zip(keys, everything, strict=True):
+        group = groups[key][:1] if key in alone else groups[key]
+        try:
+            draft = Draft(settings, key, found.entity, now, began)
+        except Exception as error:  # noqa: BLE001 # this entity cannot be taken on; the others can
+            _fail(group, error)
+            continue
+        yield from draft_cases(draft, group, found.known, may_wait=may_wait)
+        commit = draft.commit()
+        if commit is None:
+            settle(draft, None)
+        else:
+            drafts.append(draft)
+            commits.append(commit)
+    if not commits:
+        return
+    outcomes = yield from write(settings, commits)
+    for draft, outcome in zip(drafts, outcomes, strict=True):
+        settle(draft, outcome, alone)
+
+
+def _lookups(settings: Settings, groups: _Groups, keys: Sequence[str]) -> list[Lookup]:
+    name = settings.name
+    return [
+        Lookup(
+            key, name, tuple([case.event_id for case in groups[key] if case.event_id is not None])
+        )
+        for key in keys
+    ]
+
+
+def draft_cases(
+    draft: Draft, group: Sequence[Case], known: Mapping[str, HistoryEntry], *, may_wait: bool
+) -> Program[None]:
+    """Decide a group's cases on paper."""
+    for case in group:
+        if case.event_id is not None and case.event_id in known:
+            _recall(case, known[case.event_id])
+            continue
+        try:
+            while not draft.has_answered(case):
+                need = _take(draft, case)
+                if need is None:
+                    break
+                if not may_wait:
+                    draft.forget()
+                    return
+                yield from await_guard(draft, case, need)
+        except Overdue:
+            draft.waiting = case
+            return
+        except Exception as error:  # noqa: BLE001 # this event cannot be decided; its neighbours can
+            case.error = error
+            draft.forget()
+
+
+def _take(draft: Draft, case: Case) -> NeedGuard | None:
+    try:
+        draft.take(case)
+    except NeedGuard as need:
+        return need
+    return None
+
+
+def await_guard(draft: Draft, case: Case | None, need: NeedGuard) -> Program[None]:
+    """Get a verdict into the draft; a guard that raises fails the step, as a blocking one does.
+
+    Raises:
+        FSMError: This driver cannot await.
+    """
+    verdict: bool | Exception = yield AwaitGuard(need)
+    if isinstance(verdict, Exception):
+        draft.fail(case, wrapped(verdict))
+    else:
+        draft.verdicts = {**(draft.verdicts or {}), need.key: verdict}
+
+
+def settle(
+    draft: Draft, outcome: Outcome | Exception | None, alone: set[str] | None = None
+) -> None:
+    """Answer the draft's cases if it is written; leave them open if it has to be made again."""
+    cases = [case for case, _, _ in draft.answers]
+    if isinstance(outcome, Exception):
+        _fail(cases, outcome)
+    elif outcome is None or outcome.kind is OutcomeKind.APPLIED:
+        for case, result, todos in draft.answers:
+            case.result = result
+            if todos:
+                case.todos = [*(case.todos or ()), *todos]
+        last = draft.waiting or (cases[-1] if cases else None)
+        if draft.todos and last is not None:  # of timers: nobody else has taken them along
+            last.todos = [*(last.todos or ()), *draft.todos]
+    elif outcome.kind is OutcomeKind.REFUSED:
+        if len(cases) > 1 and alone is not None:
+            alone.add(draft.entity_id)
+        else:
+            _fail(
+                cases, outcome.error or FSMError("the store refused the commit and gave no reason")
+            )
+
+
+def _fail(cases: Iterable[Case], error: Exception) -> None:
+    for case in cases:
+        case.error = error
+
+
+def _recall(case: Case, row: HistoryEntry) -> None:
+    """Answer from the row that the event left the first time."""
+    if is_same(case, row):
+        case.result = replayed(row)
+    else:
+        case.error = conflict(case)

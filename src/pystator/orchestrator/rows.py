@@ -1,0 +1,81 @@
+"""History rows as decisions write them, and what they say about contexts."""
+
+from typing import Any
+
+from pystator.errors import FSMError
+from pystator.orchestrator.cases import Case
+from pystator.records import Context, Entry, EntryKind, Patch
+
+__all__ = ["HISTORY", "failed_row", "patch_of", "row"]
+
+HISTORY = "_history"
+"""The reserved context key that carries recorded history states through the engine."""
+
+_ABSENT: Any = object()
+_Planned = tuple[dict[str, Any], ...]
+
+
+def row(
+    case: Case | None,
+    version: int,
+    kind: EntryKind,
+    trigger: str | None,
+    now: int,
+    patch: Patch | None,
+    source: str | None,
+    target: str | None,
+    planned: _Planned = (),
+    spent: int | None = None,
+) -> Entry:
+    """The row of something that succeeded; ``case`` is None for a timer."""
+    if case is None:
+        return Entry(
+            version, kind, trigger, None, now, patch, source, target, planned, duration_us=spent
+        )
+    return Entry(
+        version, kind, trigger, case.payload, now, patch, source, target, planned, True, None, None,
+        case.event_id, case.request_hash, case.actor, case.occurred_at, spent,
+    )  # fmt: skip
+
+
+def failed_row(
+    case: Case | None,
+    version: int,
+    kind: EntryKind,
+    trigger: str | None,
+    now: int,
+    error: FSMError | None,
+    source: str | None,
+    target: str | None = None,
+    spent: int | None = None,
+) -> Entry:
+    """The row of something that failed; ``target`` is the fallback state, where there is one."""
+    code = None if error is None else error.code.value
+    message = None if error is None else error.message
+    if case is None:
+        return Entry(
+            version, kind, trigger, None, now, None, source, target, (), False, code, message,
+            duration_us=spent,
+        )  # fmt: skip
+    return Entry(
+        version, kind, trigger, case.payload, now, None, source, target, (), False, code, message,
+        case.event_id, case.request_hash, case.actor, case.occurred_at, spent,
+    )  # fmt: skip
+
+
+def patch_of(before: Context, after: Context) -> Patch | None:
+    """What changed at the top level; None when it is the very same context.
+
+    Values are compared by identity: ``1`` and ``True`` are equal and yet another value.
+    """
+    if after is before:
+        return None
+    changed = {
+        key: value
+        for key, value in after.items()
+        if before.get(key, _ABSENT) is not value and key != HISTORY
+    }
+    removed: tuple[str, ...] = ()
+    if not before.keys() <= after.keys():
+        removed = tuple([key for key in before if key not in after and key != HISTORY])
+    return (changed, removed) if changed or removed else None

@@ -1,0 +1,95 @@
+"""What every program of one orchestrator knows."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from pystator.engine.machine import StateMachine
+from pystator.orchestrator.hooks import Hooks
+from pystator.records import Context
+from pystator.stores.keys import new_commit_id
+from pystator.stores.protocols import NativeStore
+
+__all__ = ["PATIENCE", "Settings", "Validator"]
+
+PATIENCE = 10.0
+"""Seconds for which a contended event is loaded and decided again before it is given up."""
+
+Validator = Callable[[str, str, str, Context], tuple[bool, Any]]
+"""``(entity_id, state, trigger, context with the event's data) -> (ok, errors)``."""
+
+
+class Settings:
+    """The machine, the facts about the store, and what the user chose.
+
+    Attributes:
+        name, version, fingerprint: Of the machine, as they stand on entities and rows.
+        timed: The machine has timers.
+        start_missing: An event for a missing entity starts it.
+        fallback, fallback_state: What becomes of an event that fails by an error, see
+            `pystator.orchestrator.draft`.
+        rows: The store keeps history.
+        patience: Seconds of reloading.
+        jitter: A random number in [0, 1).
+        tick: Monotonic nanoseconds, for durations in history rows; nothing is decided by it.
+        identify: Makes a commit id.
+    """
+
+    __slots__ = (
+        "fallback",
+        "fallback_state",
+        "fingerprint",
+        "hooks",
+        "idempotent",
+        "identify",
+        "jitter",
+        "machine",
+        "name",
+        "normalise",
+        "patience",
+        "rows",
+        "start_missing",
+        "tick",
+        "timed",
+        "validator",
+        "version",
+    )
+
+    def __init__(
+        self,
+        machine: StateMachine,
+        store: NativeStore,
+        *,
+        hooks: Hooks | None = None,
+        validator: Validator | None = None,
+        start_missing: bool = True,
+        patience: float = PATIENCE,
+        jitter: Callable[[], float] = random.random,
+        tick: Callable[[], int] = time.perf_counter_ns,
+        identify: Callable[[], str] = new_commit_id,
+    ) -> None:
+        definition = machine.definition
+        self.machine = machine
+        self.name = machine.name
+        self.version = machine.version
+        self.fingerprint = machine.fingerprint
+        self.timed = machine.timed
+        self.fallback: Literal["off", "hint", "persist"] = definition.fallback
+        self.fallback_state = definition.fallback_state
+        self.normalise = _normaliser(definition.normalizer)
+        self.idempotent = store.idempotent
+        self.rows = store.keeps_history
+        self.hooks = hooks
+        self.validator = validator
+        self.start_missing = start_missing
+        self.patience = patience
+        self.jitter = jitter
+        self.tick = tick
+        self.identify = identify
+
+
+def _normaliser(name: Literal["lower", "upper"] | None) -> Callable[[str], str]:
+    if name == "lower":
+        return str.lower
+    return str if name is None else str.upper
