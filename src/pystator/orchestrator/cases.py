@@ -117,8 +117,8 @@ class Case:
         return self.result
 
 
-def case_of(item: Item, actor: str | None = None) -> Case:
-    """A case of one item of a bulk call.
+def case_of(item: Any, actor: str | None = None) -> Case:
+    """A case of one `Item` of a bulk call.
 
     Raises:
         InvalidValueError: It is no event.
@@ -133,7 +133,8 @@ def case_of(item: Item, actor: str | None = None) -> Case:
             item.occurred_at,
             item.now,
         )
-    parts: tuple[Any, ...] = tuple(item) if type(item) in {tuple, list} else ()
+    kind: Any = type(item)
+    parts: tuple[Any, ...] = tuple(item) if kind is tuple or kind is list else ()
     if len(parts) == 2:
         return Case(parts[0], parts[1], None, None, actor)
     if len(parts) == 3:
