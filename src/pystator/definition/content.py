@@ -93,7 +93,9 @@ class Content:
         form: str = next(key for key in entry if key in self._forms or key in _LATER)
         inner = (*path, form)
         if form in _LATER:
-            self.names.not_supported(_LATER[form], inner, self.report)
+            self.names.not_supported(
+                _LATER[form], inner, self.report, instead="register an action instead"
+            )
             return
         when = entry.get("when")
         condition = None if when is None else self.guards.one(when, (*path, "when"))

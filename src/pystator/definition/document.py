@@ -86,8 +86,9 @@ def _schema(shape: Shape) -> Schema:  # noqa: C901, PLR0911 - one case for each 
             return core.any_schema()
         case ListOf(item, least):
             return core.list_schema(_schema(item), min_length=least or None)
-        case MapOf(value, least):
-            return core.dict_schema(core.str_schema(), _schema(value), min_length=least or None)
+        case MapOf(value, least, bare):
+            inner = core.nullable_schema(_schema(value)) if bare else _schema(value)
+            return core.dict_schema(core.str_schema(), inner, min_length=least or None)
         case Object():
             return _object(shape)
         case Kinds(by, otherwise):

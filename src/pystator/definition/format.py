@@ -83,10 +83,11 @@ class ListOf:
 
 @record
 class MapOf:
-    """A mapping with keys of the user's own."""
+    """A mapping with keys of the user's own; ``bare``: a key may stand without a value."""
 
     value: "Shape"
     least: int = 0
+    bare: bool = False
 
 
 @record
@@ -405,7 +406,9 @@ DOCUMENT: Final = Object(
         "states": Key(ListOf(STATE, least=1), "The states.", required=True),
         "transitions": Key(ListOf(TRANSITION), "The ways between them.", required=True),
         "groups": Key(
-            MapOf(Object("A group of states.", {"description": Key(TEXT, "For people.")})),
+            MapOf(
+                Object("A group of states.", {"description": Key(TEXT, "For people.")}), bare=True
+            ),
             "Groups of states, for diagrams.",
         ),
         "error_policy": Key(

@@ -7,7 +7,7 @@ is something to tell.
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pystator.errors import ConfigurationError
 from pystator.records import record
@@ -23,6 +23,7 @@ __all__ = [
     "configuration_error",
     "show",
     "show_path",
+    "slug",
 ]
 
 Path = tuple[str | int, ...]
@@ -177,16 +178,48 @@ class Report:
         return found
 
 
+_ELSEWHERE: Final = {
+    "final": "terminal", "end": "terminal", "start": "initial", "normal": "stable",
+    "on_entry": "on_enter", "entry": "on_enter", "exit": "on_exit",
+    "event": "trigger", "on": "trigger", "from": "source", "to": "dest", "target": "dest",
+    "condition": "guards", "conditions": "guards", "cond": "guards", "if": "guards",
+    "and": "allOf", "all": "allOf", "or": "anyOf", "any": "anyOf",
+    "=": "eq", "==": "eq", "!=": "neq", "<>": "neq", "ne": "neq",
+    ">": "gt", ">=": "gte", "ge": "gte", "<": "lt", "<=": "lte", "le": "lte",
+    "delay": "after", "eventless": "auto", "always": "auto",
+}  # fmt: skip
+"""What other formats call it."""
+
+
 def closest(word: str, choices: Iterable[str]) -> str | None:
-    """The choice that is nearest to a word, or None when none is near."""
+    """The choice that was probably meant by a word, or None."""
     known = {choice.lower(): choice for choice in choices}
-    near = get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    low = word.lower()
+    if low in known:
+        return known[low]
+    if _ELSEWHERE.get(low, "").lower() in known:
+        return _ELSEWHERE[low]
+    starts = [choice for choice in known if len(choice) > 2 and low.startswith(choice)]
+    if starts:
+        return known[max(starts, key=len)]
+    near = get_close_matches(low, list(known), n=1, cutoff=0.65)
     return known[near[0]] if near else None
+
+
+def slug(word: object) -> str:
+    """The nearest valid name."""
+    letters = [char if char.isalnum() and char.isascii() else "_" for char in str(word).strip()]
+    return "".join(letters).lower().strip("_")
+
+
+_CONSTANTS: Final = {None: "null", True: "true", False: "false"}
 
 
 def show(value: object) -> str:
     """A value as a message quotes it: on one line, and short."""
     text = value if isinstance(value, str) else repr(value)
+    if value is None or isinstance(value, bool):
+        text = _CONSTANTS[value]
     text = " ".join(text.split())
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 

@@ -23,7 +23,7 @@ from pystator.definition.mistakes import explain, sound
 from pystator.definition.model import Definition
 from pystator.definition.plain import copy_plain
 from pystator.definition.positions import locate, written
-from pystator.definition.text import MAX_BYTES, decode, read
+from pystator.definition.text import MAX_BYTES, decode, prepare, read
 
 __all__ = ["check_config", "check_file", "check_text", "load_config", "load_file", "load_text"]
 
@@ -90,6 +90,7 @@ def check_file(path: str | FilePath) -> Checked:
 
 def check_text(text: str, file: str | None = None) -> Checked:
     """The machine in a text, or None, and everything that is to be said about it."""
+    text = prepare(text)
     reading = read(text)
     if reading.issues:
         return None, [issue.of_file(file) for issue in reading.issues]
@@ -113,6 +114,8 @@ def _examine(data: Any, report: Report, places: Places, file: str | None) -> Def
     if not found:
         return lower(data, report, places=places, file=file)
     wrong: list[Path] = explain(found, report)
+    if () in wrong:
+        return None
     whole, damaged = sound(data, wrong)
     source: Mapping[str, Any] = data if is_map(data) else {}
     return lower(whole, report, source=source, damaged=damaged, places=places, file=file)

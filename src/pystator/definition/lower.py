@@ -15,7 +15,7 @@ from pystator.definition.content import Content
 from pystator.definition.data import is_list, is_map
 from pystator.definition.fingerprint import fingerprint
 from pystator.definition.format import GUARD, META
-from pystator.definition.issues import Path, Report, closest, show
+from pystator.definition.issues import Path, Report, closest, show, slug
 from pystator.definition.model import (
     Action,
     Definition,
@@ -107,7 +107,7 @@ class _Machine:
         self.meta: Mapping[str, Any] = data.get("meta") or {}
         groups: Mapping[str, Any] = data.get("groups") or {}
         self.names = Names(
-            _state_names(source.get("states")),
+            None if ("states",) in damaged else _state_names(source.get("states")),
             None if ("groups",) in damaged else groups,
             _normalizer(self.meta),
         )
@@ -364,7 +364,7 @@ class _Machine:
                 self.report.add("entry", path, f"an invariant has exactly one of: {listed}")
                 continue
             guard: Any = {forms[0]: entry[forms[0]]} if forms else item
-            name: str = entry.get("name") or (item if not forms else f"invariant_{index + 1}")
+            name = str(entry.get("name") or (item if not forms else f"invariant_{index + 1}"))
             lowered = self.content.guards.one(guard, path)
             found.append(Invariant(name, lowered, entry.get("message")))
         return tuple(found)
@@ -391,6 +391,8 @@ def _state_names(states: Any) -> Iterator[str]:
             name = entry.get("name") if is_map(entry) else None
             if isinstance(name, str):
                 yield name
+                # What refers to the name as it should be is right, and will be when that is mended.
+                yield slug(name)
 
 
 def _normalizer(meta: Mapping[str, Any]) -> Literal["lower", "upper"] | None:

@@ -14,6 +14,7 @@ from pystator.definition.format import (
     ACTION,
     DOCUMENT,
     GUARD,
+    NAME,
     TEXT,
     Choice,
     Forms,
@@ -25,7 +26,7 @@ from pystator.definition.format import (
     Shape,
     Text,
 )
-from pystator.definition.issues import Path, Report, closest, show
+from pystator.definition.issues import Path, Report, closest, show, slug
 
 __all__ = ["explain", "sound"]
 
@@ -97,13 +98,13 @@ def _judge(
         return "wrong_type", _wrong_kind(_WRONG_KIND[kind], key, path, value), None
     if kind == "string_pattern_mismatch" and isinstance(shape, Text):
         message = f"{show(value)!r} is no valid {path[-1]}: use {shape.pattern_says}"
-        return "bad_name", message, _slug(value) if "lower-case" in shape.pattern_says else None
+        return "bad_name", message, (slug(value) or None) if shape is NAME else None
     if kind == "too_short":
         return "empty", f"{key} is empty: give it at least one entry, or remove it", None
     bounds: dict[str, Any] = details.get("ctx") or {}
     if kind in {"greater_than", "greater_than_equal", "less_than_equal"}:
         words = {"gt": "more than", "ge": "at least", "le": "at most"}
-        said = " and ".join(f"{words[name]} {bounds[name]}" for name in bounds if name in words)
+        said = " and ".join(f"{words[name]} {bounds[name]:g}" for name in bounds if name in words)
         return "out_of_range", f"{key} must be {said}, not {show(value)}", None
     return "invalid", f"{key}: {details['msg']}", None
 
@@ -174,13 +175,6 @@ def _owner(path: Path) -> str:
     return "a machine" if not path else _key_name(path)
 
 
-def _slug(value: Any) -> str | None:
-    """The nearest valid name."""
-    letters = [char if char.isalnum() and char.isascii() else "_" for char in str(value).strip()]
-    slug = "".join(letters).lower().strip("_")
-    return slug or None
-
-
 # The table along a path -------------------------------------------------------------------------
 
 
@@ -229,45 +223,69 @@ def _unknown_key(details: Details) -> tuple[Path, str | None]:
 # What is still sound ----------------------------------------------------------------------------
 
 _NEEDED = {"states": "name", "transitions": "source"}
+_ENTRIES = frozenset({"guards", "actions", "on_enter", "on_exit", "allOf", "anyOf", "then", "else"})
 
 
 def sound(data: Any, paths: Iterable[Path]) -> tuple[dict[str, Any], frozenset[Path]]:
     """The data without what is wrong at these paths.
 
     Returns:
-        A copy that shares what it did not change, with ``None`` for a state or transition that
-        cannot be used; and the paths of the items, keys and sections that are not whole.
+        A copy that shares what it did not change, with ``None`` for a state, a transition, a guard
+        or an action that cannot be used; and the paths of the items and sections not whole.
     """
-    machine: dict[str, Any] = dict(data) if is_map(data) else {}
+    pruning = _Pruning(data if is_map(data) else {})
     damaged: set[Path] = set()
     for path in paths:
         damaged.add(path[:2] if path and path[0] in _NEEDED else path[:1])
-        _take_out(machine, path)
+        pruning.take_out(path)
     for section in _NEEDED:
-        if not is_list(machine.get(section)):
-            machine[section] = []
-    return machine, frozenset(damaged)
+        if not is_list(pruning.machine.get(section)):
+            pruning.machine[section] = []
+    return pruning.machine, frozenset(damaged)
 
 
-def _take_out(machine: dict[str, Any], path: Path) -> None:
-    section = str(path[0]) if path else ""
-    value = machine.get(section)
-    if section == "meta" and len(path) > 1 and is_map(value):
-        machine[section] = {key: inner for key, inner in value.items() if key != path[1]}
-    elif section in _NEEDED and len(path) > 1 and is_list(value):
-        index: Any = path[1]
-        items = machine[section] = list(value)
-        items[index] = _without(items[index], path, _NEEDED[section])
-    else:
-        machine.pop(section, None)
+class _Pruning:
+    """Takes things out of a copy; each container on the way is copied once."""
 
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.machine = dict(data)
+        self._copies: dict[int, Any] = {id(self.machine): self.machine}
 
-def _without(item: Any, path: Path, needed: str) -> dict[str, Any] | None:
-    """A state or transition without what a path names; None when it is nothing without that."""
-    if not is_map(item) or len(path) == 2 or path[2] == needed:
-        return None
-    key: Any = path[2]
-    entries = item.get(key)
-    if len(path) > 3 and is_list(entries) and isinstance(path[3], int):
-        return {**item, key: [None if n == path[3] else entry for n, entry in enumerate(entries)]}
-    return {name: value for name, value in item.items() if name != key}
+    def take_out(self, path: Path) -> None:
+        section = str(path[0]) if path else ""
+        if len(path) < 2 or section not in {"meta", *_NEEDED}:
+            self.machine.pop(section, None)
+            return
+        inner = self._own(self.machine, section)
+        if section == "meta" and is_map(inner):
+            inner.pop(str(path[1]), None)
+        elif is_list(inner):
+            self._from_list(inner, path[1:], _NEEDED[section])
+
+    def _own(self, container: Any, key: Any) -> Any:
+        """The value of a key, copied unless it is a copy already."""
+        value = container.get(key) if is_map(container) else container[key]
+        if id(value) not in self._copies and (is_map(value) or is_list(value)):
+            value = container[key] = value.copy()
+            self._copies[id(value)] = value
+        return value
+
+    def _from_list(self, items: list[Any], path: Path, needed: str = "") -> None:
+        """An item is made smaller if it is something without the wrong part, else taken out."""
+        index: Any = path[0]
+        gone = len(path) == 1 or path[1] == needed or not is_map(items[index])
+        if gone or not self._from_map(self._own(items, index), path[1:], whole=not needed):
+            items[index] = None
+
+    def _from_map(self, item: dict[str, Any], path: Path, *, whole: bool) -> bool:
+        """Whether the item can stay. ``whole``: it is nothing without one of its keys."""
+        key: Any = path[0]
+        inner = self._own(item, key)
+        if key in _ENTRIES and len(path) > 1 and is_list(inner) and isinstance(path[1], int):
+            self._from_list(inner, path[1:])
+            return True
+        if key == "branch" and len(path) > 1 and is_map(inner):
+            return self._from_map(inner, path[1:], whole=True)
+        if not whole:
+            item.pop(key, None)
+        return not whole

@@ -12,22 +12,26 @@ _TRIGGER: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _HISTORY: Final = re.compile(r"H\*?\(.*\)")
 
 
+FLAT_ONLY: Final = "this release runs flat machines"
+
+
 class Names:
     """States, triggers and groups of one machine.
 
     Args:
-        states: Names of all states, also of those that have a mistake.
+        states: Names of all states, also of those that have a mistake; None when they are not
+            known, so that none is judged.
         groups: Names of the groups; None when they are not known, so that none is judged.
         normalizer: Applied to every trigger.
     """
 
     def __init__(
         self,
-        states: Iterable[str],
+        states: Iterable[str] | None,
         groups: Iterable[str] | None,
         normalizer: Literal["lower", "upper"] | None,
     ) -> None:
-        self.states = dict.fromkeys(states)
+        self.states = None if states is None else dict.fromkeys(states)
         self.groups = None if groups is None else frozenset(groups)
         self.normalizer: Literal["lower", "upper"] | None = normalizer
         self.triggers: dict[str, None] = {}
@@ -37,7 +41,7 @@ class Names:
 
     def state(self, name: str, path: Path, report: Report, *, what: str = "state") -> bool:
         """Whether there is a state of this name; if not, that is reported."""
-        if name in self.states:
+        if self.states is None or name in self.states:
             return True
         if _HISTORY.fullmatch(name):
             self.not_supported("history states", path, report)
@@ -114,12 +118,14 @@ class Names:
 
     # What is not built yet ----------------------------------------------------------------------
 
-    def not_supported(self, what: str, path: Path, report: Report) -> None:
+    def not_supported(
+        self, what: str, path: Path, report: Report, *, instead: str = FLAT_ONLY
+    ) -> None:
         """Refuse a part of the format that this release does not run."""
         report.add(
             "not_supported",
             path,
-            f"{what} cannot be used yet: this release runs flat machines",
+            f"{what} cannot be used yet: {instead}",
             key=bool(path) and isinstance(path[-1], str),
         )
 

@@ -35,18 +35,17 @@ def locate(text: str, findings: Iterable[Finding]) -> list[tuple[int, int]]:
     nearest thing around it.
 
     Args:
-        text: Has been read without a mistake.
+        text: Prepared, and read without a mistake.
         findings: What to place.
     """
     wanted = list(findings)
-    text = text.removeprefix("\ufeff")
     root = _read(text, [finding.path for finding in wanted])
     return [_place(text, root, finding) for finding in wanted]
 
 
 def written(text: str, path: Path) -> str | None:
-    """The text of a scalar as it is written; None when there is none at this path."""
-    found: _Wanted | None = _read(text.removeprefix("\ufeff"), [path])
+    """A scalar of a prepared text as it is written; None when there is none at this path."""
+    found: _Wanted | None = _read(text, [path])
     for step in path:
         found = found.inside.get(step) if found else None
     return found.event.value if found and isinstance(found.event, ScalarEvent) else None

@@ -60,9 +60,10 @@ def _schema(shape: Shape) -> Schema:  # noqa: C901, PLR0911 - one case for each 
             return {}
         case ListOf(item, least):
             return _bounds("array", minItems=least or None) | {"items": _schema(item)}
-        case MapOf(value, least):
+        case MapOf(value, least, bare):
+            inner = {"anyOf": [_schema(value), {"type": "null"}]} if bare else _schema(value)
             limit = _bounds("object", minProperties=least or None)
-            return limit | {"additionalProperties": _schema(value)}
+            return limit | {"additionalProperties": inner}
         case Object():
             return _object(shape)
         case Kinds(by):

@@ -19,9 +19,9 @@ _SENTENCES = {
     "block sequence entries are not allowed in this context": (
         "a list entry '- ' cannot start here: put it on a line of its own"
     ),
-    "did not find expected key": "expected a key here: check the indentation of this line{opened}",
+    "did not find expected key": ("expected a key here: check the indentation of this line{block}"),
     "did not find expected '-' indicator": (
-        "expected a list entry '- ' here: check the indentation of this line{opened}"
+        "expected a list entry '- ' here: check the indentation of this line{block}"
     ),
     "did not find expected ',' or ']'": (
         "expected ',' or ']' here: the list '['{opened} is not closed"
@@ -40,7 +40,9 @@ _SENTENCES = {
     "did not find expected alphabetic or numeric character": (
         "a name must follow '&' (anchor) or '*' (alias): put the text in quotes if it is text"
     ),
-    "did not find expected node content": "expected a value here",
+    "did not find expected node content": (
+        "expected a value here: is a '[' or '{{' before it not closed?"
+    ),
     "did not find expected comment or line break": (
         "after '|' or '>' the text starts on the next line, indented"
     ),
@@ -49,6 +51,7 @@ _SENTENCES = {
     "did not find expected <document start>": (
         "unexpected text after the end of the document: a file holds one machine"
     ),
+    "exceeded maximum nesting depth": "nested deeper than a machine may be",
     "found duplicate anchor": "this anchor is defined twice",
 }
 
@@ -58,16 +61,20 @@ def syntax_issue(error: yaml.MarkedYAMLError, text: str) -> Issue:
     mark = error.problem_mark or error.context_mark
     if mark is None:
         return Issue("syntax", "error", str(error.problem or error))
-    opened = ""
+    opened = block = ""
     if error.context_mark is not None and error.context_mark.line != mark.line:
         opened = f" opened on line {error.context_mark.line + 1}"
+        block = f", and the block that starts on line {error.context_mark.line + 1}"
     problem = error.problem or "this is not YAML"
     found = text[mark.index : mark.index + 1]
     if problem == "found character that cannot start any token":
         sentence = _wrong_start(found)
     else:
-        sentence = _SENTENCES.get(problem, "{problem}").format(opened=opened, problem=problem)
-    offending = text.splitlines()[mark.line].strip() if mark.line < text.count("\n") + 1 else ""
+        sentence = _SENTENCES.get(problem, "{problem}").format(
+            opened=opened, block=block, problem=problem
+        )
+    start = text.rfind("\n", 0, mark.index) + 1
+    offending = text[start : text.find("\n", mark.index) % (len(text) + 1)].strip()
     return Issue("syntax", "error", sentence, (), mark.line + 1, mark.column + 1, offending or None)
 
 

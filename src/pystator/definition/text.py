@@ -10,6 +10,7 @@ Laws:
   (`pystator.definition.positions`).
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
@@ -38,7 +39,7 @@ __all__ = [
     "MAX_VALUES",
     "Reading",
     "decode",
-    "merge",
+    "prepare",
     "read",
 ]
 
@@ -49,6 +50,11 @@ MAX_ALIASED: Final = 100_000
 """Values that all aliases together may stand for."""
 
 TAG = "tag:yaml.org,2002:"
+_PAIR: Final = re.compile(
+    r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
+)
+_MERGE: Final = "".join(["<", "<"])
+"""The plain key ``<<``: another object than a quoted one, which is just a key."""
 _ITEM_DEPTH = 3
 """Depth of the mappings of ``states: [{...}]``."""
 
@@ -89,9 +95,23 @@ def decode(content: bytes) -> tuple[str, Issue | None]:
         )
 
 
+def prepare(text: str) -> str:
+    """The text as libyaml can read it: without byte order mark, and with JSON's surrogate pairs."""
+    text = text.removeprefix("\ufeff")
+    if text.lstrip().startswith("{"):
+        return _PAIR.sub(_join, text)
+    return text
+
+
+def _join(pair: "re.Match[str]") -> str:
+    """``\\ud83c\\udf89`` -> ``\\U0001f389``, which JSON has not and YAML has."""
+    high, low = int(pair[2], 16), int(pair[3], 16)
+    return f"{pair[1]}\\U{0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00):08x}"
+
+
 def read(text: str) -> Reading:
     """Read one YAML or JSON document."""
-    text = text.removeprefix("\ufeff")
+    text = prepare(text)
     if len(text) > MAX_BYTES:
         return _failed(
             Issue(
@@ -159,7 +179,7 @@ class _Reader:
     def run(self) -> None:  # noqa: C901, PLR0912, PLR0915 - the hot loop: a call per event costs a third of it
         """Consume all events."""
         get_event: _NextEvent = yaml.CSafeLoader(self.text).get_event
-        known: dict[str, Scalar] = dict(CONSTANTS)
+        known: dict[str, Scalar] = {**CONSTANTS, "<<": _MERGE}
         stack: list[_Frame] = []
         container: Any = _NOTHING
         key: Any = _NO_KEY
@@ -286,7 +306,10 @@ class _Reader:
             if TAG + _tag_of(resolved) == tag:
                 return resolved
             self.add(
-                "tag", f"{show(value)!r} is no {tag.removeprefix(TAG)}", event, text=show(value)
+                "tag",
+                f"{show(value)!r} is no {tag.removeprefix(TAG)}: remove the tag",
+                event,
+                text=show(value),
             )
             return value
         self.check_tag(event, "")
@@ -340,11 +363,13 @@ class _Reader:
         return anchor
 
     def merge(self, event: Any, value: dict[str, Any]) -> None:
+        if not any(key is _MERGE for key in value):
+            return
         sources = value["<<"]
         if not all(isinstance(item, dict) for item in _sources(sources)):
             self.add("merge", "'<<' takes a mapping, or a list of mappings", event, text="<<")
             return
-        merge(value)
+        _merge(value)
 
     def too_deep(self, event: Any) -> NoReturn:
         self.stop("too_deep", f"nested deeper than {MAX_DEPTH} levels", event)
@@ -374,7 +399,7 @@ def _sources(value: Any) -> list[Any]:
     return value if is_list(value) else [value]
 
 
-def merge(mapping: dict[str, Any]) -> None:
+def _merge(mapping: dict[str, Any]) -> None:
     """Apply ``<<`` in place: the mapping's own keys win, then the earlier source."""
     own = dict(mapping)
     sources = _sources(own.pop("<<"))
