@@ -8,7 +8,7 @@ times at once, it happens once.
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -216,7 +216,9 @@ def truncate(url: str | None = None) -> dict[str, int]:
 
 
 @contextmanager
-def _opened(url: str | None, *, create: bool = False) -> Iterator[tuple[sqlite3.Connection, str]]:
+def _opened(
+    url: str | None, *, create: bool = False
+) -> Generator[tuple[sqlite3.Connection, str], None, None]:
     """A connection and the URL as it is shown; SQLite's errors become ours."""
     parsed: SQLiteURL = parse_sqlite(resolve(url))
     if parsed.path is None:
@@ -237,7 +239,7 @@ def _opened(url: str | None, *, create: bool = False) -> Iterator[tuple[sqlite3.
 
 
 @contextmanager
-def _exclusive(connection: sqlite3.Connection) -> Iterator[None]:
+def _exclusive(connection: sqlite3.Connection) -> Generator[None, None, None]:
     """All of the block, or nothing of it."""
     begin_exclusive(connection)
     try:

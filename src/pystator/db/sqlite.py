@@ -134,7 +134,10 @@ def _not_opened(url: SQLiteURL) -> str:
     if path.is_dir():
         return "this is a folder; name a file"
     if not path.exists():
-        return f"there is no such file and it cannot be made; is {path.parent} writable?"
+        return (
+            f"there is no such file: run `pystator db init {url}`, "
+            f"and if it cannot be made, see who may write to {path.parent}"
+        )
     return "it cannot be opened; check its permissions"
 
 

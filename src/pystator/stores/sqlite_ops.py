@@ -73,13 +73,13 @@ _KINDS: Final = {kind: str(kind.value) for kind in EntryKind}
 """Members of an enumeration are subclasses of str, which the driver binds slowly."""
 
 _KEY: Final = "entity_id = ? AND machine_name = ?"
-_LOAD: Final = f"SELECT {ENTITY_COLUMNS} FROM entity_states WHERE {_KEY}"  # noqa: S608 - constants
-_LOAD_MANY: Final = (
+LOAD: Final = f"SELECT {ENTITY_COLUMNS} FROM entity_states WHERE {_KEY}"  # noqa: S608 - constants
+LOAD_MANY: Final = (
     f"SELECT {ENTITY_COLUMNS} FROM entity_states"  # noqa: S608
     " WHERE machine_name = ? AND entity_id IN (SELECT value FROM json_each(?))"
 )
-_KNOWN: Final = f"SELECT {HISTORY_COLUMNS} FROM transition_history WHERE {_KEY} AND event_id = ?"  # noqa: S608
-_KNOWN_MANY: Final = (
+KNOWN: Final = f"SELECT {HISTORY_COLUMNS} FROM transition_history WHERE {_KEY} AND event_id = ?"  # noqa: S608
+KNOWN_MANY: Final = (
     f"SELECT {HISTORY_COLUMNS} FROM (SELECT value FROM json_each(?2)) AS wanted"  # noqa: S608
     " CROSS JOIN transition_history"  # json_each has a column id of its own
     " WHERE entity_id = json_extract(wanted.value, '$[0]') AND machine_name = ?1"
@@ -156,7 +156,7 @@ def _encode_entity(write: Write, commit: Commit, limit: int) -> None:
     values += (commit.machine_version, commit.fingerprint, commit.now, commit.commit_id)
     if commit.expected_version:
         values += (commit.entity_id, commit.machine_name, commit.expected_version)
-        write.put = _update(which)
+        write.put = update_statement(which)
     else:
         values += (commit.entity_id, commit.machine_name, commit.now)
         write.put = _insert(which)
@@ -175,7 +175,7 @@ def _entity_columns(which: int) -> list[str]:
 
 
 @cache
-def _update(which: int) -> str:
+def update_statement(which: int) -> str:
     settings = ", ".join(f"{name} = ?" for name in _entity_columns(which))
     return f"UPDATE entity_states SET {settings} WHERE {_KEY} AND version = ?"  # noqa: S608
 
@@ -374,10 +374,10 @@ def _load_one(connection: sqlite3.Connection, lookup: Lookup) -> Loaded:
 
 def _find_one(connection: sqlite3.Connection, lookup: Lookup, key: Key) -> Loaded:
     # The entity first: an event that is committed in between is then found among the known ids.
-    row = connection.execute(_LOAD, key).fetchone()
+    row = connection.execute(LOAD, key).fetchone()
     known: dict[str, HistoryEntry] = {}
     for event_id in lookup.event_ids:
-        found = connection.execute(_KNOWN, (*key, event_id)).fetchone()
+        found = connection.execute(KNOWN, (*key, event_id)).fetchone()
         if found is not None:
             known[event_id] = entry_of(found)
     return Loaded(None if row is None else entity_of(row), known)
@@ -392,11 +392,11 @@ def _load_many(connection: sqlite3.Connection, lookups: Sequence[Lookup]) -> lis
             events.setdefault(lookup.machine_name, []).append((lookup.entity_id, event_id))
     rows: dict[Key, Sequence[Any]] = {}
     for machine, wanted in ids.items():
-        for row in connection.execute(_LOAD_MANY, (machine, json.dumps(list(wanted)))):
+        for row in connection.execute(LOAD_MANY, (machine, json.dumps(list(wanted)))):
             rows[row[0], machine] = row
     known: dict[Key, dict[str, HistoryEntry]] = {}
     for machine, pairs in events.items():
-        for row in connection.execute(_KNOWN_MANY, (machine, json.dumps(pairs))):
+        for row in connection.execute(KNOWN_MANY, (machine, json.dumps(pairs))):
             entry = entry_of(row)
             known.setdefault((entry.entity_id, machine), {})[str(entry.event_id)] = entry
     return [_loaded(lookup, rows, known) for lookup in lookups]

@@ -1,7 +1,7 @@
 """Paged reads of the SQLite store: each takes a connection and answers from one snapshot."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from heapq import merge
 from itertools import islice
@@ -166,7 +166,7 @@ def feed(connection: sqlite3.Connection, cursor: str | None, limit: int) -> Page
 
 
 @contextmanager
-def _snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+def _snapshot(connection: sqlite3.Connection) -> Generator[None, None, None]:
     """Several statements that see the same moment."""
     connection.execute("BEGIN")
     try:

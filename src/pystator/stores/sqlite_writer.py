@@ -85,7 +85,7 @@ class Writer:
         self._rung = False
         self._later_due = 0.0
         self._closing = False
-        self._count = 0
+        self.transactions = 0
 
     # Callers --------------------------------------------------------------------------------------
 
@@ -329,9 +329,9 @@ class Writer:
         return translate(error, files.url, written=written, limit=files.busy_limit)
 
     def _counted(self) -> None:
-        self._count += 1
-        if self._count in _GROW:
-            self._files.grow(_GROW[self._count])
+        self.transactions += 1
+        if self.transactions in _GROW:
+            self._files.grow(_GROW[self.transactions])
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         try:

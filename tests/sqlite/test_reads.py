@@ -1,0 +1,202 @@
+"""Paged reads: right against a plain scan, and answered from an index however large the tables are."""
+
+import random
+import sqlite3
+
+import pytest
+
+from pystator.db.schema import TABLES
+from pystator.stores import sqlite_ops, sqlite_reads
+
+MACHINES = ("order", "payment", "")
+STATES = ("open", "paid", "a+b", "b+c", "open+b")
+
+
+@pytest.fixture
+def filled(store, commit):
+    """Some hundred entities of three machines in five configurations."""
+    chance = random.Random(7)
+    commits = []
+    for n in range(300):
+        for machine in chance.sample(MACHINES, chance.randrange(1, 4)):
+            made = commit(f"e-{n:03}", 0, state=chance.choice(STATES), machine=machine)
+            if chance.random() < 0.3:
+                made.timers = {"t": (chance.randrange(100), 1), "u": (chance.randrange(100), 1)}
+            commits.append(made)
+    chance.shuffle(commits)
+    store.commit(commits)
+    return store, commits
+
+
+def pages(read, **options):
+    after = None
+    found = []
+    while True:
+        page = read(after=after, **options)
+        assert len(page.items) <= options["limit"]
+        found += page.items
+        after = page.next
+        if after is None:
+            return found
+
+
+@pytest.mark.parametrize("machine", [None, "order", "", "nobody"])
+@pytest.mark.parametrize("state", [None, "open", "b", "a+b", "never"])
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+def test_pages_of_entities_are_the_plain_scan(filled, machine, state, limit) -> None:
+    store, commits = filled
+    expected = sorted(
+        (each.entity_id, each.machine_name)
+        for each in commits
+        if machine in (None, each.machine_name)
+        and (state is None or state == each.state or state in each.state.split("+"))
+    )
+    if limit == 1:
+        expected = expected[:20]
+        found = []
+        after = None
+        while len(found) < 20:
+            page = store.entities(state=state, machine_name=machine, after=after, limit=1)
+            found += page.items
+            after = page.next
+            if after is None:
+                break
+    else:
+        found = pages(store.entities, state=state, machine_name=machine, limit=limit)
+    assert [entity.key for entity in found] == expected
+
+
+@pytest.mark.parametrize("machine", [None, "order", "nobody"])
+def test_due_entities_come_earliest_first(filled, machine) -> None:
+    store, commits = filled
+    expected = sorted(
+        (min(each.timers.values())[0], (each.entity_id, each.machine_name))
+        for each in commits
+        if each.timers and machine in (None, each.machine_name)
+    )
+    now = 60
+    assert store.due(now, 1000, machine_name=machine) == [
+        key for due, key in expected if due <= now
+    ]
+    assert (
+        store.due(now, 3, machine_name=machine) == [key for due, key in expected if due <= now][:3]
+    )
+
+
+def test_counts_are_the_plain_counts(filled) -> None:
+    store, commits = filled
+    orders = [each.state for each in commits if each.machine_name == "order"]
+    assert store.count_by_state(machine_name="order") == {
+        state: orders.count(state) for state in set(orders)
+    }
+    assert sum(store.count_by_state().values()) == len(commits)
+
+
+def test_history_pages_both_ways(store, commit) -> None:
+    for version in range(25):
+        store.commit([commit("a", version)])
+        store.commit([commit("a", version, applies=False)])
+    up = pages(store.history, entity_id="a", limit=7)
+    down = pages(store.history, entity_id="a", limit=7, newest_first=True)
+    assert len(up) == 50
+    assert [row.id for row in down] == [row.id for row in reversed(up)]
+    assert [(row.version, row.id) for row in up] == sorted((row.version, row.id) for row in up)
+
+
+def test_the_feed_gives_every_row_once_in_the_order_of_commits(store, commit) -> None:
+    cursor = None
+    seen = []
+    for n in range(40):
+        store.commit([commit(f"e-{n % 7}", n // 7)])
+        if n % 3 == 0:
+            page = store.feed(cursor, limit=2)
+            seen += page.items
+            cursor = page.next
+    while True:
+        page = store.feed(cursor)
+        if not page.items:
+            break
+        seen += page.items
+        cursor = page.next
+    assert [row.id for row in seen] == list(range(1, 41))
+
+
+PLANS = {
+    "load": (sqlite_ops.LOAD, "sqlite_autoindex_entity_states_1 (entity_id=? AND machine_name=?)"),
+    "load many": (
+        sqlite_ops.LOAD_MANY,
+        "sqlite_autoindex_entity_states_1 (entity_id=? AND machine_name=?)",
+    ),
+    "known": (
+        sqlite_ops.KNOWN,
+        "uq_transition_history_event (entity_id=? AND machine_name=? AND event_id=?)",
+    ),
+    "known many": (
+        sqlite_ops.KNOWN_MANY,
+        "uq_transition_history_event (entity_id=? AND machine_name=? AND event_id=?)",
+    ),
+    "history": (
+        sqlite_reads.HISTORY_UP,
+        "ix_transition_history_entity (entity_id=? AND machine_name=? AND version>?)",
+    ),
+    "history down": (
+        sqlite_reads.HISTORY_DOWN,
+        "ix_transition_history_entity (entity_id=? AND machine_name=? AND version<?)",
+    ),
+    "entities": (
+        sqlite_reads.ENTITIES,
+        "SEARCH entity_states USING INDEX sqlite_autoindex_entity_states_1",
+    ),
+    "entities in": (
+        sqlite_reads.ENTITIES_IN,
+        "ix_entity_states_state (machine_name=? AND state=? AND entity_id>?)",
+    ),
+    "next pair": (
+        sqlite_reads.NEXT_PAIR,
+        "SEARCH entity_states USING COVERING INDEX ix_entity_states_state",
+    ),
+    "next state": (
+        sqlite_reads.NEXT_STATE,
+        "COVERING INDEX ix_entity_states_state (machine_name=? AND state>?)",
+    ),
+    "count of": (sqlite_reads.COUNT_OF, "COVERING INDEX ix_entity_states_state (machine_name=?)"),
+    "due": (sqlite_reads.DUE, "COVERING INDEX ix_entity_states_due (next_due<?)"),
+    "due of": (sqlite_reads.DUE_OF, "COVERING INDEX ix_entity_states_due (next_due<?)"),
+    "feed": (sqlite_reads.FEED, "INTEGER PRIMARY KEY (rowid>?)"),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_read_uses_its_index_and_sorts_nothing(filled, name) -> None:
+    """A plan that scans is quick in a test and slow after a year."""
+    store, _ = filled
+    statement, expected = PLANS[name]
+    connection = store.parts[0].writer()
+    blanks = statement.count("?") if "?1" not in statement else 2
+    plan = " / ".join(
+        row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", ["[]"] * blanks)
+    )
+    assert expected in plan
+    assert "TEMP B-TREE" not in plan
+    assert not any(f"SCAN {table}" in plan for table in TABLES)
+
+
+def test_a_write_finds_its_entity_by_the_key(store) -> None:
+    plan = (
+        store.parts[0]
+        .writer()
+        .execute(f"EXPLAIN QUERY PLAN {sqlite_ops.update_statement(15)}", [1] * 13)
+    )
+    assert (
+        "sqlite_autoindex_entity_states_1 (entity_id=? AND machine_name=?)" in plan.fetchall()[0][3]
+    )
+
+
+def test_a_user_reads_the_tables_with_any_tool(filled, tmp_path) -> None:
+    """The database is the user's: its rows are plain values."""
+    store, _ = filled
+    store.disconnect()
+    with sqlite3.connect(tmp_path / "store.db") as connection:
+        row = connection.execute("SELECT entity_id, context FROM entity_states LIMIT 1").fetchone()
+    connection.close()
+    assert row[1] == '{"n":1}'
