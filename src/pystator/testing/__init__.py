@@ -1,1 +1,46 @@
+"""What authors of stores test with: the contract that our own stores are held to.
 
+A store of the three methods::
+
+    from pystator.testing import BasicContract, SyncFace
+
+    class TestMyStore(SyncFace, BasicContract):
+        def make_store(self, path):
+            return MyStore()
+
+A native store, with everything: history, event ids, timers, queries, the feed, concurrency::
+
+    from pystator.testing import StoreContract
+
+    class TestMyStore(StoreContract):
+        def make_store(self, path):
+            return MyStore(path / "data")
+
+Run them with pytest. ``path`` is an empty folder of the test's own; stores made with the same path
+hold the same data. Every test runs over the blocking and over the async face (`SyncFace` and
+`AsyncFace` choose one). The contract is a class a topic, so that a store that lacks a topic can
+combine the others; what a store does not promise (``durable``, ``idempotent``, ...) is read from
+its class. `pystator.testing.stateful` compares a store with the one in memory over random
+histories, with Hypothesis.
+"""
+
+from pystator.testing.basic import BasicContract
+from pystator.testing.building import change, note
+from pystator.testing.clock import FakeClock
+from pystator.testing.contract import StoreContract
+from pystator.testing.crash import Crash, CrashingStore
+from pystator.testing.drivers import AsyncFace, Driver, StoreTests, SyncFace
+
+__all__ = [
+    "AsyncFace",
+    "BasicContract",
+    "Crash",
+    "CrashingStore",
+    "Driver",
+    "FakeClock",
+    "StoreContract",
+    "StoreTests",
+    "SyncFace",
+    "change",
+    "note",
+]

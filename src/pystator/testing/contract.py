@@ -1,0 +1,33 @@
+"""The whole contract: every topic, for a native store."""
+
+from pystator.testing.basic import BasicContract
+from pystator.testing.commits import CommitsContract
+from pystator.testing.concurrency import ConcurrencyContract
+from pystator.testing.connections import ConnectionsContract
+from pystator.testing.feed import FeedContract
+from pystator.testing.history import HistoryContract
+from pystator.testing.idempotency import IdempotencyContract
+from pystator.testing.queries import QueriesContract
+from pystator.testing.states import StatesContract
+from pystator.testing.timers import TimersContract
+from pystator.testing.values import ValuesContract
+from pystator.testing.versions import VersionsContract
+
+__all__ = ["StoreContract"]
+
+
+class StoreContract(
+    BasicContract,
+    StatesContract,
+    VersionsContract,
+    CommitsContract,
+    HistoryContract,
+    IdempotencyContract,
+    ValuesContract,
+    QueriesContract,
+    TimersContract,
+    FeedContract,
+    ConcurrencyContract,
+    ConnectionsContract,
+):
+    """Subclass it, name the class ``Test...``, and give it ``make_store(path)``."""
