@@ -70,5 +70,5 @@ def act(settings: Settings, entity_id: str, todo: Todo) -> Program[Commit]:
     )
     return Commit(
         entity_id, settings.name, version, version, None, None, None, None,
-        settings.version, settings.fingerprint, entry.now, (entry,), settings.identify(),
+        settings.version, settings.fingerprint, entry.now, (entry,), settings.identify(entry.now),
     )  # fmt: skip

@@ -133,7 +133,7 @@ def case_of(item: Any, actor: str | None = None) -> Case:
             item.occurred_at,
             item.now,
         )
-    kind: Any = type(item)
+    kind: Any = item.__class__
     parts: tuple[Any, ...] = tuple(item) if kind is tuple or kind is list else ()
     if len(parts) == 2:
         return Case(parts[0], parts[1], None, None, actor)

@@ -458,7 +458,7 @@ class Draft:
             return Commit(
                 self.entity_id, settings.name, version, version, None, None, None, None,
                 settings.version, settings.fingerprint, self.now, tuple(self.entries),
-                settings.identify(),
+                settings.identify(self.now),
             )  # fmt: skip
         context: Context | None = self.context
         history: dict[str, list[str]] | None = None
@@ -471,5 +471,5 @@ class Draft:
         return Commit(
             self.entity_id, settings.name, expected, version, self.state, context, history, timers,
             settings.version, settings.fingerprint, self.updated, tuple(self.entries),
-            settings.identify(),
+            settings.identify(self.now),
         )  # fmt: skip

@@ -22,7 +22,7 @@ from pystator.orchestrator.requests import (
     Sleep,
     Write,
 )
-from pystator.records import HistoryEntry
+from pystator.records import Commit, HistoryEntry, Lookup
 from pystator.stores.protocols import NativeStore
 
 __all__ = ["Driver", "wall_clock"]
@@ -59,13 +59,13 @@ class Driver:
         reply: Any = None
         try:
             while True:
-                request = send(reply)
+                request: Any = send(reply)
                 try:
-                    kind = type(request)
-                    if kind is Load:
-                        reply = (store.load(request.lookups), self.clock())  # type: ignore[union-attr] # told by `kind`
-                    elif kind is Write:
-                        reply = store.commit(request.commits)  # type: ignore[union-attr] # told by `kind`
+                    kind: Any = request.__class__
+                    if kind is Lookup:
+                        reply = (store.load((request,))[0], self.clock())
+                    elif kind is Commit:
+                        reply = store.commit((request,))[0]
                     else:
                         reply = self._answer(request)
                 except Exception as error:  # noqa: BLE001 # the program decides what it means
@@ -76,9 +76,13 @@ class Driver:
             result: T = done.value
             return result
 
-    def _answer(self, request: Request) -> Any:
+    def _answer(self, request: Request) -> Any:  # noqa: PLR0911 - one line a request
         """The reply to a request that most events do not make."""
         match request:
+            case Load():
+                return self.store.load(request.lookups), self.clock()
+            case Write():
+                return self.store.commit(request.commits)
             case RunActions():
                 return self.executor.execute(request.specs, request.context)
             case AppendLater():
@@ -125,13 +129,13 @@ class Driver:
         reply: Any = None
         try:
             while True:
-                request = send(reply)
+                request: Any = send(reply)
                 try:
-                    kind = type(request)
-                    if kind is Load:
-                        reply = (await store.aload(request.lookups), self.clock())  # type: ignore[union-attr] # told by `kind`
-                    elif kind is Write:
-                        reply = await store.acommit(request.commits)  # type: ignore[union-attr] # told by `kind`
+                    kind: Any = request.__class__
+                    if kind is Lookup:
+                        reply = ((await store.aload((request,)))[0], self.clock())
+                    elif kind is Commit:
+                        reply = (await store.acommit((request,)))[0]
                     else:
                         reply = await self._aanswer(request)
                 except Exception as error:  # noqa: BLE001 # the program decides what it means
@@ -144,6 +148,10 @@ class Driver:
 
     async def _aanswer(self, request: Request) -> Any:  # noqa: PLR0911 - one line a request
         match request:
+            case Load():
+                return await self.store.aload(request.lookups), self.clock()
+            case Write():
+                return await self.store.acommit(request.commits)
             case RunActions():
                 return await self.executor.async_execute(request.specs, request.context)
             case AppendLater():

@@ -9,7 +9,9 @@ them for real: `pystator.orchestrator.drivers`.
 request               reply
 ====================  ==========================================================
 `Load`                ``(list of Loaded, wall clock now in microseconds)``
+a lone `Lookup`       ``(Loaded, wall clock now in microseconds)``
 `Write`               ``list of Outcome``
+a lone `Commit`       ``Outcome``
 `ReadBack`            newest history rows of an entity
 `FindDue`             ``(keys, wall clock now in microseconds)``
 `AwaitGuard`          the truth of the awaited verdict, or the error that the guard raised
@@ -107,7 +109,18 @@ class Sleep:
     seconds: float
 
 
-Request = Load | Write | ReadBack | FindDue | AwaitGuard | RunActions | AppendLater | Sleep
+Request = (
+    Load
+    | Lookup
+    | Write
+    | Commit
+    | ReadBack
+    | FindDue
+    | AwaitGuard
+    | RunActions
+    | AppendLater
+    | Sleep
+)
 
 Program = Generator[Request, Any, T]
 """A decision under way. ``T`` is what it decides in the end."""

@@ -33,7 +33,7 @@ class Settings:
         patience: Seconds of reloading.
         jitter: A random number in [0, 1).
         tick: Monotonic nanoseconds, for durations in history rows; nothing is decided by it.
-        identify: Makes a commit id.
+        identify: Makes a commit id, given the wall clock in microseconds.
     """
 
     __slots__ = (
@@ -67,7 +67,7 @@ class Settings:
         patience: float = PATIENCE,
         jitter: Callable[[], float] = random.random,
         tick: Callable[[], int] = time.perf_counter_ns,
-        identify: Callable[[], str] = new_commit_id,
+        identify: Callable[[int], str] = new_commit_id,
     ) -> None:
         definition = machine.definition
         self.machine = machine

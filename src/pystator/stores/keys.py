@@ -168,9 +168,9 @@ def _refused(what: str, value: Any, why: str) -> InvalidValueError:
 class _CommitIds:
     """UUIDs of version 7: milliseconds, then 26 bits of this process, then a counter of 48 bits.
 
-    The counter starts anywhere in its lower half and never starts again, so that ids of one
-    millisecond grow as well; its first half and the process bits are random, so that processes
-    that start together do not meet.
+    The counter starts anywhere in its second quarter, so that it always has twelve digits, and
+    never starts again, so that ids of one millisecond grow as well; where it starts and the process
+    bits are random, so that processes that start together do not meet.
     """
 
     __slots__ = ("count", "millisecond", "process", "start")
@@ -181,7 +181,7 @@ class _CommitIds:
     def reseed(self) -> None:
         seed = int.from_bytes(os.urandom(10))
         self.process = f"7{seed & 0xFFF:03x}-{0x8000 | (seed >> 12) & 0x3FFF:04x}"
-        self.count = count((seed >> 26) & 0x7FFF_FFFF_FFFF)
+        self.count = count((seed >> 26) & 0x3FFF_FFFF_FFFF | 1 << 46)
         self.millisecond = 0
         self.start = ""
 
@@ -191,15 +191,19 @@ if hasattr(os, "register_at_fork"):  # a forked child would repeat its parent's 
     os.register_at_fork(after_in_child=_ids.reseed)
 
 
-def new_commit_id() -> str:
-    """A UUIDv7 as text, greater than every earlier one of this process."""
+def new_commit_id(now: int | None = None) -> str:
+    """A UUIDv7 as text, greater than every earlier one of this process.
+
+    Args:
+        now: The wall clock in microseconds, where the caller has just read it.
+    """
     ids = _ids
-    now = time_ns() // 1_000_000
-    if now > ids.millisecond:
-        clock = f"{now:012x}"
+    millisecond = (time_ns() // 1_000 if now is None else now) // 1_000
+    if millisecond > ids.millisecond:
+        clock = f"{millisecond:012x}"
         ids.start = f"{clock[:8]}-{clock[8:]}-{ids.process}-"
-        ids.millisecond = now
-    return f"{ids.start}{next(ids.count):012x}"
+        ids.millisecond = millisecond
+    return ids.start + hex(next(ids.count))[2:]  # noqa: FURB116 - half the time of an f-string
 
 
 # Cursors and hashes -------------------------------------------------------------------------------
