@@ -11,6 +11,7 @@ import pytest
 
 from pystator.errors import InvalidValueError
 from pystator.records import OutcomeKind
+from pystator.stores.refusals import kind_of
 from pystator.testing.building import applied, change
 from pystator.testing.drivers import Driver, StoreTests
 
@@ -59,14 +60,15 @@ REFUSED: list[tuple[Any, str]] = [
 
 
 def _named(value: Any) -> str:
-    return type(value).__name__ if isinstance(value, int) else ascii(value)[:30]
+    plain = isinstance(value, int) or type(value) is object  # an address is no name
+    return type(value).__name__ if plain else ascii(value)[:30]
 
 
 def _exactly(left: Any, right: Any) -> bool:
     """Equal and of one type all the way down."""
-    if isinstance(left, dict):
+    if kind_of(left) is dict:
         return left.keys() == right.keys() and all(_exactly(left[key], right[key]) for key in left)
-    if isinstance(left, list):
+    if kind_of(left) is list:
         return len(left) == len(right) and all(map(_exactly, left, right))
     return type(left) is type(right) and (left == right or repr(left) == repr(right))
 
