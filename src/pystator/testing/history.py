@@ -101,6 +101,7 @@ class HistoryContract(StoreTests):
         assert drive.history("nobody", machine_name="m").next is None
 
     def test_a_wrong_cursor_of_history_is_refused(self, drive: Driver) -> None:
+        applied(drive, change())
         for cursor in ("nonsense", "", drive.feed(None).next):
             with pytest.raises(InvalidValueError, match="cursor"):
                 drive.history("e", after=cursor)

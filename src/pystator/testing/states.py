@@ -81,14 +81,15 @@ class StatesContract(StoreTests):
         """Reading or writing one of two entities by chance would be the worst of answers."""
         drive.set_state("e", "one", metadata={"machine_name": "a"})
         drive.set_state("e", "two", metadata={"machine_name": "b"})
-        for name, arguments in (
+        calls: list[tuple[str, tuple[Any, ...]]] = [
             ("get_state", ("e",)),
             ("get_context", ("e",)),
             ("get_state_versioned", ("e",)),
             ("set_state", ("e", "x")),
             ("set_context", ("e", {})),
             ("history", ("e",)),
-        ):
+        ]
+        for name, arguments in calls:
             with pytest.raises(AmbiguousEntityError, match="'a', 'b'"):
                 getattr(drive, name)(*arguments)
 
@@ -134,12 +135,13 @@ class StatesContract(StoreTests):
 
     @pytest.mark.parametrize("entity_id", BAD_IDS, ids=ascii)
     def test_an_id_that_cannot_be_stored_is_refused(self, drive: Driver, entity_id: Any) -> None:
-        for name, arguments in (
+        calls: list[tuple[str, tuple[Any, ...]]] = [
             ("set_state", (entity_id, "open")),
             ("set_context", (entity_id, {})),
             ("get_state", (entity_id,)),
             ("get_context", (entity_id,)),
-        ):
+        ]
+        for name, arguments in calls:
             with pytest.raises(InvalidValueError, match="entity id"):
                 getattr(drive, name)(*arguments)
         assert drive.list_entities() == []
