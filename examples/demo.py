@@ -12,8 +12,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from generate_orders import write
 
@@ -43,22 +46,25 @@ def pystator(*words: str) -> None:
     say()
 
 
-def most_eventful(events: Path) -> str:
-    """The order to look at: paid in parts, delivered, with refused, late or doubled events."""
-    lives: dict[str, list[str]] = defaultdict(list)
-    for line in events.read_text(encoding="utf-8").splitlines():
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        lives[event["entity_id"]].append(event["trigger"])
-    wanted = ("deliver", "pay", "fail_payment", "scan", "give_back", "delvier", "refund")
+def most_eventful(events: Path, rejects: Path) -> str:
+    """The order to look at: one that went far, and of which some events were refused."""
+    lives: dict[str, set[str]] = defaultdict(set)
+    for event in read(events):
+        lives[event["entity_id"]].add(event["trigger"])
+    refused = Counter(event["entity_id"] for event in read(rejects) if "entity_id" in event)
 
-    def richness(order: str) -> tuple[int, int]:
+    def richness(order: str) -> tuple[bool, bool, int]:
         life = lives[order]
-        return sum(trigger in life for trigger in wanted), -len(life)
+        return 1 <= refused[order] <= 3, "deliver" in life, len(life)
 
     return max(sorted(lives), key=richness)
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a file that are whole."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError):
+            yield json.loads(line)
 
 
 def main() -> None:
@@ -86,7 +92,7 @@ def main() -> None:
     say()
     pystator(*stream)
 
-    order = most_eventful(events)
+    order = most_eventful(events, rejects)
     say(bold(f"4. The life of {order}: what happened, and what was refused"))
     say()
     pystator("history", order, "--db", database)

@@ -63,10 +63,12 @@ class Life:
         """In one payment, in two, or after a bank's refusals; False when it gives up."""
         dice = self.dice
         if dice.random() < 0.12:
-            for _ in range(dice.choice((1, 1, 2, 3))):
+            for _ in range(failures := dice.choice((1, 1, 2, 3))):
                 self.happen("fail_payment", 1)
             if dice.random() < 0.3:
                 return False
+            if failures == 3:
+                self.happen("release", 5)
         if dice.random() < 0.2:
             part = round(total / 2, 2)
             self.happen("pay", 3, amount=part)
@@ -114,12 +116,16 @@ def disturb(dice: random.Random, lives: list[Life], happened: list[Event]) -> Ev
     if kind < 0.25:
         return dice.choice(happened)
     life = dice.choice(lives)
-    event = dict(dice.choice(life.events))
+    shipped = [event for event in life.events if event["trigger"] == "ship"]
+    if kind < 0.75 and not shipped:
+        return dice.choice(happened)
+    event = dict(shipped[0] if kind < 0.75 else dice.choice(life.events))
     event["event_id"] = f"{event['event_id']}-{dice.randrange(10**6):06d}"
     event.pop("context", None)
     if kind < 0.75:
+        seen = datetime.fromisoformat(event["at"]) + timedelta(seconds=dice.randrange(9_000))
         event |= {"trigger": "scan", "context": {"place": dice.choice(PLACES)}}
-        return event
+        return event | {"at": seen.isoformat(timespec="milliseconds")}
     wrong: tuple[tuple[str, dict[str, Any]], ...] = (
         ("pay", {"amount": -10}),
         ("place", {"total": 0}),
@@ -143,7 +149,8 @@ def arrival(dice: random.Random, event: Event) -> str:
 def lines(events: list[Event], seed: int) -> Iterator[str]:
     """The file's lines, of which a few are damaged."""
     dice = random.Random(seed)
-    damaged = set(dice.sample(range(len(events)), min(DAMAGED, len(events) // 100)))
+    scans = [number for number, event in enumerate(events) if event["trigger"] == "scan"]
+    damaged = set(dice.sample(scans, min(DAMAGED, len(scans))))
     for number, event in enumerate(events):
         line = json.dumps(event, separators=(",", ":"))
         yield line[: len(line) // 2] if number in damaged else line

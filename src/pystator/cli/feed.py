@@ -102,6 +102,15 @@ class Feed:
         return b""
 
 
+def standard_input() -> "BufferedReader[Any]":
+    """Standard input's bytes as they arrive: its own buffer would wait until it is full."""
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except (OSError, ValueError):
+        # A program that runs the command in its own process has put something else in its place.
+        return BufferedReader(cast("FileIO", sys.stdin.buffer))
+
+
 @contextmanager
 def open_feed(path: str) -> Generator[Feed]:
     """The feed of a file, or of standard input for ``-``.
@@ -110,9 +119,7 @@ def open_feed(path: str) -> Generator[Feed]:
         OSError: The file cannot be opened.
     """
     if path == STDIN:
-        # A second buffer: a program that runs the command in its own process may have put plain
-        # bytes in the place of standard input.
-        yield Feed(BufferedReader(cast("FileIO", sys.stdin.buffer)), "standard input", live=True)
+        yield Feed(standard_input(), "standard input", live=True)
         return
     with Path(path).open("rb") as raw:
         yield Feed(raw, path, live=not raw.seekable())

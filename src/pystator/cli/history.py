@@ -1,5 +1,6 @@
 """``pystator history``: an entity's life as a timeline."""
 
+import shutil
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,7 +48,8 @@ def history(
     where = f"{style(found.state, 'key')} since version {found.version}"
     say(f"{style(entity, 'strong')}  {found.machine_name}{version}  {where}")
     say()
-    for line in timeline(page.items, style):
+    columns = shutil.get_terminal_size().columns if style.on else None
+    for line in timeline(page.items, style, columns):
         say(line)
     if page.next is not None:
         note(f"more: --after {page.next}", "dim")

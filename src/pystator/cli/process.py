@@ -163,7 +163,11 @@ def tell(run: Run, states: dict[str, int], events: str, *, json: bool) -> None:
         }
         say_json({**facts, **told(run.tally, states)})
     else:
-        where = "--rejects FILE keeps them" if path is None else f"-> {path}"
+        where = (
+            "--rejects FILE keeps them"
+            if path is None
+            else f"-> {path}, {run.rejects.count:,} lines"
+        )
         for text in summary(run.tally, states, paint(sys.stdout), where):
             say(text)
     if run.stopping.asked:

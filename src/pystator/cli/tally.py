@@ -87,8 +87,8 @@ def summary(tally: Tally, states: Mapping[str, int], style: Style, rejects: str)
         rows.append([("ignored", "dim"), count(tally.ignored), ("the machine is lenient", "dim")])
     known = tally.again + tally.again_rejected
     if known:
-        before = f"their ids were known: {count(tally.again)} applied"
-        before += f" and {count(tally.again_rejected)} rejected before"
+        before = f"known ids: {count(tally.again)} applied and "
+        before += f"{count(tally.again_rejected)} rejected before"
         rows.append([("replayed", "key"), count(known), (before, "dim")])
     total = sum(tally.rejected.values())
     if total:

@@ -70,6 +70,8 @@ def value(thing: Any) -> str:
 
 def short(thing: Any, width: int = WIDEST) -> str:
     """A value as JSON, cut to a width; plain words stand without quotes."""
+    if isinstance(thing, datetime):
+        return moment(thing)
     text = thing if isinstance(thing, str) and thing.isidentifier() else value(thing)
     return text if len(text) <= width else f"{text[: width - 1]}…"
 

@@ -19,16 +19,25 @@ if TYPE_CHECKING:
 
 __all__ = ["timeline"]
 
-WIDEST = 72
-"""Characters of the last column."""
+NARROWEST, WIDEST = 40, 72
+"""Characters of the last column: what a terminal has room for, within these; else the wider one."""
+
+OTHER_COLUMNS = 60
+"""About what the columns before it take."""
 
 SILENT = frozenset({EntryKind.ACTION, EntryKind.SNAPSHOT})
 """Rows that are no step of their own: outcomes of actions stand with the step that planned them."""
 
 
-def timeline(entries: "Iterable[HistoryEntry]", style: Style) -> list[str]:
-    """One line a row, and the outcomes of actions below the row that planned them."""
+def timeline(
+    entries: "Iterable[HistoryEntry]", style: Style, columns: int | None = None
+) -> list[str]:
+    """One line a row, and the outcomes of actions below the row that planned them.
+
+    ``columns`` is the width of the terminal, if it is one.
+    """
     rows = list(entries)
+    room = WIDEST if columns is None else max(NARROWEST, columns - OTHER_COLUMNS)
     outcomes = {
         entry.ref: entry.actions
         for entry in rows
@@ -38,13 +47,13 @@ def timeline(entries: "Iterable[HistoryEntry]", style: Style) -> list[str]:
     for entry in rows:
         if entry.kind in SILENT:
             continue
-        cells.append(_row(entry))
-        for words, tone in _actions(entry, outcomes.get(entry.version)):
+        cells.append(_row(entry, room))
+        for words, tone in _actions(entry, outcomes.get(entry.version), room):
             cells.append(["", "", "", "", (words, tone)])
     return table(cells, style, align=">")
 
 
-def _row(entry: "HistoryEntry") -> list[Cell]:
+def _row(entry: "HistoryEntry", room: int) -> list[Cell]:
     when = entry.now if entry.occurred_at is None else entry.occurred_at
     what, tone = _event(entry)
     return [
@@ -52,7 +61,7 @@ def _row(entry: "HistoryEntry") -> list[Cell]:
         (moment(when), "dim"),
         (what, tone),
         _states(entry),
-        _words(entry),
+        _words(entry, room),
     ]
 
 
@@ -71,19 +80,19 @@ def _states(entry: "HistoryEntry") -> str:
     return target if source is None else f"{source} → {target}"
 
 
-def _words(entry: "HistoryEntry") -> Cell:
+def _words(entry: "HistoryEntry", room: int) -> Cell:
     if not entry.success:
-        return _cut(entry.error_message or str(entry.error_code or "rejected")), "bad"
+        return _cut(entry.error_message or str(entry.error_code or "rejected"), room), "bad"
     parts = [f"by {entry.actor}"] if entry.actor else []
     if entry.patch is not None:
         changed, removed = entry.patch
         parts += [f"{key}={short(changed[key], 24)}" for key in changed]
         parts += [f"-{key}" for key in removed]
-    return _cut(" ".join(parts))
+    return _cut(" ".join(parts), room)
 
 
 def _actions(
-    entry: "HistoryEntry", outcomes: tuple[Mapping[str, Any], ...] | None
+    entry: "HistoryEntry", outcomes: tuple[Mapping[str, Any], ...] | None, room: int
 ) -> list[tuple[str, Tone]]:
     """What was planned, and what became of it: ``unknown`` when nobody could write it down."""
     if not entry.success or not entry.actions:
@@ -95,7 +104,7 @@ def _actions(
         if outcome.get("ok", True):
             lines.append((f"{_name(outcome)}: done", "dim"))
         else:
-            lines.append((_cut(f"{_name(outcome)}: failed: {_why(outcome)}"), "bad"))
+            lines.append((_cut(f"{_name(outcome)}: failed: {_why(outcome)}", room), "bad"))
     return lines
 
 
@@ -111,6 +120,6 @@ def _why(outcome: Mapping[str, Any]) -> str:
     return f"{facts.get('error', 'error')}: {facts.get('message', '')}"
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, room: int) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= WIDEST else f"{line[: WIDEST - 1]}…"
+    return line if len(line) <= room else f"{line[: room - 1]}…"
