@@ -43,6 +43,11 @@ class ActionSpec:
     retry: int = 0
     retry_backoff: float = 0.0
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        params = dict(self.params)
+        settings = (self.phase, self.timeout, self.retry, self.retry_backoff)
+        return ActionSpec, (self.name, params, *settings)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data; settings that are not set are left out."""
         plain: dict[str, Any] = {"name": self.name, "phase": self.phase}

@@ -8,7 +8,7 @@ from pystator.definition.model import Definition, StateVariable
 from pystator.engine.describe import guard_name
 from pystator.engine.frame import Evaluate, Frame
 from pystator.engine.guards import compile_guard
-from pystator.errors import ErrorCode, InvalidTransitionError
+from pystator.errors import ErrorCode, EvaluationError, InvalidTransitionError
 from pystator.records import Context
 
 __all__ = ["Checks"]
@@ -50,11 +50,14 @@ class Checks:
             for variable in self._variables
             for problem in _problems(variable, context)
         ]
-        problems.extend(
-            {"name": name, "message": message}
-            for name, message, holds in self._invariants
-            if not holds(context, frame)
-        )
+        for name, message, holds in self._invariants:
+            try:
+                if holds(context, frame):
+                    continue
+            except EvaluationError as error:
+                problems.append({"name": name, "message": f"{message} ({error.message})"})
+            else:
+                problems.append({"name": name, "message": message})
         if problems:
             raise InvalidTransitionError(
                 "the context is not valid: " + "; ".join([each["message"] for each in problems]),
