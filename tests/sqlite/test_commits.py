@@ -160,10 +160,26 @@ def test_every_column_comes_back(store, commit) -> None:
     store.commit([given])
     row = store.history("a").items[0]
     entry = given.entries[0]
-    for name in (
-        "version kind trigger payload now patch source_state target_state actions success"
-        " error_code error_message event_id request_hash actor occurred_at duration_us ref"
-    ).split():
+    for name in [
+        "version",
+        "kind",
+        "trigger",
+        "payload",
+        "now",
+        "patch",
+        "source_state",
+        "target_state",
+        "actions",
+        "success",
+        "error_code",
+        "error_message",
+        "event_id",
+        "request_hash",
+        "actor",
+        "occurred_at",
+        "duration_us",
+        "ref",
+    ]:
         assert getattr(row, name) == getattr(entry, name), name
     for name in ("commit_id", "machine_version", "fingerprint"):
         assert getattr(row, name) == getattr(given, name)

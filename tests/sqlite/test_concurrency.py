@@ -202,7 +202,7 @@ def test_nothing_of_sqlite_is_open_when_a_process_forks(store, tmp_path) -> None
     files = Path("/proc/self/fd")
     child = os.fork()
     if child == 0:
-        names = [os.readlink(link) for link in files.iterdir() if link.exists()]
+        names = [str(link.readlink()) for link in files.iterdir() if link.exists()]
         os._exit(1 if any(name.startswith(str(tmp_path)) for name in names) else 0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert store.get_state("a") == "open"

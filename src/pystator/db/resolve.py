@@ -38,6 +38,9 @@ DATABASE_URL: Final = "PYSTATOR_DATABASE_URL"
 CONFIG_FILE: Final = "pystator.cfg"
 SECTION: Final = "database"
 
+_KEYS: Final = frozenset({DATABASE_URL.lower(), "pystator_redis_url", "pystator_mongodb_url"})
+"""What the section may say: keys are named like the variables, in any case."""
+
 _SCHEME: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9.+-]*):(?P<slashes>/{0,2})")
 _SQLITE: Final = frozenset({"sqlite", "sqlite+pysqlite"})
 _LATER: Final = {
@@ -178,7 +181,8 @@ def _said(value: str, where: str) -> str:
 
 def _read(place: Path) -> str | None:
     """The URL a file gives; None when there is no file, or nothing in it about the database."""
-    parser = configparser.RawConfigParser()
+    # Only "=": a URL holds a colon, and a line that lost its "=" must not become another key.
+    parser = configparser.RawConfigParser(delimiters=("=",))
     try:
         with place.open(encoding="utf-8") as text:
             parser.read_file(text, str(place))
@@ -193,6 +197,13 @@ def _read(place: Path) -> str | None:
             f"[{SECTION}]\n{DATABASE_URL} = sqlite:///pystator.db",
             context={"file": str(place), "line": line},
         ) from None  # the parser's message quotes the line, which may hold a password
+    unknown = set(parser[SECTION] if SECTION in parser else ()) - _KEYS
+    if unknown:
+        raise ConfigurationError(
+            f"{place}: [{SECTION}] has no key {min(unknown)!r}; there are "
+            f"{', '.join(sorted(key.upper() for key in _KEYS))}",
+            context={"file": str(place), "key": min(unknown)},
+        )
     return parser.get(SECTION, DATABASE_URL, fallback=None)
 
 

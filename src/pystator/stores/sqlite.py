@@ -1,6 +1,7 @@
 """The store in a SQLite file: durable, for the threads, loops and processes of one machine."""
 
 import os
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -81,6 +82,7 @@ class SQLiteStateStore(StoreFacade):
         self.url = str(parsed)
         self._files = Files(parsed, synchronous, busy_limit)
         self._writer = Writer(self._files)
+        self._connecting = threading.Lock()
         _stores.add(self)
         # At the latest when the program ends: rows that may wait are then written.
         self._finalizer = weakref.finalize(self, _close_quietly, self._files, self._writer)
@@ -108,9 +110,13 @@ class SQLiteStateStore(StoreFacade):
                 command to run.
             StoreUnavailableError: The file cannot be opened, or stays locked.
         """
+        with self._connecting:
+            if not self._files.is_open:
+                self._connect(auto_initialize, validate_schema)
+        return self
+
+    def _connect(self, auto_initialize: bool, validate_schema: bool) -> None:
         files = self._files
-        if files.is_open:
-            return self
         connection = files.open(create=auto_initialize)
         try:
             files.guarded(
@@ -125,7 +131,6 @@ class SQLiteStateStore(StoreFacade):
         except BaseException:
             files.close()
             raise
-        return self
 
     def disconnect(self) -> None:
         """Write what waits and close the file; a second call does nothing."""

@@ -73,14 +73,14 @@ def history(
     newest_first: bool,
 ) -> Page[HistoryEntry]:
     """Rows of one entity in the order ``(version, id)``."""
+    place: tuple[int, ...] = (_LAST, _LAST) if newest_first else (-1, -1)
+    if after is not None:
+        place = read_cursor("history", after, int, int)
     if machine_name is None:
         names = [name for (name,) in connection.execute(_MACHINES_OF_HISTORY, (entity_id,))]
         machine_name = the_machine(entity_id, names)
         if machine_name is None:
             return Page([])
-    place: tuple[int, ...] = (_LAST, _LAST) if newest_first else (-1, -1)
-    if after is not None:
-        place = read_cursor("history", after, int, int)
     rows = connection.execute(
         HISTORY_DOWN if newest_first else HISTORY_UP, (entity_id, machine_name, *place, limit + 1)
     )

@@ -1,0 +1,154 @@
+"""Which database: the first place that says something wins, and says it without secrets."""
+
+from pathlib import Path
+
+import pytest
+
+from pystator.db.resolve import find, parse_sqlite, redact
+from pystator.errors import ConfigurationError
+
+URL = "PYSTATOR_DATABASE_URL"
+
+
+@pytest.fixture
+def places(tmp_path: Path):
+    """Folder and home of a user, and a way to look from there."""
+    folder, home = tmp_path / "work", tmp_path / "home"
+    (home / ".pystator").mkdir(parents=True)
+    folder.mkdir()
+
+    def look(argument=None, **environ):
+        return find(argument, environ=environ, folder=folder, home=home)
+
+    return folder, home / ".pystator", look
+
+
+def write(folder: Path, text: str) -> None:
+    (folder / "pystator.cfg").write_text(text)
+
+
+def test_the_order_is_argument_environment_folder_home_default(places) -> None:
+    folder, home, look = places
+    assert look().url == f"sqlite:///{folder}/pystator.db"
+    assert look().origin == "the default"
+    write(home, f"[database]\n{URL} = sqlite:///home.db\n")
+    assert look().url == "sqlite:///home.db"
+    write(folder, f"[database]\n{URL} = sqlite:///folder.db\n")
+    assert look().url == "sqlite:///folder.db"
+    assert look().origin == str(folder / "pystator.cfg")
+    assert look(**{URL: "sqlite:///env.db"}).url == "sqlite:///env.db"
+    assert look("sqlite:///argument.db", **{URL: "sqlite:///env.db"}).url == "sqlite:///argument.db"
+
+
+def test_an_argument_that_is_the_default_still_wins(places) -> None:
+    """Unset is not default: what was said is said."""
+    folder, _, look = places
+    write(folder, f"[database]\n{URL} = sqlite:///folder.db\n")
+    default = f"sqlite:///{folder}/pystator.db"
+    assert look(default).url == default
+
+
+@pytest.mark.parametrize("said", ["", "  "])
+def test_a_variable_that_is_set_to_nothing_is_a_mistake(places, said) -> None:
+    """A deployment that lost its value must not write to a file in some folder."""
+    _, _, look = places
+    with pytest.raises(ConfigurationError, match=f"{URL} is empty"):
+        look(**{URL: said})
+    with pytest.raises(ConfigurationError, match="is empty"):
+        look(said)
+
+
+def test_a_file_without_the_key_says_nothing(places) -> None:
+    folder, home, look = places
+    write(folder, "[api]\nport = 8004\n")
+    write(home, f"[database]\n{URL.lower()} = sqlite:///100%.db\n")
+    assert look().url == "sqlite:///100%.db"
+
+
+def test_a_file_that_is_no_ini_file_is_named_with_its_line_and_without_its_text(places) -> None:
+    """The line may hold a password."""
+    folder, _, look = places
+    write(folder, f"[database]\n{URL} postgresql://me:secret@host/db\n")
+    with pytest.raises(ConfigurationError, match=r"pystator\.cfg:2") as caught:
+        look()
+    assert "secret" not in str(caught.value)
+    write(folder, f"{URL} = sqlite:///x.db\n")
+    with pytest.raises(ConfigurationError, match=r"pystator\.cfg:1"):
+        look()
+
+
+def test_a_key_that_means_nothing_is_named(places) -> None:
+    """Ignored, it would send every event to the default."""
+    folder, _, look = places
+    write(folder, "[database]\nurl = sqlite:///x.db\n")
+    with pytest.raises(ConfigurationError, match=f"'url'.*{URL}"):
+        look()
+
+
+def test_a_file_that_cannot_be_read_is_a_mistake(places) -> None:
+    folder, _, look = places
+    (folder / "pystator.cfg").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        look()
+
+
+def test_a_plain_path_gets_the_url_to_write(places) -> None:
+    _, _, look = places
+    with pytest.raises(ConfigurationError, match=r"sqlite:///shop\.db"):
+        look("shop.db")
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///shop.db", "/work/shop.db"),
+        ("sqlite:///data/../shop.db", "/work/shop.db"),
+        ("sqlite:////var/shop.db", "/var/shop.db"),
+        ("SQLite+pysqlite:////var/shop.db", "/var/shop.db"),
+        ("sqlite:///with space%20.db", "/work/with space%20.db"),
+        ("sqlite://", None),
+        ("sqlite:///:memory:", None),
+    ],
+)
+def test_a_sqlite_url_names_a_file_as_sqlalchemy_reads_it(url, path) -> None:
+    assert parse_sqlite(url, folder=Path("/work")).path == (path and Path(path))
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("sqlite:shop.db", "three slashes"),
+        ("sqlite:/shop.db", "three slashes"),
+        ("sqlite://shop.db", "three slashes"),
+        ("sqlite:///", "names no file"),
+        ("sqlite:///data/", "names no file"),
+        ("sqlite:///x.db?mode=ro", "options"),
+        ("sqlite:///file:x.db", "plain path"),
+        ("postgresql://me:secret@host/db", "this release has no PostgreSQL"),
+        ("postgres+psycopg://me:se@cret@host/db", "this release has no PostgreSQL"),
+        ("redis://:secret@host", "this release has no Redis"),
+        ("mongodb+srv://me:secret@host/?password=secret", "this release has no MongoDB"),
+        ("mysql://me:secret@host/db", "unknown database 'mysql'"),
+        ("me:secret@host", "unknown database|not a URL"),
+        ("//me:secret@host", "not a URL"),
+    ],
+)
+def test_a_wrong_url_says_what_is_right_and_keeps_secrets(url, sentence) -> None:
+    with pytest.raises(ConfigurationError, match=sentence) as caught:
+        parse_sqlite(url)
+    shown = f"{caught.value} {caught.value.to_dict()}"
+    assert "secret" not in shown
+    assert "cret@" not in shown
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:secret@host:5432/db?password=x", "postgresql://***@host:5432/db"),
+        ("postgresql://me:p@ss@host/db", "postgresql://***@host/db"),
+        ("sqlite:///shop.db", "sqlite:///shop.db"),
+        ("me:secret@host", "me:***@host"),
+    ],
+)
+def test_what_is_shown_has_no_credentials(url, shown) -> None:
+    assert redact(url) == shown
