@@ -3,7 +3,6 @@
 import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -75,7 +74,6 @@ def limits():
 @pytest.mark.parametrize("bomb", BOMBS, ids=lambda name: name.replace(" ", "_"))
 def test_a_bomb_is_refused(bomb):
     """A machine may come from a stranger: loading it must not take the process down."""
-    start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(bomb=BOMBS[bomb])],
         capture_output=True,
@@ -85,4 +83,3 @@ def test_a_bomb_is_refused(bomb):
         timeout=60,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    print(f"{bomb}: {time.monotonic() - start:.1f} s, {done.stdout.strip()[:120]}")

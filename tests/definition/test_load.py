@@ -19,7 +19,7 @@ GOOD = sorted((Path(__file__).parent / "good").glob("*.yaml"))
 @pytest.mark.parametrize("file", GOOD, ids=lambda file: file.stem)
 def test_good_machines_load_without_a_word(file):
     """A right machine gets no warnings: they would be learned to be ignored."""
-    assert [] == check_text(file.read_text(encoding="utf-8"))[1]
+    assert check_text(file.read_text(encoding="utf-8"))[1] == []
 
 
 @pytest.mark.parametrize("file", GOOD, ids=lambda file: file.stem)
@@ -38,11 +38,11 @@ def test_states_and_transitions_know_where_they_stand():
     text = "states:\n  - name: a\n    type: initial\n  - {name: b}\ntransitions:\n- {trigger: t, source: a, dest: b}\n"
     definition = load_text(text)
     places = [(node.position.line, node.position.column) for node in definition.root.children]
-    assert [(2, 5), (4, 5)] == places
-    assert (6, 3) == (
+    assert places == [(2, 5), (4, 5)]
+    assert (
         definition.transitions[0].position.line,
         definition.transitions[0].position.column,
-    )
+    ) == (6, 3)
 
 
 def test_data_is_copied():
@@ -50,7 +50,7 @@ def test_data_is_copied():
     data = {"states": [{"name": "a", "type": "initial", "metadata": {"x": [1]}}], "transitions": []}
     definition = load_config(data)
     data["states"][0]["metadata"]["x"].append(2)
-    assert {"x": [1]} == definition.nodes["a"].metadata
+    assert definition.nodes["a"].metadata == {"x": [1]}
 
 
 class Names(StrEnum):
@@ -117,13 +117,13 @@ def test_an_error_can_be_sent_as_plain_data():
     with pytest.raises(ConfigurationError) as caught:
         load_text("states: []\ntransitions: []\n", file="order.yaml")
     issue = json.loads(json.dumps(caught.value.to_dict()))["context"]["issues"][0]
-    assert "order.yaml" == issue["file"]
-    assert (1, 9, "empty", "error") == (
+    assert issue["file"] == "order.yaml"
+    assert (
         issue["line"],
         issue["column"],
         issue["code"],
         issue["severity"],
-    )
+    ) == (1, 9, "empty", "error")
 
 
 def test_validate_config_lists_mistakes_and_on_demand_warnings():
@@ -133,13 +133,13 @@ def test_validate_config_lists_mistakes_and_on_demand_warnings():
         "states": [{"name": "a", "type": "initial"}],
         "transitions": [],
     }
-    assert [] == validate_config(config)
-    assert 1 == len(validate_config(config, strict=True))
-    assert ["a machine needs 'states'", "a machine needs 'transitions'"] == validate_config({})
-    assert [] == validate_config("states: [{name: a, type: initial}]\ntransitions: []")
-    assert [
+    assert validate_config(config) == []
+    assert len(validate_config(config, strict=True)) == 1
+    assert validate_config({}) == ["a machine needs 'states'", "a machine needs 'transitions'"]
+    assert validate_config("states: [{name: a, type: initial}]\ntransitions: []") == []
+    assert validate_config([]) == [
         "a machine is a mapping with 'states' and 'transitions', not a list"
-    ] == validate_config([])
+    ]
 
 
 VALUES = st.recursive(
@@ -152,9 +152,51 @@ VALUES = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                "name type source dest trigger guards actions expr check field op value values allOf anyOf not set"
-                " increment branch when then else raise after at id auto internal states transitions meta initial"
-                " groups group events timeout seconds destination params compute context_invariants <text> <x>".split()
+                [
+                    "name",
+                    "type",
+                    "source",
+                    "dest",
+                    "trigger",
+                    "guards",
+                    "actions",
+                    "expr",
+                    "check",
+                    "field",
+                    "op",
+                    "value",
+                    "values",
+                    "allOf",
+                    "anyOf",
+                    "not",
+                    "set",
+                    "increment",
+                    "branch",
+                    "when",
+                    "then",
+                    "else",
+                    "raise",
+                    "after",
+                    "at",
+                    "id",
+                    "auto",
+                    "internal",
+                    "states",
+                    "transitions",
+                    "meta",
+                    "initial",
+                    "groups",
+                    "group",
+                    "events",
+                    "timeout",
+                    "seconds",
+                    "destination",
+                    "params",
+                    "compute",
+                    "context_invariants",
+                    "<text>",
+                    "<x>",
+                ]
             ),
             inner,
             max_size=5,

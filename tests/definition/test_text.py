@@ -29,7 +29,7 @@ def test_scalars_mean_what_yaml_1_2_says(written):
 
 def test_a_list_of_plain_words_keeps_them():
     """The same rules hold in flow collections and as keys."""
-    assert {"on": ["on", "off", 1, True]} == read("on: [on, off, 1, true]").data
+    assert read("on: [on, off, 1, true]").data == {"on": ["on", "off", 1, True]}
 
 
 JSON = st.recursive(
@@ -59,32 +59,32 @@ def test_json_may_escape_characters_outside_the_basic_plane():
 
 def test_indented_json_with_tabs_is_read():
     """JSON is often indented by tabs, which YAML forbids only for indentation in blocks."""
-    assert {"a": [1, 2]} == read('{\n\t"a": [\n\t\t1,\n\t\t2\n\t]\n}\n').data
+    assert read('{\n\t"a": [\n\t\t1,\n\t\t2\n\t]\n}\n').data == {"a": [1, 2]}
 
 
 def test_an_alias_is_the_value_of_its_anchor():
     """Shared guards are written once."""
-    assert {"a": [1, {"b": 2}], "c": [1, {"b": 2}]} == read("a: &x [1, {b: 2}]\nc: *x").data
+    assert read("a: &x [1, {b: 2}]\nc: *x").data == {"a": [1, {"b": 2}], "c": [1, {"b": 2}]}
 
 
 def test_a_merge_key_brings_what_is_not_said():
     """Own keys win over merged ones, earlier sources over later ones."""
     text = "base: &b {x: 1, y: 1}\nmore: &m {y: 2, z: 2}\nall:\n  <<: [*b, *m]\n  x: 0\n"
-    assert {"x": 0, "y": 1, "z": 2} == read(text).data["all"]
+    assert read(text).data["all"] == {"x": 0, "y": 1, "z": 2}
 
 
 def test_a_byte_order_mark_is_no_character():
     """Editors on Windows write one; a machine must not be refused for it."""
     text, issue = decode(b"\xef\xbb\xbfstates: []\n")
     assert issue is None
-    assert {"states": []} == read(text).data
-    assert {"states": []} == read("\ufeffstates: []").data
+    assert read(text).data == {"states": []}
+    assert read("\ufeffstates: []").data == {"states": []}
 
 
 def test_windows_line_ends_keep_positions():
     """Line and column are those of the editor."""
     _, issues = check_text("states:\r\n  - name: Open\r\n    type: initial\r\ntransitions: []\r\n")
-    assert [(2, 11)] == [(issue.line, issue.column) for issue in issues]
+    assert [(issue.line, issue.column) for issue in issues] == [(2, 11)]
 
 
 def test_columns_count_characters_not_bytes():
@@ -122,7 +122,7 @@ def test_no_text_breaks_the_loader(text):
     """Whatever is thrown at it, the answer is a machine or issues with places inside the text."""
     definition, issues = check_text(text)
     assert definition is not None or issues
-    lines = text.count("\n") + 2
+    lines = len(text.splitlines()) + 2
     for issue in issues:
         assert 0 <= issue.line <= lines
         assert issue.message

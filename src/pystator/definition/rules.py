@@ -36,7 +36,7 @@ def _check_choice(node: Node, report: Report, path: Path) -> None:
     branches = node.transitions
     if not branches:
         report.add("choice", path, f"the choice {node.name!r} has no transitions")
-    elif branches[-1].guards:
+    elif all(branch.guards for branch in branches):
         report.warn(
             "choice_open",
             path,

@@ -8,9 +8,7 @@ from pystator.definition.issues import Issue
 
 __all__ = ["syntax_issue", "unreadable_character"]
 
-_UNPRINTABLE = re.compile(
-    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-)
+_UNPRINTABLE = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 
 _SENTENCES = {
     "mapping values are not allowed in this context": (
@@ -86,7 +84,7 @@ def _wrong_start(character: str) -> str:
 
 def unreadable_character(text: str) -> Issue | None:
     """The first character that YAML does not allow in a text, if there is one."""
-    match = _UNPRINTABLE.search(text)
+    match = re.search(_UNPRINTABLE, text)
     if match is None:
         return None
     start = match.start()

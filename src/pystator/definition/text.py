@@ -50,10 +50,8 @@ MAX_ALIASED: Final = 100_000
 """Values that all aliases together may stand for."""
 
 TAG = "tag:yaml.org,2002:"
-_PAIR: Final = re.compile(
-    r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
-)
-_MERGE: Final = "".join(["<", "<"])
+_PAIR: Final = r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
+_MERGE: Final = str(b"<<", "ascii")
 """The plain key ``<<``: another object than a quoted one, which is just a key."""
 _ITEM_DEPTH = 3
 """Depth of the mappings of ``states: [{...}]``."""
@@ -99,12 +97,12 @@ def prepare(text: str) -> str:
     """The text as libyaml can read it: without byte order mark, and with JSON's surrogate pairs."""
     text = text.removeprefix("\ufeff")
     if text.lstrip().startswith("{"):
-        return _PAIR.sub(_join, text)
+        return re.sub(_PAIR, _join, text)
     return text
 
 
 def _join(pair: "re.Match[str]") -> str:
-    """``\\ud83c\\udf89`` -> ``\\U0001f389``, which JSON has not and YAML has."""
+    r"""``\ud83c\udf89`` -> ``\U0001f389``, which JSON has not and YAML has."""
     high, low = int(pair[2], 16), int(pair[3], 16)
     return f"{pair[1]}\\U{0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00):08x}"
 
