@@ -14,6 +14,16 @@ settings.register_profile(
 settings.load_profile("default")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked ``soak`` are no part of a run that does not ask for them: neither run nor skipped."""
+    if os.environ.get("PYSTATOR_SOAK"):
+        return
+    soak = [item for item in items if item.get_closest_marker("soak")]
+    if soak:
+        items[:] = [item for item in items if item not in soak]
+        config.hook.pytest_deselected(items=soak)
+
+
 def outside(variable: str) -> Path:
     """The folder a variable names; in CI it has to be there, elsewhere its tests are skipped aloud."""
     value = os.environ.get(variable, "")
