@@ -5,10 +5,12 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from pystator import StateMachine
 from pystator.db import commands
 from pystator.db.schema import HEAD, TABLES
 from pystator.errors import ConfigurationError, SchemaError
@@ -160,8 +162,6 @@ def test_init_of_an_older_database_names_upgrade(url, monkeypatch, tmp_path) -> 
 
 def test_seed_stores_machines_that_run_and_is_idempotent(url, tmp_path) -> None:
     """Rows of machines never change; a second seed leaves them alone."""
-    from pystator import StateMachine
-
     commands.init(url)
     assert [(each.name, each.added) for each in commands.seed(url)] == [
         ("order", True),
@@ -180,8 +180,6 @@ def test_seed_stores_machines_that_run_and_is_idempotent(url, tmp_path) -> None:
 
 
 def test_commands_wait_for_a_busy_database(url, tmp_path) -> None:
-    import threading
-
     commands.init(url)
     connection = sqlite3.connect(tmp_path / "shop.db", check_same_thread=False)
     connection.execute("BEGIN EXCLUSIVE")

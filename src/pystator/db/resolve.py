@@ -197,7 +197,8 @@ def _read(place: Path) -> str | None:
             f"[{SECTION}]\n{DATABASE_URL} = sqlite:///pystator.db",
             context={"file": str(place), "line": line},
         ) from None  # the parser's message quotes the line, which may hold a password
-    unknown = set(parser[SECTION] if SECTION in parser else ()) - _KEYS
+    said = parser.options(SECTION) if parser.has_section(SECTION) else []
+    unknown = set(said) - _KEYS
     if unknown:
         raise ConfigurationError(
             f"{place}: [{SECTION}] has no key {min(unknown)!r}; there are "
