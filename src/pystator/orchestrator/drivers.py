@@ -56,10 +56,10 @@ class Driver:
         """Run a program to its end, blocking."""
         store = self.store
         send = program.send
-        reply: Any = None
+        reply: Any
         try:
+            request: Any = send(None)
             while True:
-                request: Any = send(reply)
                 try:
                     kind: Any = request.__class__
                     if kind is Lookup:
@@ -69,9 +69,9 @@ class Driver:
                     else:
                         reply = self._answer(request)
                 except Exception as error:  # noqa: BLE001 # the program decides what it means
-                    send, reply = program.throw, error
+                    request = program.throw(error)
                 else:
-                    send = program.send
+                    request = send(reply)
         except StopIteration as done:
             result: T = done.value
             return result
@@ -126,10 +126,10 @@ class Driver:
         """Run a program to its end on the running loop."""
         store = self.store
         send = program.send
-        reply: Any = None
+        reply: Any
         try:
+            request: Any = send(None)
             while True:
-                request: Any = send(reply)
                 try:
                     kind: Any = request.__class__
                     if kind is Lookup:
@@ -139,9 +139,9 @@ class Driver:
                     else:
                         reply = await self._aanswer(request)
                 except Exception as error:  # noqa: BLE001 # the program decides what it means
-                    send, reply = program.throw, error
+                    request = program.throw(error)
                 else:
-                    send = program.send
+                    request = send(reply)
         except StopIteration as done:
             result: T = done.value
             return result

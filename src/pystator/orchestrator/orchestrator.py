@@ -102,8 +102,10 @@ class Orchestrator:
         self._driver = Driver(store, executor, wall_clock if clock is None else clock)
         self._blocking = store.sync
         self._async = store.has_async
-        self._plain = not hooks and context_validator is None
-        self._batching = store.combines if batching is None else batching
+        plain = not hooks and context_validator is None
+        self._batching = store.has_async and (store.combines if batching is None else batching)
+        self._plain = plain and store.sync
+        self._aplain = plain and store.has_async and not self._batching
         self._combiner: Callable[[], Combiner] | None = None
 
     # Events -------------------------------------------------------------------------------------
@@ -151,7 +153,6 @@ class Orchestrator:
             and now is None
             and connection is None
             and self._plain
-            and self._blocking
             and type(trigger) is str
             and type(entity_id) is str
         ):
@@ -176,14 +177,13 @@ class Orchestrator:
         connection: object = None,
     ) -> TransitionResult:
         """`process_event` for asyncio; concurrent calls share loads and commits."""
-        if not self._batching and (
+        if (
             event_id is None
             and actor is None
             and occurred_at is None
             and now is None
             and connection is None
-            and self._plain
-            and self._async
+            and self._aplain
             and type(trigger) is str
             and type(entity_id) is str
         ):
@@ -193,7 +193,7 @@ class Orchestrator:
         case = self._case(
             entity_id, trigger, context, event_id, actor, occurred_at, now, connection
         )
-        if self._batching and self._async:
+        if self._batching:
             return await self._combine().submit(case)
         await self._arun(process(self._settings, (case,)))
         return case.answer()

@@ -61,11 +61,9 @@ def process_one(
         return (yield from _record(settings, case, draft))
     commit = _commit(settings, entity, result, facts, payload, now, began, commit_id)
     try:
-        outcome: Outcome | Exception = yield commit
+        outcome: Outcome = yield commit
     except Exception as error:  # noqa: BLE001 # a driver's error: what it wrote is found out
-        (outcome,) = yield from find_out(settings, (commit,), error)
-    if isinstance(outcome, Exception):
-        raise outcome
+        outcome = _known((yield from find_out(settings, (commit,), error))[0])
     if outcome.kind is _APPLIED:
         if facts.actions:
             todo = (commit.new_version, facts.actions, result)
@@ -135,6 +133,12 @@ def _in_full(
     answer = None if loaded is None else ([loaded[0]], loaded[1])
     yield from process(settings, (case,), answer)
     return case.answer()
+
+
+def _known(outcome: Outcome | Exception) -> Outcome:
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 def _record(settings: Settings, case: Case, draft: Draft) -> Program[TransitionResult]:
