@@ -1,7 +1,8 @@
 """The model under every notation: one node tree.
 
-YAML is lowered to this tree (`pystator.definition.lower`) and the engine compiles this tree; neither knows the other.
-Nothing here is looked up by name at step time: names are for people, and the compiler turns them into numbers.
+YAML is lowered to this tree (`pystator.definition.lower`) and the engine compiles this tree;
+neither knows the other. Nothing here is looked up by name at step time: names are for people, and
+the compiler turns them into numbers.
 
 ::
 
@@ -11,8 +12,9 @@ Nothing here is looked up by name at step time: names are for people, and the co
          |- Node compound             children, initial
          `- Node parallel             children are regions (compound, in a namespace of their own)
 
-A transition belongs to its source node. Its targets are nodes by name or history targets; its content is a tuple of
-actions, and `on_enter`/`on_exit` are tuples of such tuples ("blocks": an error ends only its block in SCXML).
+A transition belongs to its source node. Its targets are nodes by name or history targets; its
+content is a tuple of actions, and `on_enter`/`on_exit` are tuples of such tuples ("blocks": an
+error ends only its block in SCXML).
 """
 
 from collections.abc import Mapping
@@ -83,7 +85,7 @@ class Kind(StrEnum):
 
 @record
 class Position:
-    """Where something stands: line and column from 1; 0 when the machine did not come from a text."""
+    """Where something stands: line and column from 1; 0 when there is no text."""
 
     line: int = 0
     column: int = 0
@@ -153,7 +155,7 @@ Guard = Named | ExprGuard | Check | AllOf | AnyOf | Not | InState
 
 @record
 class Call:
-    """A registered action, run after the commit. ``params`` values may be `Expression`s, evaluated in the step."""
+    """A registered action, run after the commit. Expressions in ``params`` are evaluated before."""
 
     name: str
     params: Mapping[str, Any]
@@ -232,7 +234,7 @@ class Compute:
 
 @record
 class CopyKey:
-    """Effect: write a copy of the value at ``source`` to ``target``; a missing source clears the target."""
+    """Effect: copy the value at ``source`` to ``target``; a missing source clears the target."""
 
     source: tuple[str, ...]
     target: tuple[str, ...]
@@ -322,7 +324,7 @@ class After:
 
 @record
 class At:
-    """A timer whose deadline comes from data: a datetime, or microseconds since the epoch; null arms nothing."""
+    """A timer with a deadline from data: a datetime, or epoch microseconds; null arms nothing."""
 
     expression: Expression
     id: str
@@ -333,9 +335,11 @@ class TransitionNode:
     """One transition of one source.
 
     Attributes:
-        index: Position in the document, over all transitions of the machine; order decides between candidates.
+        index: Position in the document, over all transitions of the machine; order decides between
+            candidates.
         targets: Empty only for an internal transition.
-        events: Normalised event names (descriptors for SCXML); empty for a purely timed or eventless transition.
+        events: Normalised event names (descriptors for SCXML); empty for a purely timed or
+            eventless transition.
         timer: Enables the transition too, when it fires.
         eventless: Taken without an event (``auto``, or out of a choice).
         content: Actions between exits and entries.
@@ -381,7 +385,7 @@ class Node:
     transitions: list[TransitionNode] = field(default_factory=list)
     description: str | None = None
     group: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     position: Position = field(default_factory=Position)
 
 
@@ -411,10 +415,11 @@ class Definition:
     """A whole machine, checked and ready to compile.
 
     Attributes:
-        root: A compound node named ``""`` whose children are the root-level states, in document order.
+        root: A compound node named ``""`` whose children are the root-level states, in document
+            order.
         initial: Targets entered at start.
-        errors: ``fail``: an error in guard, effect or expression fails the event (YAML); ``event``: it is raised
-            as ``error.execution`` (SCXML).
+        errors: ``fail``: an error in guard, effect or expression fails the event (YAML); ``event``:
+            it is raised as ``error.execution`` (SCXML).
         triggers: Every declared trigger, normalised, in document order.
         normalizer: Applied to declared and incoming triggers.
         lenient_events: An unknown trigger or no matching transition is a successful no-op.
