@@ -164,6 +164,8 @@ class Report:
 
     def issues(self, locate: Locate | None, file: str | None) -> list[Issue]:
         """Everything reported, in the order of the text."""
+        if not self.findings:
+            return []
         nowhere = [(0, 0)] * len(self.findings)
         places = locate(self.findings) if locate else nowhere
         found = [

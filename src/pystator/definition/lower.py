@@ -391,8 +391,9 @@ def _state_names(states: Any) -> Iterator[str]:
             name = entry.get("name") if is_map(entry) else None
             if isinstance(name, str):
                 yield name
-                # What refers to the name as it should be is right, and will be when that is mended.
-                yield slug(name)
+                if not name.islower():
+                    # What refers to the name as it should be is right once the name is mended.
+                    yield slug(name)
 
 
 def _normalizer(meta: Mapping[str, Any]) -> Literal["lower", "upper"] | None:
