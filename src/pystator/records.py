@@ -2,11 +2,12 @@
 
 Laws of these records:
 
-- They are frozen to the type checkers and plain at run time: a really frozen dataclass costs four times as much to make.
+- They are frozen to the type checkers and plain at run time: a really frozen dataclass costs four
+  times as much to make.
 - Times are integers: microseconds since 1970-01-01 UTC. ``None`` means "not known", never zero.
 - An entity is named by its key ``(entity_id, machine_name)``, in this order, everywhere.
-- ``context`` is the user's mapping of plain values (see the context codec for what a store can hold); the reserved
-  data of the engine lives beside it, never in it.
+- ``context`` is the user's mapping of plain values (see the context codec for what a store can
+  hold); the reserved data of the engine lives beside it, never in it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -93,7 +94,8 @@ def from_datetime(moment: datetime) -> int:
     """Aware datetime -> microseconds since the epoch.
 
     Raises:
-        ValueError: The datetime is naive; a deadline without a zone would mean another moment on another machine.
+        ValueError: The datetime is naive; a deadline without a zone would mean another moment on
+            another machine.
     """
     if moment.tzinfo is None:
         raise ValueError(
@@ -125,7 +127,8 @@ class Entity:
         version: Applied changes so far, from 1, contiguous.
         state: The active leaves in document order joined by ``+``.
         history: Recorded history states, ``{parent: [leaves]}``; None when the machine has none.
-        machine_version: Version of the machine that wrote it last; ``""`` when written without a machine.
+        machine_version: Version of the machine that wrote it last; ``""`` when written without a
+            machine.
         updated_at: The step time of the last change; never before an earlier one.
         commit_id: Id of the last commit, to resolve an answer that was lost.
     """
@@ -151,15 +154,17 @@ class Entity:
 
 @record
 class Entry:
-    """One history row as a commit appends it; what is common to the commit's rows stands in the `Commit`.
+    """One history row as a commit appends it; what its rows share stands in the `Commit`.
 
     Attributes:
         version: The version this row made, or, for a row that changes nothing, the version it saw.
         payload: The event's data as it was sent.
         now: The time the step was computed with.
-        patch: What the change did to the context, so that a replay gives the context; None when it did nothing.
+        patch: What the change did to the context, so that a replay gives the context; None when it
+            did nothing.
         actions: Planned actions, or for ``kind=action`` their outcomes: plain values.
-        request_hash: Hash of trigger and payload; tells a retry from another event under the same id.
+        request_hash: Hash of trigger and payload; tells a retry from another event under the same
+            id.
         occurred_at: When the event happened, if the sender said so.
         duration_us: Time from load to commit request, in microseconds.
         ref: For ``kind=action``, the version whose actions these are.
@@ -189,12 +194,13 @@ class Entry:
 class Commit:
     """All that one decision writes to one entity: together or not at all.
 
-    ``new_version == expected_version`` means that only ``entries`` are appended (rejections, action outcomes): no
-    entity is touched or created and the version is not compared. ``expected_version == 0`` creates the entity.
+    ``new_version == expected_version`` means that only ``entries`` are appended (rejections, action
+    outcomes): no entity is touched or created and the version is not compared. ``expected_version
+    == 0`` creates the entity.
 
     Attributes:
-        state, context, history, timers: The entity's final values; ``None`` leaves the stored value as it is
-            (a new entity always brings its state and context).
+        state, context, history, timers: The entity's final values; ``None`` leaves the stored value
+            as it is (a new entity always brings its state and context).
         now: Becomes the entity's ``updated_at``.
         entries: History rows, in order.
         commit_id: UUIDv7 as text; on the entity and on every row.
@@ -222,7 +228,7 @@ class OutcomeKind(StrEnum):
     STALE = "stale"
     """The version was another one: nothing of this commit was written."""
     DUPLICATE = "duplicate"
-    """An event id was there already: nothing of this commit was written; load it again to get its row."""
+    """An event id was there already: nothing was written; load it again to get its row."""
     REFUSED = "refused"
     """The commit cannot be stored; ``error`` says why. Nothing of it was written."""
 
@@ -237,7 +243,7 @@ class Outcome:
 
 @record
 class Lookup:
-    """What to load: an entity and, in the same round trip, the rows of event ids that may be known."""
+    """What to load: an entity and, in the same round trip, the rows of known event ids."""
 
     entity_id: str
     machine_name: str
@@ -246,7 +252,7 @@ class Lookup:
 
 @record
 class HistoryEntry:
-    """One history row as readers get it. The order of an entity's rows is ``(version, id)``, never time."""
+    """One history row as readers get it; rows are in order of ``(version, id)``, never time."""
 
     id: int
     entity_id: str
