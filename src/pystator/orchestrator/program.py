@@ -184,13 +184,13 @@ def _round(
     """
     began = settings.tick()
     keys = sorted(groups)
-    if loaded is None:
-        try:
-            loaded = yield Load(_lookups(settings, groups, keys))
-        except Exception as error:  # noqa: BLE001 # what earlier rounds wrote is answered all the same
-            _fail([case for group in groups.values() for case in group], error)
-            return
-    everything, now = loaded
+    answer: Answer
+    try:
+        answer = (yield Load(_lookups(settings, groups, keys))) if loaded is None else loaded
+    except Exception as error:  # noqa: BLE001 # what earlier rounds wrote is answered all the same
+        _fail([case for group in groups.values() for case in group], error)
+        return
+    everything, now = answer
     drafts: list[Draft] = []
     commits: list[Commit] = []
     for key, found in zip(keys, everything, strict=True):
