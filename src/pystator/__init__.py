@@ -6,10 +6,9 @@ Every public name is here and is imported when it is first asked for, so that a 
 what it uses: ``import pystator`` loads no database, no web and no validation library.
 """
 
-from typing import TYPE_CHECKING, Any
-
 from pystator._version import __version__
 
+TYPE_CHECKING = False  # type checkers know it as true; `typing` itself is not worth its import
 if TYPE_CHECKING:
     from pystator.definition.validate import validate_config
     from pystator.engine.actions import ActionExecutor, ActionOutcome, ActionSpec
@@ -144,22 +143,24 @@ _LATER = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
-    home = _HOME_OF.get(name)
-    if home is None:
-        message = f"module 'pystator' has no attribute {name!r}"
-        if name in _LATER:
-            message = (
-                f"{name} is not in this release ({__version__}): it stores entities in memory"
-                f" (InMemoryStateStore) and SQLite (SQLiteStateStore); {_LATER[name]} follows"
-            )
-        raise AttributeError(message)
-    from importlib import import_module  # noqa: PLC0415 # the first name pays, not the import
+if not TYPE_CHECKING:  # they know every name already, and should not believe in any other
 
-    value = getattr(import_module(home), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        """Import a public name when it is first asked for."""
+        home = _HOME_OF.get(name)
+        if home is None:
+            message = f"module 'pystator' has no attribute {name!r}"
+            if name in _LATER:
+                message = (
+                    f"{name} is not in this release ({__version__}): it stores entities in memory"
+                    f" (InMemoryStateStore) and SQLite (SQLiteStateStore); {_LATER[name]} follows"
+                )
+            raise AttributeError(message)
+        from importlib import import_module  # noqa: PLC0415 # the first name pays, not the import
+
+        value = getattr(import_module(home), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
