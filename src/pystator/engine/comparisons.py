@@ -29,7 +29,17 @@ from pystator.engine.values import (
 )
 from pystator.records import Context
 
-__all__ = ["MIRRORED", "contains", "equal", "equality", "membership", "order", "ordering", "paired"]
+__all__ = [
+    "MIRRORED",
+    "PER_CALL",
+    "contains",
+    "equal",
+    "equality",
+    "membership",
+    "order",
+    "ordering",
+    "paired",
+]
 
 MIRRORED: Mapping[str, str] = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 """``a < b`` is ``b > a``."""
@@ -41,6 +51,9 @@ _TESTS: Mapping[str, _Test] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+PER_CALL = 4
+"""Units of fuel for an item that takes a call of its own."""
+
 _FAILURES = (TypeError, ValueError, ArithmeticError, RecursionError)
 
 
@@ -258,9 +271,10 @@ def contains(container: Any, item: Any, frame: Frame, place: Place) -> bool:
     if is_object(container):
         return isinstance(item, str) and lookup(container, item, container) is not container
     if is_list(container):
-        spend(frame, len(container))
         if item is None or isinstance(item, str | int):
+            spend(frame, len(container))
             return item in container
+        spend(frame, PER_CALL * len(container))
         return any(equal(item, other, frame, place) for other in container)
     if isinstance(container, str):
         if item is None:

@@ -92,7 +92,7 @@ def compile_effects(
         return _one(writers[0])
 
     def run(context: Context, frame: Frame) -> Context:
-        draft = dict(context)
+        draft = {**context}
         wrote = False
         for write in writers:
             if write(draft, frame):
@@ -111,7 +111,7 @@ def compile_params(
 
 def _one(write: Writer) -> Effect:
     def run(context: Context, frame: Frame) -> Context:
-        draft = dict(context)
+        draft = {**context}
         return draft if write(draft, frame) else context
 
     return run
@@ -121,7 +121,7 @@ def _count(name: str, by: int, slow: Callable[[Any, Frame], Any]) -> Effect:
     """``increment: name``, what lives are full of."""
 
     def run(context: Context, frame: Frame) -> Context:
-        draft = dict(context)
+        draft = {**context}
         value = context.get(name)
         if type(value) is int and LOW < value < SMALL:
             draft[name] = value + by

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
-from pystator.engine.comparisons import order
+from pystator.engine.comparisons import PER_CALL, order
 from pystator.engine.frame import Frame, spend
 from pystator.engine.values import (
     DECIMALS,
@@ -51,10 +51,10 @@ def _text(place: Place, value: object) -> str:
     return value
 
 
-def _list(frame: Frame, place: Place, value: object) -> Sequence[Any]:
+def _list(frame: Frame, place: Place, value: object, each: int = 1) -> Sequence[Any]:
     if not is_list(value):
         raise _wrong(place, "a list", value)
-    spend(frame, len(value))
+    spend(frame, each * len(value))
     return value
 
 
@@ -74,7 +74,7 @@ def _len(place: Place, value: object) -> int:
 
 
 def _extreme(frame: Frame, place: Place, symbol: str, values: Sequence[Any]) -> Any:
-    items = values if len(values) > 1 else _list(frame, place, values[0])
+    items = values if len(values) > 1 else _list(frame, place, values[0], PER_CALL)
     if not items:
         raise place.error("an empty list has no least or greatest item")
     best = items[0]
@@ -97,17 +97,19 @@ def _max(frame: Frame, place: Place, *values: Any) -> Any:
 def _sum(frame: Frame, place: Place, value: object) -> Any:
     items = _list(frame, place, value)
     for item in items:
-        if isinstance(item, int) and is_big(item):
+        if isinstance(_number(place, item), int) and is_big(item):
             raise place.error("an integer in the list is too big")
-        _number(place, item)
-    if any(isinstance(item, Decimal) for item in items):
+    try:
+        if not any(isinstance(item, Decimal) for item in items):
+            return sum(items)
+        spend(frame, PER_CALL * len(items))
         total = Decimal(0)
         for item in items:
-            total = DECIMALS.add(
-                total, as_decimal(item) if isinstance(item, float) else Decimal(item)
-            )
-        return total
-    return sum(items)
+            exact = as_decimal(item) if isinstance(item, float) else Decimal(item)
+            total = DECIMALS.add(total, exact)
+    except ArithmeticError:
+        raise place.error("the sum is not a number that can be kept") from None
+    return total
 
 
 def _any(frame: Frame, place: Place, value: object) -> bool:
@@ -181,7 +183,7 @@ def _float(place: Place, value: object) -> float:
         return float(_read(place, float, value))
     try:
         return float(_number(place, value))
-    except OverflowError:
+    except (OverflowError, ValueError):
         raise place.error("this number is too large for a float") from None
 
 
@@ -199,7 +201,9 @@ def _read(place: Place, to: Callable[[str], Any], text: str) -> Any:
     shown = text if len(text) < 40 else f"{text[:40]}..."
     if len(text) <= _MAX_DIGITS:
         try:
-            return to(text)
+            number = to(text)
+            if math.isfinite(number):
+                return number
         except (ValueError, ArithmeticError):
             pass
     raise place.error(f"{shown!r} is not a number")
