@@ -58,6 +58,7 @@ class Draft:
         "_firing",
         "_foreign",
         "_loaded",
+        "_loaded_state",
         "_voided",
         "answers",
         "began",
@@ -111,6 +112,7 @@ class Draft:
             self._read(entity, by_hand=by_hand)
         self._expected = self.version
         self._loaded = self.context
+        self._loaded_state = self.state
 
     def _read(self, entity: Entity, *, by_hand: bool) -> None:
         fingerprint = entity.fingerprint
@@ -468,8 +470,10 @@ class Draft:
             context = dict(self.context)
             history = context.pop(HISTORY)
         timers = self.timers if settings.timed or self._voided else None
+        # A state that stays is not written: its index is a third of what a commit writes.
+        state = None if expected and self.state == self._loaded_state else self.state
         return Commit(
-            self.entity_id, settings.name, expected, version, self.state, context, history, timers,
+            self.entity_id, settings.name, expected, version, state, context, history, timers,
             settings.version, settings.fingerprint, self.updated, tuple(self.entries),
             settings.identify(self.now),
         )  # fmt: skip
