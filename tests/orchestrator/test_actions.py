@@ -38,7 +38,10 @@ def test_a_failing_action_does_not_undo_the_event_or_stop_the_next(paid, store, 
     assert (error["name"], error["error"]["error"]) == ("label", "ZeroDivisionError")
     outcome = rows(store, "o-1", "action")[-1]
     assert (outcome.ref, outcome.success, outcome.error_code) == (3, False, "action_failed")
-    assert [(each["name"], each["ok"]) for each in outcome.actions] == [("label", False), ("mail", True)]
+    assert [(each["name"], each["ok"]) for each in outcome.actions] == [
+        ("label", False),
+        ("mail", True),
+    ]
     audit(store, "o-1")
 
 

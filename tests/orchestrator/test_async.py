@@ -203,7 +203,9 @@ def test_async_guards_work_in_timers_and_at_the_start(machine_of, store, clock, 
 
 def test_concurrent_callers_share_one_load_and_one_commit(shared, counting, audit):
     async def calls():
-        return await asyncio.gather(*[shared.async_process_event(f"o-{n}", "note") for n in range(64)])
+        return await asyncio.gather(
+            *[shared.async_process_event(f"o-{n}", "note") for n in range(64)]
+        )
 
     results = asyncio.run(calls())
     assert all(result.success for result in results)
@@ -217,7 +219,9 @@ def test_callers_that_come_during_a_batch_make_the_next_one(shared, counting):
         counting.stuck = asyncio.Event()
         first = asyncio.ensure_future(shared.async_process_event("o-0", "note"))
         await until(lambda: counting.loads == [1])
-        rest = [asyncio.ensure_future(shared.async_process_event(f"o-{n}", "note")) for n in range(9)]
+        rest = [
+            asyncio.ensure_future(shared.async_process_event(f"o-{n}", "note")) for n in range(9)
+        ]
         await asyncio.sleep(0)
         counting.stuck.set()
         await asyncio.gather(first, *rest)
@@ -272,7 +276,8 @@ def test_a_store_that_is_down_tells_every_caller(shared, counting):
     async def calls():
         counting.fail = StoreUnavailableError("down", context={"written": False})
         answers = await asyncio.gather(
-            *[shared.async_process_event(f"o-{n}", "note") for n in range(5)], return_exceptions=True
+            *[shared.async_process_event(f"o-{n}", "note") for n in range(5)],
+            return_exceptions=True,
         )
         counting.fail = None
         assert (await shared.async_process_event("o-0", "note")).success
@@ -301,7 +306,9 @@ def test_a_caller_cancelled_before_its_batch_has_sent_nothing(shared, counting):
     assert shared.get_entity("o-2").version == 1
 
 
-def test_an_event_whose_caller_is_cancelled_in_flight_takes_its_course(shared, counting, done, audit):
+def test_an_event_whose_caller_is_cancelled_in_flight_takes_its_course(
+    shared, counting, done, audit
+):
     """Its actions were promised by the commit; nobody else would run them."""
 
     async def calls():

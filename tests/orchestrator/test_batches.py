@@ -55,7 +55,17 @@ def test_an_item_that_cannot_be_kept_fails_alone(orders, store, audit):
             ("o-3", "note"),
         ]
     )
-    assert [r.success for r in results] == [True, False, False, True, False, False, False, False, True]
+    assert [r.success for r in results] == [
+        True,
+        False,
+        False,
+        True,
+        False,
+        False,
+        False,
+        False,
+        True,
+    ]
     assert {r.error.code for r in results if not r.success} == {"invalid_value"}
     assert orders.get_entity("o-1").context == {"notes": 2}
     assert orders.get_entity("o-3").context == {"notes": 1}

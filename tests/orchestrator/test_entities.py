@@ -122,7 +122,9 @@ def test_another_machines_entity_under_the_same_key_is_refused(machine, machine_
 
     class ByIdOnly(InMemoryStateStore):
         def load(self, lookups):
-            return super().load([Lookup(each.entity_id, "other", each.event_ids) for each in lookups])
+            return super().load(
+                [Lookup(each.entity_id, "other", each.event_ids) for each in lookups]
+            )
 
     store = ByIdOnly()
     store.set_state("o-1", "open", metadata={"machine_name": "other"})

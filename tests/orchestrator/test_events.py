@@ -21,7 +21,11 @@ def test_an_applied_event_writes_state_context_version_and_one_row(orders, store
     assert (result.source_state, result.target_state) == ("open", "paid")
     assert result.metadata["version"] == result.version == 2
     entity = orders.get_entity("o-1")
-    assert (entity.state, entity.context, entity.version) == ("paid", {"amount": 12, "paid": True}, 2)
+    assert (entity.state, entity.context, entity.version) == (
+        "paid",
+        {"amount": 12, "paid": True},
+        2,
+    )
     row = rows(store, "o-1", "event")[-1]
     assert (row.trigger, row.source_state, row.target_state) == ("pay", "open", "paid")
     assert row.patch == ({"paid": True}, ())
@@ -37,7 +41,12 @@ def test_a_missing_entity_is_started_and_stepped_in_one_row(orders, store, rows)
     result = orders.process_event("o-1", "submit", {"amount": 1})
     assert (result.source_state, result.version) == ("draft", 1)
     (row,) = rows(store, "o-1")
-    assert (row.kind, row.version, row.source_state, row.target_state) == ("event", 1, "draft", "open")
+    assert (row.kind, row.version, row.source_state, row.target_state) == (
+        "event",
+        1,
+        "draft",
+        "open",
+    )
     assert row.patch == ({"amount": 1}, ())
 
 
@@ -98,7 +107,9 @@ def test_terminal_and_unknown_are_refused_with_their_reasons(orders, store, rows
     ]
 
 
-def test_a_lenient_no_op_leaves_nothing_unless_its_id_has_to_be_remembered(store, audit, machine_of, rows):
+def test_a_lenient_no_op_leaves_nothing_unless_its_id_has_to_be_remembered(
+    store, audit, machine_of, rows
+):
     machine = machine_of(meta={"machine_name": "order", "strict_mode": False})
     orders = Orchestrator(machine, store)
     orders.process_event("o-1", "submit")
@@ -224,7 +235,10 @@ def test_the_validator_sees_the_merged_context_before_the_guards(machine, store,
 
     orders = Orchestrator(machine, store, context_validator=validator)
     refused = orders.process_event("o-1", "submit")
-    assert (refused.reason, refused.metadata["errors"]) == ("context_invalid", ["amount is missing"])
+    assert (refused.reason, refused.metadata["errors"]) == (
+        "context_invalid",
+        ["amount is missing"],
+    )
     assert "amount is missing" in refused.error.message
     assert orders.process_event("o-1", "submit", {"amount": 2}).success
     assert seen[-1] == ("o-1", "draft", "submit", {"amount": 2})

@@ -98,9 +98,7 @@ def test_the_logging_hook_writes_a_line_an_event(machine, store, caplog):
 
 def test_the_metrics_collector_counts(machine, store):
     metrics = MetricsCollector()
-    orders = Orchestrator(
-        machine, store, actions={"receipt": lambda ctx: 1 / 0}, hooks=[metrics]
-    )
+    orders = Orchestrator(machine, store, actions={"receipt": lambda ctx: 1 / 0}, hooks=[metrics])
     orders.process_event("o-1", "submit", {"amount": 10}, event_id="e-1")
     orders.process_event("o-1", "submit", {"amount": 10}, event_id="e-1")
     orders.process_event("o-1", "pay")

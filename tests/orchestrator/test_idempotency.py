@@ -132,5 +132,3 @@ def test_a_three_method_store_is_called_once_for_each(machine):
 def test_replays_survive_a_restart(machine, store):
     Orchestrator(machine, store).process_event("o-1", "submit", event_id="e-1")
     assert Orchestrator(machine, store).process_event("o-1", "submit", event_id="e-1").replayed
-
-

@@ -30,14 +30,18 @@ def machine(machine_of):
 
 @pytest.fixture
 def tickets(machine, store, clock, done):
-    return Orchestrator(machine, store, actions={"warn": lambda ctx: done.append("warn")}, clock=clock)
+    return Orchestrator(
+        machine, store, actions={"warn": lambda ctx: done.append("warn")}, clock=clock
+    )
 
 
 def kinds(store, rows, entity_id="t-1"):
     return [(row.version, row.kind, row.target_state) for row in rows(store, entity_id)]
 
 
-def test_a_due_timer_fires_before_the_event_with_its_deadline_as_time(tickets, store, clock, rows, audit):
+def test_a_due_timer_fires_before_the_event_with_its_deadline_as_time(
+    tickets, store, clock, rows, audit
+):
     tickets.create_entity("t-1")
     start = clock()
     clock.advance(90)
@@ -75,7 +79,11 @@ def test_a_timer_whose_guard_says_no_is_used_up(tickets, store, clock, rows, aud
     clock.advance(11)
     assert tickets.process_event("t-1", "note").version == 3
     lapsed = rows(store, "t-1", "timer")[0]
-    assert (lapsed.success, lapsed.error_code, lapsed.target_state) == (False, "guard_rejected", None)
+    assert (lapsed.success, lapsed.error_code, lapsed.target_state) == (
+        False,
+        "guard_rejected",
+        None,
+    )
     assert tickets.get_entity("t-1").timers == {}
     audit(store, "t-1", "ticket")
 
@@ -131,7 +139,9 @@ def test_an_entity_that_another_process_fired_first_is_left_alone(machine, store
     assert tickets.get_entity("t-1").context == {"lates": 1, "notes": 1}
 
 
-def test_a_timer_that_no_longer_counts_is_cleared_with_a_row(machine_of, tickets, store, clock, rows):
+def test_a_timer_that_no_longer_counts_is_cleared_with_a_row(
+    machine_of, tickets, store, clock, rows
+):
     """A newer machine without the timer would otherwise find it due for ever."""
     tickets.create_entity("t-1")
     states = [{"name": "new", "type": "initial"}, *TICKET["states"][1:]]
