@@ -37,7 +37,10 @@ def graph(
     db: DatabaseOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Print a machine as a Mermaid state diagram, which GitHub, GitLab and most editors draw."""
+    """Draw a machine as a Mermaid state diagram.
+
+    GitHub, GitLab and most editors show it; --entity marks the way an entity went.
+    """
     from pystator.definition.mermaid import mermaid  # noqa: PLC0415 - loads the model
 
     if form not in FORMATS:

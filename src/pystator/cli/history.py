@@ -36,7 +36,10 @@ def history(
     db: DatabaseOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show everything that happened to an entity, rejected events included."""
+    """Show everything that happened to an entity.
+
+    Rejected events and the outcomes of actions are part of it.
+    """
     with open_store(db, create=False) as store:
         found = the_entity(store, entity, machine)
         page = read(store, entity, found.machine_name, limit, after, newest=newest)

@@ -13,7 +13,10 @@ __all__ = ["schema"]
 def schema(
     json: Annotated[bool, typer.Option("--json", help="On one line.")] = False,
 ) -> None:
-    """Print the JSON Schema of a machine file: editors check and complete by it."""
+    """Print the JSON Schema of machine files.
+
+    An editor that knows it checks and completes a machine while you type.
+    """
     from pystator.definition.schema import json_schema  # noqa: PLC0415 - loads pydantic
 
     say(jsonlib.dumps(json_schema(), ensure_ascii=False, indent=None if json else 2))

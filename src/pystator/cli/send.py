@@ -62,10 +62,10 @@ def send(
     db: DatabaseOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Send an event to an entity; a new entity starts in the machine's initial state.
+    """Send one event to an entity.
 
-    Without --machine, the entity has to exist and its machine to be stored in the database.
-    Exits with 1 when the event is rejected.
+    A new entity starts in the machine's initial state. Without --machine, the entity has to exist
+    and its machine to be stored in the database. Exits with 1 when the event is rejected.
     """
     payload = payload_of(context, data or [])
     request = EventRequest(entity, trigger, payload or None, event_id, moment(at), None, actor)

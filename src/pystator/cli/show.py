@@ -23,7 +23,10 @@ def show(
     db: DatabaseOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show an entity: its state, context and timers and, with a machine, its next triggers."""
+    """Show an entity's state, context and timers.
+
+    With --machine, its next triggers, too.
+    """
     found_machine = None if machine is None else find_machine(machine, db)
     name = None if found_machine is None else found_machine.name
     with open_store(db, create=False) as store:

@@ -19,11 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["timeline"]
 
-NARROWEST, WIDEST = 40, 72
-"""Characters of the last column: what a terminal has room for, within these; else the wider one."""
-
-OTHER_COLUMNS = 60
-"""About what the columns before it take."""
+NARROWEST, WIDEST = 24, 72
+"""Characters of the last column: at least on a terminal, and at most elsewhere."""
 
 SILENT = frozenset({EntryKind.ACTION, EntryKind.SNAPSHOT})
 """Rows that are no step of their own: outcomes of actions stand with the step that planned them."""
@@ -37,23 +34,30 @@ def timeline(
     ``columns`` is the width of the terminal, if it is one.
     """
     rows = list(entries)
-    room = WIDEST if columns is None else max(NARROWEST, columns - OTHER_COLUMNS)
     outcomes = {
         entry.ref: entry.actions
         for entry in rows
         if entry.kind is EntryKind.ACTION and entry.ref is not None
     }
+    steps = [(entry, _head(entry)) for entry in rows if entry.kind not in SILENT]
+    room = WIDEST if columns is None else _room([head for _, head in steps], columns)
     cells: list[list[Cell]] = []
-    for entry in rows:
-        if entry.kind in SILENT:
-            continue
-        cells.append(_row(entry, room))
+    for entry, head in steps:
+        cells.append([*head, _words(entry, room)])
         for words, tone in _actions(entry, outcomes.get(entry.version), room):
             cells.append(["", "", "", "", (words, tone)])
     return table(cells, style, align=">")
 
 
-def _row(entry: "HistoryEntry", room: int) -> list[Cell]:
+def _room(heads: list[list[Cell]], columns: int) -> int:
+    """What the first columns leave of the terminal's width."""
+    taken = 2
+    for column in zip(*heads, strict=True):
+        taken += 2 + max(len(cell if isinstance(cell, str) else cell[0]) for cell in column)
+    return max(NARROWEST, columns - taken)
+
+
+def _head(entry: "HistoryEntry") -> list[Cell]:
     when = entry.now if entry.occurred_at is None else entry.occurred_at
     what, tone = _event(entry)
     return [
@@ -61,7 +65,6 @@ def _row(entry: "HistoryEntry", room: int) -> list[Cell]:
         (moment(when), "dim"),
         (what, tone),
         _states(entry),
-        _words(entry, room),
     ]
 
 
