@@ -8,6 +8,8 @@ SHARED ?= $(abspath $(CURDIR)/../shared)
 export PYSTATOR_SHARED ?= $(SHARED)
 export PYSTATOR_DATA ?= $(PYSTATOR_SHARED)/data
 
+# An empty environment has not even this.
+export PATH ?= /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_NO_INPUT = 1
 SHELL := /bin/bash
