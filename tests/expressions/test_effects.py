@@ -246,6 +246,7 @@ def test_a_branch_runs_one_of_its_lists():
         (Set(path("name.x"), 1), "name is a text, not an object"),
         (Set(path("order.qty.x.y"), 1), "order.qty is a number, not an object"),
         (Set(path("tags.5"), 1), "no position 5"),
+        (Set(path("tags.00000000000"), 1), "no position 0"),
         (Set(path("tags.first"), 1), "no position first"),
         (Clear(path("tags.0")), "only fields of objects"),
         (Compute(("a",), parse("missing + 1")), "missing is null"),

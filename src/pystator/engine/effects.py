@@ -39,7 +39,7 @@ from pystator.engine.arithmetic import calculation
 from pystator.engine.expressions import Undefined, compiled
 from pystator.engine.frame import Evaluate, Frame
 from pystator.engine.guards import Bind, compile_guard
-from pystator.engine.paths import MISSING, follow
+from pystator.engine.paths import MISSING, follow, put, remove
 from pystator.engine.unchecked import LOW, SMALL
 from pystator.engine.values import (
     MAX_SIZE,
@@ -117,17 +117,14 @@ def _one(write: Writer) -> Effect:
     return run
 
 
-def _count(name: str, by: int, slow: Callable[[Any, Frame], Any]) -> Effect:
+def _count(name: str, by: int, amount: Callable[[Any], Any]) -> Effect:
     """``increment: name``, what lives are full of."""
 
-    def run(context: Context, frame: Frame) -> Context:
-        draft = {**context}
+    def run(context: Context, _frame: Frame) -> Context:
         value = context.get(name)
         if type(value) is int and LOW < value < SMALL:
-            draft[name] = value + by
-        else:
-            draft[name] = slow(value, frame)
-        return draft
+            return {**context, name: value + by}
+        return {**context, name: amount(value)}
 
     return run
 
@@ -139,6 +136,8 @@ def _value(value: Any, undefined: Undefined) -> Evaluate:
     """A value that may hold expressions: the closure that makes one more of it."""
     if isinstance(value, Expression):
         return compiled(value, undefined).run
+    if not (is_object(value) or is_list(value)):
+        return lambda _context, _frame: value
     if not _holds_expression(value):
         make = copied(value)
         return lambda _context, _frame: make()
@@ -162,64 +161,6 @@ def _checked(value: Any, place: Place) -> Any:
     if (is_object(value) or is_list(value)) and size(value, MAX_SIZE) > MAX_SIZE:
         raise place.error(f"what is written has more than {MAX_SIZE:,} values or too many levels")
     return value
-
-
-# Paths ------------------------------------------------------------------------------------------
-
-
-def _put(draft: Context, path: Path, value: Any) -> None:
-    """Write at a path: objects on the way are copied, missing ones made."""
-    holder: Any = draft
-    for depth, step in enumerate(path[:-1]):
-        inner = follow(holder, (step,))
-        if inner is MISSING or inner is None:
-            inner = {}
-        elif is_object(inner):
-            inner = dict(inner)
-        elif is_list(inner):
-            inner = list(inner)
-        else:
-            where, whole = ".".join(path[: depth + 1]), ".".join(path)
-            raise EvaluationError(
-                f"cannot write {whole}: {where} is {kind(inner)}, not an object",
-                context={"field": whole},
-            )
-        _assign(holder, step, inner, path)
-        holder = inner
-    _assign(holder, path[-1], value, path)
-
-
-def _assign(holder: Any, step: str, value: Any, path: Path) -> None:
-    """Write one key of an object or one position of a list that is ours."""
-    if is_object(holder):
-        holder[step] = value
-    elif step.isascii() and step.isdigit() and int(step[:9]) < len(holder):
-        holder[int(step)] = value
-    else:
-        whole = ".".join(path)
-        raise EvaluationError(
-            f"cannot write {whole}: a list has no position {step}; `append` adds an item",
-            context={"field": whole},
-        )
-
-
-def _remove(draft: Context, path: Path) -> bool:
-    """Remove what is at a path, if it is there."""
-    if follow(draft, path) is MISSING:
-        return False
-    *way, last = path
-    holder: Any = follow(draft, way)
-    if not is_object(holder):
-        whole = ".".join(path)
-        raise EvaluationError(
-            f"cannot clear {whole}: only fields of objects can be cleared", context={"field": whole}
-        )
-    if not way:
-        del draft[last]
-        return True
-    rest = {key: value for key, value in holder.items() if key != last}
-    _put(draft, tuple(way), rest)
-    return True
 
 
 # Writers ----------------------------------------------------------------------------------------
@@ -266,7 +207,7 @@ def _unconditional(action: Action, undefined: Undefined) -> Writer:  # noqa: PLR
         case Append(path, value):
             return _append(path, _value(value, undefined))
         case Clear(path):
-            return lambda draft, _frame: _remove(draft, path)
+            return lambda draft, _frame: remove(draft, path)
         case CopyKey(source, target):
             return _copy(source, target)
         case ValidateKeys(keys):
@@ -294,21 +235,24 @@ def _assigning(path: Path, run: Evaluate, place: Place | None) -> Writer:
 
     def write(draft: Context, frame: Frame) -> bool:
         value = run(draft, frame)
-        _put(draft, path, value if place is None else _checked(value, place))
+        put(draft, path, value if place is None else _checked(value, place))
         return True
 
     return write
 
 
-def _amount(action: Increment) -> Callable[[Any, Frame], Any]:
+def _amount(action: Increment) -> Callable[[Any], Any]:
     """What becomes of a value that is incremented by a number that is written there."""
     word = "increment" if action.sign > 0 else "decrement"
     place = Place(f"{word}: {'.'.join(action.path)}")
     by: Any = action.by
     exact: Decimal | None = as_decimal(by) if isinstance(by, float) else None
     add = calculation(ast.Add if action.sign > 0 else ast.Sub, place, None, exact)
+    step = by * action.sign if type(by) is int and LOW < by < SMALL else None
 
-    def amount(value: Any, _frame: Frame) -> Any:
+    def amount(value: Any) -> Any:
+        if type(value) is int and step is not None and LOW < value < SMALL:
+            return value + step
         return _added(value, by, add, place)
 
     return amount
@@ -332,18 +276,26 @@ def _increment(action: Increment, undefined: Undefined) -> Writer:
 
         def write(draft: Context, frame: Frame) -> bool:
             by = evaluate(draft, frame)
-            _put(draft, path, _added(_current(draft, path), by, add, place))
+            put(draft, path, _added(_current(draft, path), by, add, place))
             return True
 
         return write
 
     amount = _amount(action)
+    if len(path) == 1:
+        (name,) = path
 
-    def count(draft: Context, frame: Frame) -> bool:
-        _put(draft, path, amount(_current(draft, path), frame))
+        def count(draft: Context, _frame: Frame) -> bool:
+            draft[name] = amount(draft.get(name))
+            return True
+
+        return count
+
+    def count_below(draft: Context, _frame: Frame) -> bool:
+        put(draft, path, amount(_current(draft, path)))
         return True
 
-    return count
+    return count_below
 
 
 def _current(draft: Context, path: Path) -> Any:
@@ -361,7 +313,7 @@ def _append(path: Path, run: Evaluate) -> Writer:
             raise place.error(f"an item can be appended to a list, not to {kind(current)}")
         if len(current) >= MAX_SIZE:
             raise place.error(f"a list has at most {MAX_SIZE:,} items")
-        _put(draft, path, [*current, _checked(run(draft, frame), place)])
+        put(draft, path, [*current, _checked(run(draft, frame), place)])
         return True
 
     return write
@@ -373,8 +325,8 @@ def _copy(source: Path, target: Path) -> Writer:
     def write(draft: Context, _frame: Frame) -> bool:
         value = follow(draft, source)
         if value is MISSING:
-            return _remove(draft, target)
-        _put(draft, target, _checked(value, place))
+            return remove(draft, target)
+        put(draft, target, _checked(value, place))
         return True
 
     return write
@@ -398,8 +350,8 @@ def _snapshot(path: Path) -> Writer:
 
     def write(draft: Context, _frame: Frame) -> bool:
         own = {key: value for key, value in draft.items() if not key.startswith("_")}
-        _remove(own, path)  # not the last snapshot inside of the next one
-        _put(draft, path, _checked(own, place))
+        remove(own, path)  # not the last snapshot inside of the next one
+        put(draft, path, _checked(own, place))
         return True
 
     return write

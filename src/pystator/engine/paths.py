@@ -1,18 +1,19 @@
-"""Reading fields: exact dictionary and list lookup, by a path of names and positions.
+"""Fields: exact dictionary and list lookup, by a path of names and positions, and writing there.
 
-A step that leads nowhere gives `MISSING`: no such key, a position outside the list, a field of
-something that is no object. No attribute of a Python object is ever looked up, and no method of the
-data is called.
+Reading, a step that leads nowhere gives `MISSING`: no such key, a position outside the list, a key
+of something that is no object. No attribute of a Python object is ever looked up, and no method of
+the data is called. Writing copies each object on the way and leaves the ones that were there alone.
 """
 
 from collections.abc import Iterable
 from typing import Any, Final
 
 from pystator.engine.frame import Evaluate, Frame
-from pystator.engine.values import class_of, is_list, is_object, lookup
+from pystator.engine.values import class_of, is_list, is_object, kind, lookup
+from pystator.errors import EvaluationError
 from pystator.records import Context
 
-__all__ = ["MISSING", "Step", "follow", "null", "reader", "step_into"]
+__all__ = ["MISSING", "Step", "follow", "null", "put", "reader", "remove", "step_into"]
 
 Step = str | int
 """A key of an object or a position in a list, where digits are one, too: ``items.0.price``."""
@@ -26,13 +27,17 @@ def step_into(value: object, step: object) -> Any:
         if isinstance(step, str):
             return lookup(value, step, MISSING)
     elif is_list(value):
-        if isinstance(step, str) and step.isascii() and step.isdigit() and len(step) < 10:
-            step = int(step)
-        if isinstance(step, int) and not isinstance(step, bool):
-            length = len(value)
-            if -length <= step < length:
-                return value[step]
+        place = _position(step)
+        if place is not None and -len(value) <= place < len(value):
+            return value[place]
     return MISSING
+
+
+def _position(step: object) -> int | None:
+    """The step as a position in a list."""
+    if isinstance(step, str):
+        return int(step) if step.isascii() and step.isdigit() and len(step) < 10 else None
+    return step if isinstance(step, int) and not isinstance(step, bool) else None
 
 
 def follow(value: object, steps: Iterable[object]) -> Any:
@@ -110,3 +115,64 @@ def _three(first: str, second: str, third: str, slow: Evaluate) -> Evaluate:
         return slow(context, frame)
 
     return run
+
+
+# Writing ----------------------------------------------------------------------------------------
+
+
+def put(draft: Context, path: tuple[str, ...], value: Any) -> None:
+    """Write at a path into a draft that is ours: objects on the way are copied, missing ones made.
+
+    Raises:
+        EvaluationError: There is something on the way that is no object, or a list is too short.
+    """
+    holder: Any = draft
+    for depth, step in enumerate(path[:-1]):
+        inner: Any = holder.get(step) if class_of(holder) is dict else step_into(holder, step)
+        if inner is None or inner is MISSING:
+            inner = {}
+        elif is_object(inner):
+            inner = {**inner}
+        elif is_list(inner):
+            inner = [*inner]
+        else:
+            where = ".".join(path[: depth + 1])
+            raise _refused(path, f"{where} is {kind(inner)}, not an object")
+        _assign(holder, step, inner, path)
+        holder = inner
+    _assign(holder, path[-1], value, path)
+
+
+def _assign(holder: Any, step: str, value: Any, path: tuple[str, ...]) -> None:
+    """Write one key of an object or one position of a list that is ours."""
+    if is_object(holder):
+        holder[step] = value
+        return
+    place = _position(step)
+    if place is None or place >= len(holder):
+        raise _refused(path, f"a list has no position {step}; `append` adds an item")
+    holder[place] = value
+
+
+def _refused(path: tuple[str, ...], why: str) -> EvaluationError:
+    whole = ".".join(path)
+    return EvaluationError(f"cannot write {whole}: {why}", context={"field": whole})
+
+
+def remove(draft: Context, path: tuple[str, ...]) -> bool:
+    """Remove what is at a path of a draft that is ours, if it is there; say whether it was.
+
+    Raises:
+        EvaluationError: It is an item of a list.
+    """
+    *way, last = path
+    holder = follow(draft, way)
+    if step_into(holder, last) is MISSING:
+        return False
+    if not is_object(holder):
+        raise _refused(path, "only fields of objects can be cleared")
+    if way:
+        put(draft, tuple(way), {key: value for key, value in holder.items() if key != last})
+    else:
+        del draft[last]
+    return True
