@@ -4,6 +4,7 @@ Case and floor are called the same way, through one method with state, trigger a
 read what a caller reads: whether it worked, and the state it leads to or the reason why not.
 """
 
+import copy
 import time
 
 from floors import Row, compare, table
@@ -28,6 +29,9 @@ MACHINE = {
         {"trigger": "close", "source": "*", "dest": "closed"},
     ],
 }  # fmt: skip
+
+
+PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 class Small:
@@ -74,7 +78,10 @@ class Floor:
         if not self.is_funded(context):
             return Small(False, None, "is_funded")
         result = Small(True, target, context)
-        own = dict(context)
+        own = {
+            key: value if type(value) in PLAIN else copy.deepcopy(value)
+            for key, value in context.items()
+        }
         began = time.perf_counter()
         try:
             self.book(own)
@@ -159,7 +166,7 @@ def run() -> list[Row]:
         (
             "guard + action executed",
             acted, acted_floor,
-            "guard and action called, on a copy of the context, with an outcome and its duration",
+            "guard and action called, on a copy that shares nothing, with a timed outcome",
         ),
         (
             "rejected: unknown trigger",

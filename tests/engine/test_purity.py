@@ -151,6 +151,33 @@ def test_many_threads_may_share_a_machine_from_its_first_event_on(build) -> None
     assert ends == [("s49", {"n": 49})] * 8
 
 
+def test_guards_met_by_many_threads_at_once_never_change_places(build) -> None:
+    """Guards are numbered when they are first met; one number must never stand for two of them."""
+    count = 200
+    machine = build(
+        "a b",
+        *[{"way": f"t{n}: a -> b", "guards": [f"is_{n}"]} for n in range(count)],
+    )
+    for n in range(count):
+        machine.guard(f"is_{n}")(lambda ctx, n=n: ctx["n"] == n)
+    wrong: list[int] = []
+    barrier = threading.Barrier(4)
+
+    def ask(offset: int) -> None:
+        barrier.wait()
+        for step in range(count):
+            n = (step * 7 + offset * 50) % count
+            if not machine.process("a", f"t{n}", {"n": n}).success:
+                wrong.append(n)
+
+    threads = [threading.Thread(target=ask, args=(offset,)) for offset in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
 # A literal interpreter ---------------------------------------------------------------------------
 
 NAMES = ["a", "b", "c", "d"]

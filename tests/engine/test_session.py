@@ -187,6 +187,8 @@ def test_reserved_names_are_refused(order, name) -> None:
         session.send("submit", **{name: 1})
     with pytest.raises(InvalidValueError, match="reserved"):
         order.create({name: 1})
+    with pytest.raises(InvalidValueError, match="reserved"):
+        order.start({name: 1})
     with pytest.raises(InvalidValueError):
         Event("submit", {name: 1})
     assert session.current_state == "draft"

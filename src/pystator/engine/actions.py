@@ -120,7 +120,7 @@ class ActionExecutor:
         self, actions: ActionRegistry | Mapping[str, Callable[..., Any]] | None = None
     ) -> None:
         self.actions = actions if isinstance(actions, ActionRegistry) else ActionRegistry(actions)
-        self._find = self.actions.find
+        self._find = self.actions.entries.get
 
     def execute(self, specs: Iterable[ActionSpec], context: Context) -> list[ActionOutcome]:
         """Run the actions in order, blocking; one outcome for each, whatever the others did.

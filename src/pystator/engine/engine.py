@@ -74,18 +74,23 @@ class Engine:
     ) -> TransitionResult:
         """A step of one microstep whose closures look at nothing but the context."""
         try:
-            found = cell
             if isinstance(cell, Choice):
-                if cell.lone is None:
-                    found = choose(cell, merged, self.idle)
-                else:
+                if cell.lone is not None:
                     test, plan, refusal = cell.lone
-                    found = plan if test(merged, self.idle) else refusal
-            if not isinstance(found, Plan):
-                return TransitionResult(found, given, now)
-            if found.effect is not None:
-                merged = found.effect(merged, self.idle)
-            return TransitionResult(found, merged, now)
+                    if not test(merged, self.idle):
+                        return TransitionResult(refusal, given, now)
+                else:
+                    found = choose(cell, merged, self.idle)
+                    if not isinstance(found, Plan):
+                        return TransitionResult(found, given, now)
+                    plan = found
+            elif isinstance(cell, Plan):
+                plan = cell
+            else:
+                return TransitionResult(cell, given, now)
+            if plan.effect is not None:
+                merged = plan.effect(merged, self.idle)
+            return TransitionResult(plan, merged, now)
         except Exception as error:  # noqa: BLE001 # guards are the user's code: a failure is a result
             return failed(state, cell.trigger, wrapped(error), given, now)
 

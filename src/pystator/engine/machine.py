@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from pystator.definition.model import Definition
 from pystator.engine.engine import Engine
 from pystator.engine.frame import NeedGuard, VerdictKey
-from pystator.engine.public import ErrorPolicy, Event, State, Transition
+from pystator.engine.public import ErrorPolicy, Event, State, Transition, check_payload
 from pystator.engine.queries import Queries
 from pystator.engine.registry import ActionRegistry, GuardRegistry
 from pystator.engine.result import TransitionResult
@@ -241,8 +241,13 @@ class StateMachine(Queries):
     def start(
         self, context: Context | None = None, *, now: datetime | None = None
     ) -> TransitionResult:
-        """What beginning an entity does: defaults, initial states and what follows from them."""
+        """What beginning an entity does: defaults, initial states and what follows from them.
+
+        Raises:
+            InvalidValueError: A name in the context starts with ``_``: these are reserved.
+        """
         given = _own(context)
+        check_payload(given)
         moment = _moment(now, self._topology.reads_time)
         try:
             return self._engine.start(given, moment, None)

@@ -57,7 +57,7 @@ def check_payload(payload: Mapping[str, Any]) -> None:
     for key in payload:
         if type(key) is not str or key.startswith("_"):
             raise InvalidValueError(
-                f"payload key {key!r} is not allowed: keys are strings,"
+                f"context key {key!r} is not allowed: keys are strings,"
                 " and names that start with '_' are reserved",
                 context={"key": repr(key)},
             )

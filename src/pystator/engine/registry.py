@@ -115,6 +115,11 @@ class _Registry(Generic[E]):
         """Registered names, in order of registration."""
         return list(self._entries)
 
+    @property
+    def entries(self) -> Mapping[str, E]:
+        """Name -> entry, as it is at any moment."""
+        return self._entries
+
     def find(self, name: str) -> E | None:
         """The entry, or None."""
         return self._entries.get(name)

@@ -8,6 +8,7 @@ twice and the same.
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from threading import Lock
 
 from pystator.definition.model import Action, After, At, Definition, Kind, Named, TransitionNode
 from pystator.engine.actions import Phase
@@ -55,6 +56,7 @@ class Topology:
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
         self.guard_places: dict[str, int] = {}
+        self._binding = Lock()
         self._blocks: dict[tuple[int, Phase], list[tuple[Step, ...]]] = {}
         self.triggers = dict.fromkeys(definition.triggers)
         self.exact = definition.normalizer is None and not definition.lenient_events
@@ -109,7 +111,11 @@ class Topology:
 
     def bind(self, name: str) -> int:
         """The place of a registered guard in a guard vector; a new name gets the next one."""
-        return self.guard_places.setdefault(name, len(self.guard_places))
+        place = self.guard_places.get(name)
+        if place is None:
+            with self._binding:  # two threads must not give one place to two names
+                place = self.guard_places.setdefault(name, len(self.guard_places))
+        return place
 
     # Cells ----------------------------------------------------------------------------------
 
