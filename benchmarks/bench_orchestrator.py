@@ -1,4 +1,4 @@
-"""Whole events over the memory store, history included; the same work over SQLite stands in its own file.
+"""Whole events over the memory store, history included; SQLite stands in its own file.
 
 The floor of one event is the engine's: a step on two dictionaries with a result of three slots. It
 keeps nothing, while the case loads, decides, commits with a version and appends a row of history.
@@ -7,7 +7,6 @@ keeps nothing, while the case loads, decides, commits with a version and appends
 import asyncio
 
 from floors import Row, compare
-
 from pystator import InMemoryStateStore, Orchestrator, StateMachine
 
 MACHINE = {

@@ -54,7 +54,7 @@ def shared(machine, counting, actions, clock):
 async def until(condition) -> None:
     """Give the loop turns until something holds."""
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - conditions of other code
             await asyncio.sleep(0)
 
 

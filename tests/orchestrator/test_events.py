@@ -5,6 +5,7 @@ from decimal import Decimal
 from types import MappingProxyType
 
 import pytest
+
 from pystator import (
     Event,
     GuardRejectedError,

@@ -1,6 +1,7 @@
 """Event ids: applied once, answered as often as asked."""
 
 import pytest
+
 from pystator import EventRequest, IdempotencyConflictError, Orchestrator
 
 

@@ -59,7 +59,7 @@ MACHINE = {
 }
 
 
-class Lost(Exception):
+class Lost(Exception):  # noqa: N818 - it is no error of ours
     """The answer did not come."""
 
 

@@ -115,7 +115,7 @@ def _commit(
         settings.name,
         expected,
         version,
-        target,
+        None if target == entity.state else target,
         None if context is before else context,
         None,
         None,
