@@ -1,1 +1,1 @@
-
+"""State stores: the protocols, the stores of this package, and what they share."""

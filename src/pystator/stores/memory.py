@@ -9,7 +9,7 @@ Laws:
 
 ::
 
-    _slots      (entity_id, machine) -> _Slot: the entity, its lines, its event ids
+    _slots      (entity_id, machine) -> Slot: the entity, its lines, its event ids
     _machines   entity_id -> names of machines with a slot of this id
     _feed       every line, by the order of commits; its index is the feed's cursor
     _due        machine -> heap of (deadline, entity_id), with entries that are no longer true
@@ -35,68 +35,25 @@ from pystator.records import (
     Outcome,
     OutcomeKind,
     Page,
-    Timers,
 )
-from pystator.stores.codec import LIMIT, SURE, WIDE, freeze, is_flat, thaw
+from pystator.stores.codec import LIMIT, SURE, WIDE, freeze, is_flat
 from pystator.stores.columns import next_due
 from pystator.stores.facade import StoreFacade
 from pystator.stores.immediate import ImmediateAsync
 from pystator.stores.keys import check_commit, read_cursor, write_cursor
 from pystator.stores.programs import the_machine
 from pystator.stores.refusals import kind_of
+from pystator.stores.slots import Line, Slot, entity_of, place_of, row_of
 
 __all__ = ["InMemoryStateStore"]
 
 T = TypeVar("T")
 
 _NOTHING: Final[Mapping[str, HistoryEntry]] = MappingProxyType({})
+_ABSENT: Final = object()
 _APPLIED: Final = Outcome(OutcomeKind.APPLIED)
 _STALE: Final = Outcome(OutcomeKind.STALE)
 _DUPLICATE: Final = Outcome(OutcomeKind.DUPLICATE)
-
-
-class _Slot:
-    """One key: its entity (from version 1 on), its history rows in order, its event ids."""
-
-    __slots__ = (
-        "commit_id",
-        "context",
-        "created_at",
-        "fingerprint",
-        "flat",
-        "history",
-        "ids",
-        "key",
-        "lines",
-        "machine_version",
-        "next_due",
-        "state",
-        "timers",
-        "updated_at",
-        "version",
-    )
-
-    def __init__(self, key: Key) -> None:
-        self.key = key
-        self.version = 0
-        self.state = ""
-        self.context: Any = {}
-        self.flat = True
-        self.history: dict[str, list[str]] | None = None
-        self.timers: Timers = {}
-        self.next_due: int | None = None
-        self.machine_version = ""
-        self.fingerprint = ""
-        self.created_at = 0
-        self.updated_at = 0
-        self.commit_id = ""
-        self.lines: list[_Line] = []
-        self.ids: dict[str, _Line] | None = None
-
-
-_Line = tuple[int, int, _Slot, Entry, Any, Any, Any, str, str, str, int]
-"""A history row: version, id, slot, entry, frozen payload, patch and actions, commit id, machine
-version, fingerprint, time of recording."""
 
 
 class InMemoryStateStore(ImmediateAsync, StoreFacade):
@@ -127,10 +84,10 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
         self._lock = threading.Lock()
         self._acquire = self._lock.acquire
         self._release = self._lock.release
-        self._slots: dict[Key, _Slot] = {}
+        self._slots: dict[Key, Slot] = {}
         self._machines: dict[str, list[str]] = {}
         self._order: list[Key] | None = []
-        self._feed: list[_Line] = []
+        self._feed: list[Line] = []
         self._due: dict[str, list[tuple[int, str]]] = {}
 
     # Loads and commits ----------------------------------------------------------------------------
@@ -148,16 +105,16 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
                     continue
                 event_ids = lookup.event_ids
                 known = self._known(slot, event_ids) if event_ids else _NOTHING
-                answer.append(Loaded(_entity(slot) if slot.version else None, known))
+                answer.append(Loaded(entity_of(slot) if slot.version else None, known))
         finally:
             self._release()
         return answer
 
-    def _known(self, slot: _Slot, event_ids: Sequence[str]) -> dict[str, HistoryEntry]:
+    def _known(self, slot: Slot, event_ids: Sequence[str]) -> dict[str, HistoryEntry]:
         ids = slot.ids
         if ids is None:
             return {}
-        return {each: _row(ids[each]) for each in event_ids if each in ids}
+        return {each: row_of(ids[each]) for each in event_ids if each in ids}
 
     def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """Write; one `Outcome` for each commit, in order."""
@@ -178,20 +135,20 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
         try:
             check_commit(commit, known=slot is not None)
             if slot is None:
-                slot = _Slot(key)
-            if (slot.ids is not None or len(commit.entries) > 1) and _meets(slot, commit.entries):
-                return _DUPLICATE
-            if changes and slot.version != commit.expected_version:
-                return _STALE
+                slot = Slot(key)
             lines, context = self._lines(slot, commit, recorded_at)
             if not changes or commit.context is None:
                 context, flat = slot.context, slot.flat
-            elif context is not None and context == commit.context and len(context) <= WIDE:
+            elif context is not None and _is_same(context, commit.context):
                 flat = True
             else:
                 context, flat = freeze(commit.context, limit=self.context_limit)
         except InvalidValueError as error:
             return Outcome(OutcomeKind.REFUSED, error)
+        if (slot.ids is not None or len(commit.entries) > 1) and _meets(slot, commit.entries):
+            return _DUPLICATE
+        if changes and slot.version != commit.expected_version:
+            return _STALE
         # From here on nothing can fail.
         if changes:
             slot.context = context
@@ -203,8 +160,8 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
         return _APPLIED
 
     def _lines(
-        self, slot: _Slot, commit: Commit, recorded_at: int
-    ) -> tuple[list[_Line], dict[str, Any] | None]:
+        self, slot: Slot, commit: Commit, recorded_at: int
+    ) -> tuple[list[Line], dict[str, Any] | None]:
         """The commit's rows, frozen, and what their patches make of a flat context.
 
         Where that is the commit's context, as it should be, it need not be checked and copied
@@ -213,7 +170,7 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
         flat = self._is_flat
         number = len(self._feed)
         context: dict[str, Any] | None = slot.context.copy() if slot.flat else None
-        lines: list[_Line] = []
+        lines: list[Line] = []
         for entry in commit.entries:
             number += 1
             payload: Any = entry.payload
@@ -255,7 +212,7 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
         plain = fields if kind_of(fields) is dict else dict(fields)
         return freeze(plain, limit=self.context_limit, name=name)[0]
 
-    def _change(self, slot: _Slot, commit: Commit) -> None:
+    def _change(self, slot: Slot, commit: Commit) -> None:
         if not slot.version:
             slot.created_at = commit.now
             self._add(slot)
@@ -273,7 +230,7 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
         slot.updated_at = commit.now
         slot.commit_id = commit.commit_id
 
-    def _arm(self, slot: _Slot) -> None:
+    def _arm(self, slot: Slot) -> None:
         due = next_due(slot.timers)
         if due != slot.next_due:
             slot.next_due = due
@@ -281,16 +238,16 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
                 entity_id, machine = slot.key
                 heappush(self._due.setdefault(machine, []), (due, entity_id))
 
-    def _add(self, slot: _Slot) -> None:
+    def _add(self, slot: Slot) -> None:
         if slot.key not in self._slots:
             self._slots[slot.key] = slot
             insort(self._machines.setdefault(slot.key[0], []), slot.key[1])
 
-    def _append(self, slot: _Slot, lines: list[_Line]) -> None:
+    def _append(self, slot: Slot, lines: list[Line]) -> None:
         own = slot.lines
         for line in lines:
             if own and line[0] < own[-1][0]:
-                insort(own, line, key=_place)  # outcomes of actions come late
+                insort(own, line, key=place_of)  # outcomes of actions come late
             else:
                 own.append(line)
             event_id = line[3].event_id
@@ -340,12 +297,12 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
             slot = None if machine is None else self._slots.get((entity_id, machine))
             lines = [] if slot is None else slot.lines
             if place is not None and newest_first:
-                lines = [line for line in lines if _place(line) < place]
+                lines = [line for line in lines if place_of(line) < place]
             elif place is not None:
-                lines = lines[bisect_right(lines, place, key=_place) :]
+                lines = lines[bisect_right(lines, place, key=place_of) :]
             found = lines[: -limit - 2 : -1] if newest_first else lines[: limit + 1]
         return _page(
-            [_row(line) for line in found],
+            [row_of(line) for line in found],
             limit,
             lambda row: write_cursor("history", row.version, row.id),
         )
@@ -369,7 +326,7 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
                     continue
                 if state is not None and state != slot.state and state not in slot.state.split("+"):
                     continue
-                found.append(_entity(slot))
+                found.append(entity_of(slot))
                 if len(found) > limit:
                     break
         return _page(found, limit, lambda entity: write_cursor("entities", *entity.key))
@@ -420,7 +377,7 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
         start: int = 0 if cursor is None else read_cursor("feed", cursor, int)[0]
         with self._lock:
             lines = self._feed[start : start + limit]
-        return Page([_row(line) for line in lines], write_cursor("feed", start + len(lines)))
+        return Page([row_of(line) for line in lines], write_cursor("feed", start + len(lines)))
 
     # Connections ----------------------------------------------------------------------------------
 
@@ -440,70 +397,27 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
         """`disconnect` for asyncio."""
 
 
-def _meets(slot: _Slot, entries: Sequence[Entry]) -> bool:
+def _meets(slot: Slot, entries: Sequence[Entry]) -> bool:
     """An event id of the entries is there already, or twice among them."""
     ids = slot.ids
     new = [entry.event_id for entry in entries if entry.event_id is not None]
     return len(set(new)) < len(new) or (ids is not None and any(each in ids for each in new))
 
 
+def _is_same(context: dict[str, Any], other: dict[str, Any]) -> bool:
+    """The same values, not equal ones: ``True == 1``."""
+    if len(context) != len(other) or len(context) > WIDE:
+        return False
+    known = context.get
+    for key, value in other.items():  # noqa: SIM110 - a generator takes twice as long
+        if known(key, _ABSENT) is not value:
+            return False
+    return True
+
+
 def _never(_: Any) -> bool:
     """Where the limit is so small that nothing is surely below it."""
     return False
-
-
-def _place(line: _Line) -> tuple[int, int]:
-    return line[0], line[1]
-
-
-def _entity(slot: _Slot) -> Entity:
-    entity_id, machine_name = slot.key
-    history = slot.history
-    return Entity(
-        entity_id,
-        machine_name,
-        slot.version,
-        slot.state,
-        slot.context.copy() if slot.flat else thaw(slot.context, flat=False),
-        None if history is None else {name: list(leaves) for name, leaves in history.items()},
-        slot.timers.copy(),
-        slot.machine_version,
-        slot.fingerprint,
-        slot.created_at,
-        slot.updated_at,
-        slot.commit_id,
-    )
-
-
-def _row(line: _Line) -> HistoryEntry:
-    version, number, slot, entry, payload, patch, actions = line[:7]
-    commit_id, machine_version, fingerprint, recorded_at = line[7:]
-    return HistoryEntry(
-        number,
-        *slot.key,
-        version,
-        entry.kind,
-        entry.trigger,
-        thaw(payload, flat=False),
-        entry.now,
-        None if patch is None else (thaw(patch[0], flat=False), patch[1]),
-        entry.source_state,
-        entry.target_state,
-        tuple(thaw(each, flat=False) for each in actions),
-        entry.success,
-        entry.error_code,
-        entry.error_message,
-        entry.event_id,
-        entry.request_hash,
-        entry.actor,
-        entry.occurred_at,
-        entry.duration_us,
-        entry.ref,
-        commit_id,
-        machine_version,
-        fingerprint,
-        recorded_at,
-    )
 
 
 def _page(found: list[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:

@@ -2,18 +2,20 @@
 
 ::
 
-    StateStore / AsyncStateStore      three methods; single writer, last write wins      (users)
-    VersionedStateStore               + compare-and-set                                  (users)
-    NativeStore                       load many / commit many, atomic per entity         (ours; users may)
+    StateStore / AsyncStateStore   three methods; single writer, last write wins   (users)
+    VersionedStateStore            + compare-and-set                               (users)
+    NativeStore                    load many, commit many, atomic per entity       (ours; users may)
 
-`pystator.stores.adapt` lifts the first three to the fourth, so that the orchestrator knows only one.
+`pystator.stores.adapt` lifts the first ones to the last, so that the orchestrator knows only one.
 
 Laws of a native store:
 
 - ``commit`` is atomic per `Commit`: state, context, timers and every history row, or nothing.
-- Commits of one call are independent of each other: a stale neighbour is an outcome, not an exception.
-- An exception from ``commit`` means the outcome of *every* commit of the call is unknown, unless it is a
-  `StoreUnavailableError` with ``context["written"] is False``.
+- Commits of one call are independent: a stale neighbour is an outcome, not an exception.
+- An exception from ``commit`` means the outcome of *every* commit of the call is unknown, unless it
+  is a `StoreUnavailableError` with ``context["written"] is False``.
+- What cannot be stored is refused, whether or not it would be stale or a duplicate as well. Of a
+  stale duplicate, either may be said.
 - Values that go in are never kept by reference, and values that come out belong to the caller.
 """
 
@@ -36,7 +38,10 @@ class StateStore(Protocol):
     def set_state(
         self, entity_id: str, state: str, *, metadata: dict[str, Any] | None = None
     ) -> None:
-        """Keep the state. ``metadata["context"]`` is the whole context; absent, the stored one stays."""
+        """Keep the state.
+
+        ``metadata["context"]`` is the whole context; when it is absent, the stored one stays.
+        """
         ...
 
     def get_context(self, entity_id: str) -> dict[str, Any]:
@@ -55,7 +60,10 @@ class AsyncStateStore(Protocol):
     async def aset_state(
         self, entity_id: str, state: str, *, metadata: dict[str, Any] | None = None
     ) -> None:
-        """Keep the state. ``metadata["context"]`` is the whole context; absent, the stored one stays."""
+        """Keep the state.
+
+        ``metadata["context"]`` is the whole context; when it is absent, the stored one stays.
+        """
         ...
 
     async def aget_context(self, entity_id: str) -> dict[str, Any]:
@@ -88,14 +96,14 @@ class VersionedStateStore(StateStore, Protocol):
 
 
 class NativeStore(Protocol):
-    """The protocol the orchestrator drives: many loads in one round trip, many commits in one round trip.
+    """The protocol the orchestrator drives: many loads or commits in one round trip.
 
     Attributes:
         durable: What is committed survives the process.
         idempotent: Keeps event ids, so that ``event_id=`` works.
         keeps_history: Keeps history rows.
         has_feed: Has the ordered change feed.
-        sync, has_async: Which of the two faces work (a user's async-only store has no blocking one).
+        sync, has_async: Which faces work (a user's async-only store has no blocking one).
         combines: Commits of concurrent callers gain from sharing a batch.
     """
 
@@ -120,7 +128,10 @@ class NativeStore(Protocol):
         ...
 
     def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
-        """Write; one `Outcome` for each commit, in order. At most one applied commit per entity in a call."""
+        """Write; one `Outcome` for each commit, in order.
+
+        At most one commit of a call changes an entity.
+        """
         ...
 
     def machines(self, entity_id: str) -> list[str]:
@@ -128,9 +139,10 @@ class NativeStore(Protocol):
         ...
 
     def append_later(self, commits: Sequence[Commit]) -> None:
-        """Append rows of commits that change nothing, best effort: returns at once, from any thread or loop.
+        """Append rows of commits that change nothing, best effort.
 
-        They are durable with the next commit or shortly after; `flush` and ``disconnect`` wait for them.
+        Returns at once, from any thread or loop. They are durable with the next commit or shortly
+        after; `flush` and ``disconnect`` wait for them.
         """
         ...
 
@@ -158,7 +170,7 @@ class NativeStore(Protocol):
         after: str | None = None,
         limit: int = 100,
     ) -> Page[Entity]:
-        """Entities in key order, keyset-paged; ``state`` is an active leaf or a whole configuration."""
+        """Entities in key order, keyset-paged; ``state`` is an active leaf or a configuration."""
         ...
 
     def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
@@ -166,7 +178,7 @@ class NativeStore(Protocol):
         ...
 
     def due(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
-        """Keys of entities whose earliest timer deadline is at or before ``now``, earliest first."""
+        """Keys of entities whose earliest deadline is at or before ``now``, earliest first."""
         ...
 
     def feed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:

@@ -199,6 +199,9 @@ class CommitsContract(StoreTests):
         assert drive.get_context("e") == {"a": 1, "c": 3}
         applied(drive, change(after=2, context={"d": 4}, patch=({"x": 1}, ())))
         assert drive.get_context("e") == {"d": 4}
+        applied(drive, change(after=3, context={"d": 4.0}))
+        applied(drive, change(after=4, context={"d": 4.0, "b": True}, patch=({"b": 1}, ())))
+        assert ascii(drive.get_context("e")) == "{'d': 4.0, 'b': True}"
 
     def test_a_large_batch_is_one_call(self, drive: Driver) -> None:
         names = [f"e{n:04}" for n in range(1_200)]

@@ -1,0 +1,109 @@
+"""What the store in memory keeps of an entity, and how it becomes records again."""
+
+from typing import Any
+
+from pystator.records import Entity, Entry, HistoryEntry, Key, Timers
+from pystator.stores.codec import thaw
+
+__all__ = ["Line", "Slot", "entity_of", "place_of", "row_of"]
+
+
+class Slot:
+    """One key: its entity (from version 1 on), its history rows in order, its event ids."""
+
+    __slots__ = (
+        "commit_id",
+        "context",
+        "created_at",
+        "fingerprint",
+        "flat",
+        "history",
+        "ids",
+        "key",
+        "lines",
+        "machine_version",
+        "next_due",
+        "state",
+        "timers",
+        "updated_at",
+        "version",
+    )
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.version = 0
+        self.state = ""
+        self.context: Any = {}
+        self.flat = True
+        self.history: dict[str, list[str]] | None = None
+        self.timers: Timers = {}
+        self.next_due: int | None = None
+        self.machine_version = ""
+        self.fingerprint = ""
+        self.created_at = 0
+        self.updated_at = 0
+        self.commit_id = ""
+        self.lines: list[Line] = []
+        self.ids: dict[str, Line] | None = None
+
+
+Line = tuple[int, int, Slot, Entry, Any, Any, Any, str, str, str, int]
+"""A history row: version, id, slot, entry, frozen payload, patch and actions, commit id, machine
+version, fingerprint, time of recording."""
+
+
+def place_of(line: Line) -> tuple[int, int]:
+    """Where it stands in its entity's history."""
+    return line[0], line[1]
+
+
+def entity_of(slot: Slot) -> Entity:
+    """The entity, the caller's own."""
+    entity_id, machine_name = slot.key
+    history = slot.history
+    return Entity(
+        entity_id,
+        machine_name,
+        slot.version,
+        slot.state,
+        slot.context.copy() if slot.flat else thaw(slot.context, flat=False),
+        None if history is None else {name: list(leaves) for name, leaves in history.items()},
+        slot.timers.copy(),
+        slot.machine_version,
+        slot.fingerprint,
+        slot.created_at,
+        slot.updated_at,
+        slot.commit_id,
+    )
+
+
+def row_of(line: Line) -> HistoryEntry:
+    """The row, the reader's own."""
+    version, number, slot, entry, payload, patch, actions = line[:7]
+    commit_id, machine_version, fingerprint, recorded_at = line[7:]
+    return HistoryEntry(
+        number,
+        *slot.key,
+        version,
+        entry.kind,
+        entry.trigger,
+        thaw(payload, flat=False),
+        entry.now,
+        None if patch is None else (thaw(patch[0], flat=False), patch[1]),
+        entry.source_state,
+        entry.target_state,
+        tuple(thaw(each, flat=False) for each in actions),
+        entry.success,
+        entry.error_code,
+        entry.error_message,
+        entry.event_id,
+        entry.request_hash,
+        entry.actor,
+        entry.occurred_at,
+        entry.duration_us,
+        entry.ref,
+        commit_id,
+        machine_version,
+        fingerprint,
+        recorded_at,
+    )

@@ -1,0 +1,158 @@
+"""The store in memory against a model so naive that it can be checked by reading it."""
+
+import copy
+from collections import Counter
+
+from hypothesis import settings
+
+from pystator.errors import AmbiguousEntityError, InvalidValueError
+from pystator.records import Entity, HistoryEntry, Loaded, Outcome, OutcomeKind, Page
+from pystator.stores import codec, keys
+from pystator.stores.facade import StoreFacade
+from pystator.stores.immediate import ImmediateAsync
+from pystator.stores.memory import InMemoryStateStore
+from pystator.testing.stateful import StoreComparison
+
+
+class NaiveStore(ImmediateAsync, StoreFacade):
+    """Two lists and deep copies; every question is answered by looking at everything."""
+
+    durable = False
+
+    def __init__(self):
+        super().__init__()
+        self.all_entities = {}
+        self.rows = []
+
+    def connect(self, **options):
+        return self
+
+    def disconnect(self):
+        pass
+
+    def flush(self):
+        pass
+
+    def load(self, lookups):
+        loaded = []
+        for lookup in lookups:
+            key = (lookup.entity_id, lookup.machine_name)
+            known = {
+                row.event_id: row for row in self.rows_of(key) if row.event_id in lookup.event_ids
+            }
+            loaded.append(Loaded(self.all_entities.get(key), known))
+        return copy.deepcopy(loaded)
+
+    def rows_of(self, key):
+        found = [row for row in self.rows if (row.entity_id, row.machine_name) == key]
+        return sorted(found, key=lambda row: (row.version, row.id))
+
+    def commit(self, commits):
+        return [self.commit_one(commit) for commit in commits]
+
+    def append_later(self, commits):
+        self.commit(commits)
+
+    def commit_one(self, commit):
+        key = (commit.entity_id, commit.machine_name)
+        entity = self.all_entities.get(key)
+        changes = commit.new_version != commit.expected_version
+        ids = [entry.event_id for entry in commit.entries if entry.event_id is not None]
+        try:
+            keys.check_commit(commit)
+            rows = [self.row(commit, entry, number) for number, entry in enumerate(commit.entries)]
+            context = None if commit.context is None else codec.decode(codec.encode(commit.context))
+        except InvalidValueError as error:
+            return Outcome(OutcomeKind.REFUSED, error)
+        known = {row.event_id for row in self.rows_of(key)}
+        if known & set(ids):
+            return Outcome(OutcomeKind.DUPLICATE)
+        if changes and (entity.version if entity else 0) != commit.expected_version:
+            return Outcome(OutcomeKind.STALE)
+        self.rows += rows
+        if changes:
+            self.all_entities[key] = Entity(
+                entity_id=commit.entity_id,
+                machine_name=commit.machine_name,
+                version=commit.new_version,
+                state=commit.state or entity.state,
+                context=entity.context if context is None else context,
+                history=commit.history or (entity and entity.history),
+                timers=copy.deepcopy(
+                    commit.timers if commit.timers is not None else entity.timers if entity else {}
+                ),
+                machine_version=commit.machine_version,
+                fingerprint=commit.fingerprint,
+                created_at=entity.created_at if entity else commit.now,
+                updated_at=commit.now,
+                commit_id=commit.commit_id,
+            )
+        return Outcome(OutcomeKind.APPLIED)
+
+    def row(self, commit, entry, number):
+        fields = {name: getattr(entry, name) for name in entry.__slots__}
+        for name, shown in (("payload", "payload"), ("patch", "context_patch")):
+            value = fields[name]
+            if name == "patch" and value is not None:
+                fields[name] = (codec.decode(codec.encode(value[0], name=shown)), value[1])
+            elif value is not None:
+                fields[name] = codec.decode(codec.encode(value, name=shown))
+        return HistoryEntry(
+            id=len(self.rows) + number,
+            entity_id=commit.entity_id,
+            machine_name=commit.machine_name,
+            commit_id=commit.commit_id,
+            machine_version=commit.machine_version,
+            fingerprint=commit.fingerprint,
+            recorded_at=0,
+            **fields,
+        )
+
+    def machines(self, entity_id):
+        return sorted(machine for each, machine in self.all_entities if each == entity_id)
+
+    def history(self, entity_id, *, machine_name=None, after=None, limit=100, newest_first=False):
+        names = {row.machine_name for row in self.rows if row.entity_id == entity_id}
+        if machine_name is None and len(names) > 1:
+            raise AmbiguousEntityError("several")
+        machine = machine_name if machine_name is not None else next(iter(names), "")
+        return Page(self.rows_of((entity_id, machine))[:limit])
+
+    def entities(self, *, state=None, machine_name=None, after=None, limit=100):
+        found = [self.all_entities[key] for key in sorted(self.all_entities)]
+        return Page([each for each in found if state in (None, each.state, *each.state.split("+"))])
+
+    def count_by_state(self, *, machine_name=None):
+        return dict(Counter(entity.state for entity in self.all_entities.values()))
+
+    def due(self, now, limit, *, machine_name=None):
+        found = [
+            (min(at for at, _ in entity.timers.values()), key)
+            for key, entity in self.all_entities.items()
+            if entity.timers
+        ]
+        return [key for at, key in sorted(found) if at <= now][:limit]
+
+    def feed(self, cursor, limit=100):
+        return Page(self.rows, "end")
+
+
+class MemoryAgainstNaive(StoreComparison):
+    def make_store(self, path):
+        return InMemoryStateStore()
+
+    def make_model(self):
+        return NaiveStore()
+
+
+class MemoryAgainstNaiveAsync(MemoryAgainstNaive):
+    face = "async"
+
+
+TestMemoryAgainstNaive = MemoryAgainstNaive.TestCase
+TestMemoryAgainstNaive.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+
+TestMemoryAgainstNaiveAsync = MemoryAgainstNaiveAsync.TestCase
+TestMemoryAgainstNaiveAsync.settings = settings(
+    max_examples=10, stateful_step_count=15, deadline=None
+)
