@@ -102,7 +102,7 @@ def of_the_store(store: SQLiteStateStore, bare: Bare) -> list[Row]:
             "sqlite: load + commit",
             lambda: write(store, [next(names)]),
             number=150,
-            goal=0.75,
+            goal=0.6,
             **one,
         ),
         per_event(

@@ -4,7 +4,7 @@ import random
 import signal
 import sqlite3
 import subprocess
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -64,5 +64,5 @@ def test_a_killed_writer_leaves_no_torn_commit(url, start, seed, tmp_path) -> No
             assert entity.context["n"] == entity.version
         first = next(entity for entity in entities if entity.entity_id == "e-0")
         assert first.version >= answered
-    check = sqlite3.connect(tmp_path / "store.db").execute("PRAGMA integrity_check").fetchone()
-    assert check == ("ok",)
+    with closing(sqlite3.connect(tmp_path / "store.db")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

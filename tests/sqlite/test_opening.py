@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,12 @@ import pytest
 from pystator.errors import ConfigurationError, SchemaError, StoreUnavailableError
 from pystator.stores.registry import create_state_store
 from pystator.stores.sqlite import SQLiteStateStore
+
+
+def query(path: Path, statement: str) -> list[tuple]:
+    """One statement over a connection of its own."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        return connection.execute(statement).fetchall()
 
 
 def test_connect_makes_the_file_and_its_tables(tmp_path: Path) -> None:
@@ -117,33 +124,30 @@ def test_without_auto_initialize_nothing_is_made(tmp_path) -> None:
 
 def test_a_database_without_our_tables_is_refused_with_the_command(tmp_path) -> None:
     path = tmp_path / "other.db"
-    sqlite3.connect(path).execute("CREATE TABLE mine (x)").connection.close()
+    query(path, "CREATE TABLE mine (x)")
     with pytest.raises(SchemaError, match=rf"pystator db init sqlite:///{path}"):
         SQLiteStateStore(f"sqlite:///{path}").connect(validate_schema=True, auto_initialize=False)
 
 
 def test_a_database_of_somebody_elses_tables_is_shared(tmp_path) -> None:
     path = tmp_path / "other.db"
-    sqlite3.connect(path).execute("CREATE TABLE mine (x)").connection.close()
+    query(path, "CREATE TABLE mine (x)")
     with SQLiteStateStore(f"sqlite:///{path}") as store:
         store.set_state("order-1", "open")
-    assert sqlite3.connect(path).execute("SELECT count(*) FROM mine").fetchone() == (0,)
+    assert query(path, "SELECT count(*) FROM mine") == [(0,)]
 
 
 def test_tables_of_our_names_that_no_migration_made_are_left_alone(tmp_path) -> None:
     """They are somebody's data."""
     path = tmp_path / "other.db"
-    sqlite3.connect(path).execute("CREATE TABLE machines (x)").connection.close()
+    query(path, "CREATE TABLE machines (x)")
     with pytest.raises(SchemaError, match="machines"):
         SQLiteStateStore(f"sqlite:///{path}").connect()
-    names = sqlite3.connect(path).execute("SELECT name FROM sqlite_master").fetchall()
-    assert names == [("machines",)]
+    assert query(path, "SELECT name FROM sqlite_master") == [("machines",)]
 
 
 def set_revision(path: Path, revision: str) -> None:
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE pystator_revision SET version_num = ?", (revision,))
-    connection.close()
+    query(path, f"UPDATE pystator_revision SET version_num = '{revision}'")
 
 
 def test_an_older_schema_is_refused_with_the_command(store, url, tmp_path, monkeypatch) -> None:

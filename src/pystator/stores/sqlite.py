@@ -1,7 +1,6 @@
 """The store in a SQLite file: durable, for the threads, loops and processes of one machine."""
 
 import os
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -82,7 +81,6 @@ class SQLiteStateStore(StoreFacade):
         self.url = str(parsed)
         self._files = Files(parsed, synchronous, busy_limit)
         self._writer = Writer(self._files)
-        self._connecting = threading.Lock()
         _stores.add(self)
         # At the latest when the program ends: rows that may wait are then written.
         self._finalizer = weakref.finalize(self, _close_quietly, self._files, self._writer)
@@ -110,7 +108,7 @@ class SQLiteStateStore(StoreFacade):
                 command to run.
             StoreUnavailableError: The file cannot be opened, or stays locked.
         """
-        with self._connecting:
+        with self._files.turn:
             if not self._files.is_open:
                 self._connect(auto_initialize, validate_schema)
         return self
@@ -129,7 +127,7 @@ class SQLiteStateStore(StoreFacade):
                 )
             )
         except BaseException:
-            files.close()
+            files.shut()
             raise
 
     def disconnect(self) -> None:

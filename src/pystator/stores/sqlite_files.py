@@ -180,8 +180,13 @@ class Files:
 
     def close(self) -> None:
         """Close what is idle, and what is lent when it comes back."""
+        with self.turn:
+            self.shut()
+
+    def shut(self) -> None:
+        """`close`, for who has the `turn`."""
         self.is_open = False
-        with self.turn, self._opening:
+        with self._opening:
             self._close_all()
 
     def before_fork(self) -> None:

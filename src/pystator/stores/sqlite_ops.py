@@ -106,7 +106,7 @@ class Write:
         self.put: str | None = None
         self.values: tuple[Any, ...] = ()
         self.runs: list[Run] = []
-        self.keys: list[tuple[str, str, str]] = []
+        self.keys: tuple[tuple[str, str, str], ...] = ()
         self.refused: Outcome | None = None
 
 
@@ -127,8 +127,10 @@ def prepare(commits: Iterable[Commit], recorded_at: int, limit: int) -> list[Wri
 def _prepare(commit: Commit, recorded_at: int, limit: int) -> Write:
     write = Write()
     try:
-        check_commit(commit)
-        if commit.new_version != commit.expected_version:
+        changes = commit.new_version != commit.expected_version
+        # An entity that is there has a key that was checked; one that is not is stale anyway.
+        check_commit(commit, known=changes and commit.expected_version > 0)
+        if changes:
             _encode_entity(write, commit, limit)
         for entry in commit.entries:
             _encode_entry(write, commit, entry, recorded_at, limit)
@@ -229,7 +231,7 @@ def _append(which: int) -> str:
     )
 
 
-def _encode_entry(  # noqa: C901 - one line for each column, in a row
+def _encode_entry(  # noqa: C901, PLR0912 - one branch for each column, in a row
     write: Write, commit: Commit, entry: Entry, recorded_at: int, limit: int
 ) -> None:
     which = 0
@@ -272,7 +274,7 @@ def _encode_entry(  # noqa: C901 - one line for each column, in a row
         which |= 128
         add(entry.event_id)
         add(entry.request_hash)
-        write.keys.append((commit.entity_id, commit.machine_name, entry.event_id))
+        write.keys = (*write.keys, (commit.entity_id, commit.machine_name, entry.event_id))
     if entry.actor is not None:
         which |= 256
         add(entry.actor)
@@ -285,7 +287,10 @@ def _encode_entry(  # noqa: C901 - one line for each column, in a row
     if entry.ref is not None:
         which |= 2048
         add(entry.ref)
-    extend(write.runs, _append(which), (tuple(row),))
+    if write.runs:
+        extend(write.runs, _append(which), (tuple(row),))
+    else:
+        write.runs.append((_append(which), [tuple(row)]))
 
 
 def _patch_text(patch: Patch, limit: int) -> str:
@@ -399,6 +404,11 @@ def _load_many(connection: sqlite3.Connection, lookups: Sequence[Lookup]) -> lis
         for row in connection.execute(KNOWN_MANY, (machine, json.dumps(pairs))):
             entry = entry_of(row)
             known.setdefault((entry.entity_id, machine), {})[str(entry.event_id)] = entry
+    if not known:
+        return [
+            Loaded(None if row is None else entity_of(row), {})
+            for row in [rows.get((each.entity_id, each.machine_name)) for each in lookups]
+        ]
     return [_loaded(lookup, rows, known) for lookup in lookups]
 
 

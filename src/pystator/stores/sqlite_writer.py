@@ -14,7 +14,7 @@ Laws:
           ^------------------------- one call_soon_threadsafe a loop <----------'
 
 A blocking caller writes in its own thread (flat combining). Handing over to the writer's thread and
-back was measured at 1.6 times the time of a single commit; the thread is there for event loops, and
+back was measured at 1.5 times the time of a single commit; the thread is there for event loops, and
 for rows that may wait.
 """
 
