@@ -9,8 +9,10 @@ import threading
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from pystator import StateMachine
+from pystator.cli.app import app
 from pystator.db import commands
 from pystator.db.schema import HEAD, TABLES
 from pystator.errors import ConfigurationError, SchemaError
@@ -18,34 +20,28 @@ from pystator.stores.sqlite import SQLiteStateStore
 
 
 @pytest.fixture
-def pystator(tmp_path):
-    """The command as a user types it, in an empty folder."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYSTATOR")}
-    environ |= {"HOME": str(tmp_path / "home"), "NO_COLOR": "1"}
+def pystator(tmp_path, monkeypatch):
+    """The command as a user types it, in an empty folder, run in this process."""
+    for name in [name for name in os.environ if name.startswith("PYSTATOR")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.chdir(tmp_path)
 
     def run(*arguments, stdin="", **variables):
-        return subprocess.run(
-            [sys.executable, "-W", "error", "-m", "pystator", *arguments],
-            cwd=tmp_path,
-            env=environ | variables,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return CliRunner().invoke(app, arguments, input=stdin, env=variables)
 
     return run
 
 
 def succeeds(done) -> str:
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     return done.stdout
 
 
 def fails(done, code: int = 1) -> str:
-    assert done.returncode == code, done.stdout
-    assert "Traceback" not in done.stderr
+    assert done.exit_code == code, done.stdout
+    assert done.exception is None or isinstance(done.exception, SystemExit)
     return done.stderr
 
 
@@ -56,6 +52,24 @@ def test_the_specifications_commands_work_on_the_default(pystator, tmp_path) -> 
     assert "order 1.0" in succeeds(pystator("db", "seed"))
     with SQLiteStateStore(f"sqlite:///{tmp_path}/pystator.db") as store:
         store.connect(validate_schema=True, auto_initialize=False)
+
+
+def test_the_command_runs_as_a_process_and_ends_with_its_code(tmp_path) -> None:
+    """What the other tests run in this process is what a shell runs."""
+    environ = {**os.environ, "PYSTATOR_DATABASE_URL": "sqlite:///shop.db"}
+    for command, code in [("init", 0), ("truncate", 1), ("current", 0)]:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "pystator", "db", command],
+            cwd=tmp_path,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    assert (tmp_path / "shop.db").is_file()
 
 
 def test_init_takes_a_url_and_may_be_repeated(pystator, tmp_path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -83,7 +84,8 @@ def test_rows_that_may_wait_outlive_a_locked_file(url, commit, hold) -> None:
 def test_a_file_that_is_wholly_locked_is_waited_for_at_connect(tmp_path, start) -> None:
     """Outside of write-ahead mode a lock keeps readers out as well."""
     path = tmp_path / "old.db"
-    sqlite3.connect(path).execute("CREATE TABLE mine (x)").connection.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE mine (x)")
     process = start(HOLD, str(path), "PRAGMA journal_mode = DELETE")
     assert process.stdout.readline() == "locked\n"
     with pytest.raises(StoreUnavailableError, match="locked"):
