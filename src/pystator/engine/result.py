@@ -141,26 +141,28 @@ class TransitionResult:
     ``success``: the event was applied, or ignored on purpose. ``target_state``: the configuration
     at rest after the event; None when it failed. ``context`` is the context after the event: the
     very object that went in when nothing was written, a new one otherwise. ``now`` is the step's
-    time in microseconds since the epoch, None when nothing needed it.
+    time in microseconds since the epoch, None when nothing needed it. ``facts`` are shared by all
+    entities that take the same way. ``written`` is set by an orchestrator, to the entity's version;
+    `version` reads it.
     """
 
     __slots__ = (
         "_error",
-        "_facts",
         "_metadata",
-        "_version",
         "context",
+        "facts",
         "now",
         "success",
         "target_state",
+        "written",
     )
 
     _error: FSMError | None
     _metadata: dict[str, Any]
-    _version: int
+    written: int
 
     def __init__(self, facts: Facts, context: Context, now: int | None) -> None:
-        self._facts = facts
+        self.facts = facts
         self.success = facts.success
         self.target_state = facts.target_state
         self.context = context
@@ -212,79 +214,70 @@ class TransitionResult:
     @property
     def source_state(self) -> str | None:
         """The configuration before the event; None for the start of an entity."""
-        return self._facts.source_state
+        return self.facts.source_state
 
     @property
     def trigger(self) -> str | None:
         """The event, normalised; the timer's id when a timer fired; None for a start."""
-        return self._facts.trigger
+        return self.facts.trigger
 
     @property
     def reason(self) -> str | None:
         """Why it failed, as a stable word (``guard_rejected`` ...); ``ignored`` for a no-op."""
-        return self._facts.reason
+        return self.facts.reason
 
     @property
     def ignored(self) -> bool:
         """A lenient machine had nothing to do for this event: success, and nothing happened."""
-        facts = self._facts
+        facts = self.facts
         return facts.success and facts.reason == "ignored"
 
     @property
     def void(self) -> bool:
         """A timer fired that no longer counts."""
-        return self._facts.void
+        return self.facts.void
 
     @property
     def replayed(self) -> bool:
         """The answer to an event that had been applied before."""
-        return self._facts.replayed
-
-    @property
-    def facts(self) -> Facts:
-        """What the step knew besides context and time; shared by entities on the same way."""
-        return self._facts
+        return self.facts.replayed
 
     @property
     def version(self) -> int | None:
         """The entity's version after the event, where an orchestrator wrote it."""
         try:
-            return self._version
+            return self.written
         except AttributeError:
             return None
-
-    @version.setter
-    def version(self, version: int) -> None:
-        self._version = version
 
     # Actions --------------------------------------------------------------------------------
 
     @property
     def all_actions(self) -> list[ActionSpec]:
         """Every planned action, in order of execution, over all microsteps."""
-        return [*self._facts.actions]
+        return [*self.facts.actions]
 
     @property
     def on_exit_actions(self) -> list[ActionSpec]:
         """The planned actions of exits."""
-        return [spec for spec in self._facts.actions if spec.phase == "exit"]
+        return [spec for spec in self.facts.actions if spec.phase == "exit"]
 
     @property
     def actions_to_execute(self) -> list[ActionSpec]:
         """The planned actions of transitions."""
-        return [spec for spec in self._facts.actions if spec.phase == "transition"]
+        return [spec for spec in self.facts.actions if spec.phase == "transition"]
 
     @property
     def on_enter_actions(self) -> list[ActionSpec]:
         """The planned actions of entries."""
-        return [spec for spec in self._facts.actions if spec.phase == "enter"]
+        return [spec for spec in self.facts.actions if spec.phase == "enter"]
 
     # Detail ---------------------------------------------------------------------------------
 
     @property
     def timers(self) -> TimerChanges:
         """Timers armed and cancelled, net."""
-        facts = self._facts
+        facts = self.facts
         armed = dict(facts.deadlines)
         if facts.delays and self.now is not None:
             for timer, delay in facts.delays:
@@ -294,7 +287,7 @@ class TransitionResult:
     @property
     def microsteps(self) -> tuple[Microstep, ...]:
         """The transitions taken, in order."""
-        return self._facts.microsteps
+        return self.facts.microsteps
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -302,7 +295,7 @@ class TransitionResult:
         try:
             return self._metadata
         except AttributeError:
-            facts = self._facts
+            facts = self.facts
             found: dict[str, Any] = {} if facts.reason is None else {"reason": facts.reason}
             if facts.details:
                 found.update(copy_mapping(facts.details))
@@ -318,7 +311,7 @@ class TransitionResult:
         try:
             return self._error
         except AttributeError:
-            self._error = None if self._facts.success else _error(self._facts)
+            self._error = None if self.facts.success else _error(self.facts)
             return self._error
 
     def raise_for_error(self) -> "TransitionResult":
@@ -342,7 +335,7 @@ class TransitionResult:
             "target_state": self.target_state,
             "trigger": self.trigger,
             "context": self.context,
-            "actions": [spec.to_dict() for spec in self._facts.actions],
+            "actions": [spec.to_dict() for spec in self.facts.actions],
             "timers": {"armed": timers.armed, "cancelled": list(timers.cancelled)},
             "microsteps": [step.to_dict() for step in self.microsteps],
             "error": None if error is None else error.to_dict(),
@@ -350,7 +343,7 @@ class TransitionResult:
         }
 
     def __repr__(self) -> str:
-        facts = self._facts
+        facts = self.facts
         if facts.success:
             what = f"{facts.source_state!r} -> {facts.target_state!r}"
         else:
@@ -366,7 +359,7 @@ class TransitionResult:
                 "trigger": self.trigger,
                 "context": self.context,
                 "now": self.now,
-                "actions": self._facts.actions,
+                "actions": self.facts.actions,
                 "error": self.error,
                 "reason": self.reason,
                 "metadata": self.metadata,

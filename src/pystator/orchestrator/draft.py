@@ -203,7 +203,7 @@ class Draft:
             reason="forced",
             timers=placed.timers,
         )
-        result.version = version
+        result.written = version
         self._answer(case, result)
         return result
 
@@ -298,7 +298,7 @@ class Draft:
         elif self._falls(result):
             result = self._fall_back(EntryKind.TIMER, result, timer, deadline, None)
         else:
-            result.version = self._lapse(timer, deadline, result.error)
+            result.written = self._lapse(timer, deadline, result.error)
         self.fired.append(result)
 
     def _lapse(self, timer: str, deadline: int, error: FSMError | None) -> int:
@@ -351,7 +351,7 @@ class Draft:
             if begun is not None:
                 self._arm(begun, version)
             self._arm(result, version)
-        result.version = version
+        result.written = version
         if specs:
             self.todos.append((version, specs, result))
         if settings.hooks is not None:
@@ -363,7 +363,7 @@ class Draft:
         if self._falls(result):
             result = self._fall_back(EntryKind.EVENT, result, trigger, now, case)
         else:
-            version = result.version = self.version
+            version = result.written = self.version
             kind, error, state = EntryKind.REJECTED, result.error, result.source_state
             spent = self._spent()
             self.entries.append(
@@ -373,7 +373,7 @@ class Draft:
 
     def _ignore(self, case: Case, result: TransitionResult, now: int) -> None:
         """A no-op leaves a row only where its event id has to be remembered."""
-        version = result.version = self.version
+        version = result.written = self.version
         if case.event_id is not None:
             state, trigger = result.source_state, result.trigger
             self.entries.append(
@@ -443,7 +443,7 @@ class Draft:
             metadata=failed.metadata,
             timers=placed.timers,
         )
-        result.version = version
+        result.written = version
         return result
 
     # The commit ---------------------------------------------------------------------------------

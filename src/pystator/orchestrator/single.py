@@ -88,7 +88,7 @@ def _commit(
     before, context = entity.context, result.context
     expected = entity.version
     version = expected + 1
-    result.version = version
+    result.written = version
     specs = facts.actions
     target = facts.target_state
     entry = Entry(
