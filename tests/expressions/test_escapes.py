@@ -285,7 +285,7 @@ def bomb_context():
         "long": "x" * 5_000_000,
         "sharp": "ß" * MAX_SIZE,
         "list": [1] * 60_000,
-        "wide": list(range(60_000)),
+        "wide": list(range(20_000)),
         "object": {"a": 1},
         "deep": deep,
         "shared": shared,

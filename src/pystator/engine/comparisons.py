@@ -110,8 +110,8 @@ def ordering(symbol: str, left: Operand, right: Operand, place: Place) -> Evalua
         if exact is not None:
             return _order_fraction(test, left.run, right.value, slow)
         if left.name is None:
-            return _order_constant(test, left.run, right.value, slow)
-        return _order_field(test, left.name, left.run, right.value, slow)
+            return _with_constant(test, left.run, right.value, slow)
+        return _field_with_constant(test, left.name, left.run, right.value, slow)
     if left.name is not None and right.name is not None:
         return _order_fields(test, (left.name, right.name), (left.run, right.run), slow)
     return _order(test, left.run, right.run, slow)
@@ -152,7 +152,9 @@ def _order_fields(
     return run
 
 
-def _order_field(test: _Test, name: str, left: Evaluate, constant: Any, slow: _Test) -> Evaluate:
+def _field_with_constant(
+    test: _Test, name: str, left: Evaluate, constant: Any, slow: _Test
+) -> Evaluate:
     """``qty >= 1``: an integer or a text compares with nothing it should not."""
 
     def run(context: Context, frame: Frame) -> Any:
@@ -164,7 +166,7 @@ def _order_field(test: _Test, name: str, left: Evaluate, constant: Any, slow: _T
     return run
 
 
-def _order_constant(test: _Test, left: Evaluate, constant: Any, slow: _Test) -> Evaluate:
+def _with_constant(test: _Test, left: Evaluate, constant: Any, slow: _Test) -> Evaluate:
     """``order.qty >= 1``."""
 
     def run(context: Context, frame: Frame) -> Any:
@@ -214,9 +216,15 @@ def equality(left: Operand, right: Operand, place: Place, *, negated: bool) -> E
         if right.value is None:
             return _null(left.run, negated=negated)
         test = operator.ne if negated else operator.eq
+
+        def slow(a: Any, b: Any) -> bool:
+            if isinstance(a, Decimal) and a.is_snan():
+                raise place.error("a signaling NaN compares with nothing")
+            return bool(test(a, b))
+
         if left.name is None:
-            return _equal_constant(test, left.run, right.value)
-        return _equal_field(test, left.name, left.run, right.value)
+            return _with_constant(test, left.run, right.value, slow)
+        return _field_with_constant(test, left.name, left.run, right.value, slow)
     return _equal(left.run, right.run, place, right.exact, negated=negated)
 
 
@@ -240,22 +248,6 @@ def _null(left: Evaluate, *, negated: bool) -> Evaluate:
     return lambda context, frame: left(context, frame) is None
 
 
-def _equal_field(test: _Test, name: str, left: Evaluate, constant: Any) -> Evaluate:
-    """``status == 'open'``."""
-
-    def run(context: Context, frame: Frame) -> Any:
-        try:
-            return test(context[name], constant)
-        except KeyError:
-            return test(left(context, frame), constant)
-
-    return run
-
-
-def _equal_constant(test: _Test, left: Evaluate, constant: Any) -> Evaluate:
-    return lambda context, frame: test(left(context, frame), constant)
-
-
 # Membership -------------------------------------------------------------------------------------
 
 
@@ -273,7 +265,10 @@ def contains(container: Any, item: Any, frame: Frame, place: Place) -> bool:
     if is_list(container):
         if item is None or isinstance(item, str | int):
             spend(frame, len(container))
-            return item in container
+            try:
+                return item in container
+            except _FAILURES:
+                raise place.error("the list holds what compares with nothing") from None
         spend(frame, PER_CALL * len(container))
         return any(equal(item, other, frame, place) for other in container)
     if isinstance(container, str):

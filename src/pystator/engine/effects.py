@@ -196,7 +196,7 @@ def _branch(action: Branch, bind: Bind, undefined: Undefined) -> Writer:
 def _unconditional(action: Action, undefined: Undefined) -> Writer:  # noqa: PLR0911 # a line each
     match action:
         case Set(path, value):
-            return _assigning(path, _value(value, undefined), None)
+            return _set(path, value, undefined)
         case Compute(path, expression):
             place = Place(expression.text)
             return _assigning(path, compiled(expression, undefined).run, place)
@@ -220,6 +220,18 @@ def _unconditional(action: Action, undefined: Undefined) -> Writer:  # noqa: PLR
 
 def _time(_context: Context, frame: Frame) -> Any:
     return to_datetime(frame.time)
+
+
+def _set(path: Path, value: Any, undefined: Undefined) -> Writer:
+    if len(path) > 1 or not isinstance(value, str | int | float | None):
+        return _assigning(path, _value(value, undefined), None)
+    (name,) = path
+
+    def assign(draft: Context, _frame: Frame) -> bool:
+        draft[name] = value
+        return True
+
+    return assign
 
 
 def _assigning(path: Path, run: Evaluate, place: Place | None) -> Writer:

@@ -1,9 +1,9 @@
 """What guards and effects may see of a step, beside the context.
 
 Every compiled guard is called as ``guard(context, frame)`` and every compiled effect as
-``effect(context, frame)``. A frame costs more to make than a flat step, so an engine makes one only
-where `pystator.engine.guards.uses_frame` or a block's ``uses_frame`` says that somebody looks at
-it; everywhere else it passes one `Frame` that it keeps with its guard vector.
+``effect(context, frame)``. A frame costs as much to make as a flat step, so an engine makes one
+only where somebody looks at it (`pystator.engine.content.reads_frame`); everywhere else it passes
+one idle `Frame` that it keeps with its guard vector.
 
 The guard vector is a list: a guard is compiled to its index in it, and what stands there is bound
 late. Machines that share a topology differ by their vectors alone.

@@ -126,9 +126,14 @@ def put(draft: Context, path: tuple[str, ...], value: Any) -> None:
     Raises:
         EvaluationError: There is something on the way that is no object, or a list is too short.
     """
+    if len(path) == 2:  # as nearly all nested paths are
+        inner: Any = draft.get(path[0])
+        if class_of(inner) is dict:
+            draft[path[0]] = {**inner, path[1]: value}
+            return
     holder: Any = draft
     for depth, step in enumerate(path[:-1]):
-        inner: Any = holder.get(step) if class_of(holder) is dict else step_into(holder, step)
+        inner = holder.get(step) if class_of(holder) is dict else step_into(holder, step)
         if inner is None or inner is MISSING:
             inner = {}
         elif is_object(inner):
