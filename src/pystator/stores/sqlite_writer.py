@@ -97,6 +97,8 @@ class Writer:
                     return [self._write_single(writes[0])]
             finally:
                 self._turn.release()
+        if not writes:
+            return []
         request = Request(writes)
         self._commits.append(request)
         with self._turn:
