@@ -72,7 +72,7 @@ def run() -> list[Row]:
     items = [(f"door-{n % 200}", "count") for n in range(1_000)]
 
     does = "two dictionary lookups and a result of three slots; nothing is kept"
-    few = {"number": 2_000, "per_call": 2, "does": does}
+    few = {"number": 200, "rounds": 60, "per_call": 2, "does": does}
     rows = [
         compare("event, memory with history", pair, floor, goal=0.04, **few),
         compare("event + payload + increment", payload, floor, **few),
@@ -90,7 +90,8 @@ def run() -> list[Row]:
             lambda: many.process_events(items),
             bulk_floor,
             does=does,
-            number=5,
+            number=1,
+            rounds=30,
             per_call=1_000,
         )
     )
@@ -117,7 +118,8 @@ def _tasks(machine, does) -> Row:
             lambda: loop.run_until_complete(callers()),
             tasks_floor,
             does=does,
-            number=50,
+            number=5,
+            rounds=60,
             per_call=64,
         )
     finally:

@@ -6,9 +6,10 @@ loop and with it the program: whatever was written stays written.
 
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pystator.engine.actions import ActionExecutor
+from pystator.engine.result import TransitionResult
 from pystator.errors import FSMError
 from pystator.orchestrator.requests import (
     AppendLater,
@@ -22,33 +23,43 @@ from pystator.orchestrator.requests import (
     Sleep,
     Write,
 )
-from pystator.records import Commit, HistoryEntry, Lookup
+from pystator.orchestrator.settings import Settings
+from pystator.orchestrator.single import conclude, decide_one
+from pystator.records import Commit, HistoryEntry, Lookup, Outcome, OutcomeKind
 from pystator.stores.protocols import NativeStore
 
-__all__ = ["Driver", "wall_clock"]
+__all__ = ["Driver"]
 
 T = TypeVar("T")
 
+APPLIED: Final = OutcomeKind.APPLIED
 _ROWS = 100
 """Rows of a page when a lost answer is looked for."""
 
 
-def wall_clock() -> int:
-    """Microseconds since the epoch."""
-    return time.time_ns() // 1_000
-
-
 class Driver:
-    """Answers requests with a store, a clock and an executor of actions."""
+    """Answers requests with a store, an executor of actions and a clock.
 
-    __slots__ = ("clock", "executor", "store")
+    Args:
+        clock: Microseconds since the epoch; the system's clock by default.
+    """
+
+    __slots__ = ("executor", "nanoseconds", "store")
 
     def __init__(
-        self, store: NativeStore, executor: ActionExecutor, clock: Callable[[], int] = wall_clock
+        self,
+        store: NativeStore,
+        executor: ActionExecutor,
+        clock: Callable[[], int] | None = None,
     ) -> None:
         self.store = store
         self.executor = executor
-        self.clock = clock
+        # asked as it is, the system's clock costs half of one that is wrapped
+        self.nanoseconds = time.time_ns if clock is None else lambda: clock() * 1_000
+
+    def clock(self) -> int:
+        """Microseconds since the epoch."""
+        return self.nanoseconds() // 1_000
 
     # Blocking -----------------------------------------------------------------------------------
 
@@ -75,6 +86,29 @@ class Driver:
         except StopIteration as done:
             result: T = done.value
             return result
+
+    def run_one(
+        self, settings: Settings, entity_id: str, trigger: str, payload: dict[str, Any] | None
+    ) -> TransitionResult:
+        """`process_one` without its generator, as far as an event is plain.
+
+        Raises:
+            FSMError: The event could not be decided or written.
+        """
+        single = (settings, entity_id, trigger, payload, settings.tick())
+        loaded = self.store.load((Lookup(entity_id, settings.name),))[0]
+        now = self.nanoseconds() // 1_000
+        decided = decide_one(single, loaded.entity, now)
+        outcome: Outcome | Exception | None = None
+        if decided is not None and (commit := decided[0]) is not None:
+            try:
+                outcome = self.store.commit((commit,))[0]
+            except Exception as error:  # noqa: BLE001 # what it wrote is found out
+                outcome = error
+            else:
+                if outcome.kind is APPLIED and not commit.entries[0].actions:
+                    return decided[1]
+        return self.run(conclude(single, (loaded, now), decided, outcome))
 
     def _answer(self, request: Request) -> Any:  # noqa: PLR0911 - one line a request
         """The reply to a request that most events do not make."""

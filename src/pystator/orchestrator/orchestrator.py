@@ -16,7 +16,7 @@ from pystator.orchestrator import ops
 from pystator.orchestrator.answers import failure
 from pystator.orchestrator.cases import Case, Item, case_of, moment, plain_payload
 from pystator.orchestrator.closing import Closing
-from pystator.orchestrator.drivers import Driver, wall_clock
+from pystator.orchestrator.drivers import Driver
 from pystator.orchestrator.hooks import Hooks
 from pystator.orchestrator.program import process
 from pystator.orchestrator.requests import Program
@@ -99,7 +99,7 @@ class Orchestrator:
             start_missing=use_initial_state_when_missing,
         )
         executor = ActionExecutor(machine.actions if actions is None else actions)
-        self._driver = Driver(store, executor, wall_clock if clock is None else clock)
+        self._driver = Driver(store, executor, clock)
         self._blocking = store.sync
         self._async = store.has_async
         plain = not hooks and context_validator is None
@@ -157,7 +157,7 @@ class Orchestrator:
             and type(entity_id) is str
         ):
             payload = _payload(context) if context else None
-            return self._driver.run(process_one(self._settings, entity_id, trigger, payload))
+            return self._driver.run_one(self._settings, entity_id, trigger, payload)
         case = self._case(
             entity_id, trigger, context, event_id, actor, occurred_at, now, connection
         )

@@ -1,14 +1,21 @@
 """One plain event: the decisions of `pystator.orchestrator.program`, for the way most events take.
 
-Nothing is made here that this way does not need: no case, no draft, no group. Whatever is not plain
-(no entity yet, another machine version, timers, a failed step, another writer) is handed to the
-program, with what was loaded.
+::
+
+    load --> decide_one --> commit --> result
+                 |             |
+                 v             v
+             conclude: whatever is not plain (no entity yet, another machine version, timers, a
+             failed step, actions, another writer) goes on in the program, with what is known
+
+Nothing is made here that this way does not need: no case, no draft, no group. The blocking driver
+does not even make a generator for it (`Driver.run_one`), which would be a twelfth of the event.
 """
 
 from typing import Any, Final
 
 from pystator.engine.frame import NeedGuard
-from pystator.engine.result import Facts, TransitionResult
+from pystator.engine.result import TransitionResult
 from pystator.orchestrator.actions import act, record
 from pystator.orchestrator.cases import Case
 from pystator.orchestrator.draft import Draft
@@ -19,10 +26,15 @@ from pystator.orchestrator.settings import Settings
 from pystator.orchestrator.writing import find_out, write
 from pystator.records import Commit, Entity, Entry, EntryKind, Loaded, Lookup, Outcome, OutcomeKind
 
-__all__ = ["process_one"]
+__all__ = ["Single", "conclude", "decide_one", "process_one"]
 
 _EVENT: Final = EntryKind.EVENT
-_APPLIED: Final = OutcomeKind.APPLIED
+
+Single = tuple[Settings, str, str, dict[str, Any] | None, int]
+"""A plain event: (settings, entity id, trigger, payload, tick at its start)."""
+
+Decided = tuple[Commit | None, TransitionResult]
+"""What was decided; without a commit, the result has to be recorded."""
 
 
 def process_one(
@@ -33,10 +45,21 @@ def process_one(
     Raises:
         FSMError: The event could not be decided or written.
     """
-    began = settings.tick()
+    single = (settings, entity_id, trigger, payload, settings.tick())
     loaded: tuple[Loaded, int] = yield Lookup(entity_id, settings.name)
-    entity = loaded[0].entity
-    now = loaded[1]
+    decided = decide_one(single, loaded[0].entity, loaded[1])
+    outcome: Outcome | Exception | None = None
+    if decided is not None and decided[0] is not None:
+        try:
+            outcome = yield decided[0]
+        except Exception as error:  # noqa: BLE001 # a driver's error: what it wrote is found out
+            outcome = error
+    return (yield from conclude(single, loaded, decided, outcome))
+
+
+def decide_one(single: Single, entity: Entity | None, now: int) -> Decided | None:
+    """Decide a plain event; None when it is not plain."""
+    settings, _, trigger, payload, began = single
     if (
         entity is None
         or entity.fingerprint != settings.fingerprint
@@ -44,101 +67,73 @@ def process_one(
         or entity.timers
         or entity.history is not None
     ):
-        return (yield from _in_full(settings, Case(entity_id, trigger, payload), loaded))
+        return None
     commit_id = settings.identify(now)
     if now < entity.updated_at:  # noqa: PLR1730 - four times as fast as max()
         now = entity.updated_at
-    context = entity.context
+    before = entity.context
+    source = entity.state
     try:
-        result = settings.machine.step(entity.state, trigger, payload, context, now)
+        result = settings.machine.step(source, trigger, payload, before, now)
     except NeedGuard:
-        return (yield from _in_full(settings, Case(entity_id, trigger, payload), loaded))
+        return None
     facts = result.facts
     if facts.reason is not None or not facts.success or facts.delays or facts.deadlines:
-        case = Case(entity_id, trigger, payload)
-        draft = Draft(settings, entity_id, entity, loaded[1], began)
-        draft.judge(case, result, now)
-        return (yield from _record(settings, case, draft))
-    commit = _commit(settings, entity, result, facts, payload, now, began, commit_id)
-    try:
-        outcome: Outcome = yield commit
-    except Exception as error:  # noqa: BLE001 # a driver's error: what it wrote is found out
-        outcome = _known((yield from find_out(settings, (commit,), error))[0])
-    if outcome.kind is _APPLIED:
-        if facts.actions:
-            todo = (commit.new_version, facts.actions, result)
-            done = yield from act(settings, entity_id, todo)
-            yield from record(settings, (done,))
-        return result
-    if outcome.error is not None:
-        raise outcome.error
-    return (yield from _in_full(settings, Case(entity_id, trigger, payload), None))
-
-
-def _commit(
-    settings: Settings,
-    entity: Entity,
-    result: TransitionResult,
-    facts: Facts,
-    payload: dict[str, Any] | None,
-    now: int,
-    began: int,
-    commit_id: str,
-) -> Commit:
-    before, context = entity.context, result.context
+        return None, result
+    after, target, specs = result.context, facts.target_state, facts.actions
     expected = entity.version
-    version = expected + 1
-    result.written = version
-    specs = facts.actions
-    target = facts.target_state
+    version = result.written = expected + 1
     entry = Entry(
-        version,
-        _EVENT,
-        facts.trigger,
-        payload,
-        now,
-        None if context is before else patch_of(before, context),
-        facts.source_state,
-        target,
-        tuple([spec.to_dict() for spec in specs]) if specs else (),
-        True,
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        (settings.tick() - began) // 1_000,
-    )
-    return Commit(
-        entity.entity_id,
-        settings.name,
-        expected,
-        version,
-        None if target == entity.state else target,
-        None if context is before else context,
-        None,
-        None,
-        settings.version,
-        settings.fingerprint,
-        now,
-        (entry,),
-        commit_id,
-    )
+        version, _EVENT, facts.trigger, payload, now,
+        None if after is before else patch_of(before, after),
+        source, target, tuple([spec.to_dict() for spec in specs]) if specs else (),
+        True, None, None, None, None, None, None, (settings.tick() - began) // 1_000,
+    )  # fmt: skip
+    commit = Commit(
+        entity.entity_id, settings.name, expected, version, None if target == source else target,
+        None if after is before else after, None, None, settings.version, settings.fingerprint, now,
+        (entry,), commit_id,
+    )  # fmt: skip
+    return commit, result
 
 
-def _in_full(
-    settings: Settings, case: Case, loaded: tuple[Loaded, int] | None
+def conclude(
+    single: Single,
+    loaded: tuple[Loaded, int],
+    decided: Decided | None,
+    outcome: Outcome | Exception | None,
 ) -> Program[TransitionResult]:
-    answer = None if loaded is None else ([loaded[0]], loaded[1])
-    yield from process(settings, (case,), answer)
-    return case.answer()
+    """Go on from a decision and what became of its commit.
 
-
-def _known(outcome: Outcome | Exception) -> Outcome:
+    Raises:
+        FSMError: The event could not be decided or written.
+    """
+    settings, entity_id, trigger, payload, began = single
+    if decided is None:
+        case = Case(entity_id, trigger, payload)
+        yield from process(settings, (case,), ([loaded[0]], loaded[1]))
+        return case.answer()
+    commit, result = decided
+    if commit is None:
+        case = Case(entity_id, trigger, payload)
+        draft = Draft(settings, entity_id, loaded[0].entity, loaded[1], began)
+        draft.judge(case, result, max(loaded[1], draft.updated))
+        return (yield from _record(settings, case, draft))
+    if isinstance(outcome, Exception):
+        outcome = (yield from find_out(settings, (commit,), outcome))[0]
     if isinstance(outcome, Exception):
         raise outcome
-    return outcome
+    if outcome is None or outcome.error is not None:
+        raise outcome.error if outcome and outcome.error else RuntimeError("there is no outcome")
+    if outcome.kind is OutcomeKind.APPLIED:
+        specs = result.facts.actions
+        if specs:
+            done = yield from act(settings, entity_id, (commit.new_version, specs, result))
+            yield from record(settings, (done,))
+        return result
+    case = Case(entity_id, trigger, payload)
+    yield from process(settings, (case,))
+    return case.answer()
 
 
 def _record(settings: Settings, case: Case, draft: Draft) -> Program[TransitionResult]:
