@@ -223,9 +223,9 @@ def _time(_context: Context, frame: Frame) -> Any:
 
 
 def _set(path: Path, value: Any, undefined: Undefined) -> Writer:
-    if len(path) > 1 or not isinstance(value, str | int | float | None):
+    if len(path) != 1 or not isinstance(value, str | int | float | None):
         return _assigning(path, _value(value, undefined), None)
-    name = path[0]
+    (name,) = path
 
     def assign(draft: Context, _frame: Frame) -> bool:
         draft[name] = value
