@@ -43,7 +43,7 @@ from pystator.stores.immediate import ImmediateAsync
 from pystator.stores.keys import check_commit, read_cursor, write_cursor
 from pystator.stores.programs import the_machine
 from pystator.stores.refusals import kind_of
-from pystator.stores.slots import Line, Slot, entity_of, place_of, row_of
+from pystator.stores.slots import Line, Parts, Slot, entity_of, place_of, row_of
 
 __all__ = ["InMemoryStateStore"]
 
@@ -119,38 +119,35 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
     def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """Write; one `Outcome` for each commit, in order."""
         recorded_at = self.now()
-        outcomes: list[Outcome] = []
         self._acquire()
         try:
-            for commit in commits:
-                outcomes.append(self._commit(commit, recorded_at))  # noqa: PERF401 - no frame of its own
+            if len(commits) == 1:
+                return [self._commit(commits[0], recorded_at)]
+            return [self._commit(commit, recorded_at) for commit in commits]
         finally:
             self._release()
-        return outcomes
 
     def _commit(self, commit: Commit, recorded_at: int) -> Outcome:
         key = (commit.entity_id, commit.machine_name)
         slot = self._slots.get(key)
-        changes = commit.new_version != commit.expected_version
+        expected = commit.expected_version
+        changes = commit.new_version != expected
         try:
             check_commit(commit, known=slot is not None)
             if slot is None:
                 slot = Slot(key)
-            lines, context = self._lines(slot, commit, recorded_at)
-            if not changes or commit.context is None:
-                context, flat = slot.context, slot.flat
-            elif context is not None and _is_same(context, commit.context):
-                flat = True
+            if changes and commit.context is not None:
+                context, flat = self._kept(slot, commit.context)
             else:
-                context, flat = freeze(commit.context, limit=self.context_limit)
+                context, flat = slot.context, slot.flat
+            lines = self._lines(slot, commit, context if flat else {}, recorded_at)
         except InvalidValueError as error:
             return Outcome(OutcomeKind.REFUSED, error)
-        if (slot.ids is not None or len(commit.entries) > 1) and _meets(slot, commit.entries):
+        if (slot.ids is not None or len(lines) > 1) and _meets(slot, commit.entries):
             return _DUPLICATE
-        if changes and slot.version != commit.expected_version:
-            return _STALE
-        # From here on nothing can fail.
         if changes:
+            if slot.version != expected:
+                return _STALE
             slot.context = context
             slot.flat = flat
             self._change(slot, commit)
@@ -159,56 +156,69 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
         self._append(slot, lines)
         return _APPLIED
 
-    def _lines(
-        self, slot: Slot, commit: Commit, recorded_at: int
-    ) -> tuple[list[Line], dict[str, Any] | None]:
-        """The commit's rows, frozen, and what their patches make of a flat context.
+    def _kept(self, slot: Slot, context: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+        """The context, frozen. Values that a flat one has already need no second check."""
+        if kind_of(context) is not dict:
+            return freeze(context, limit=self.context_limit)
+        known: Callable[..., Any] = slot.context.get if slot.flat else _nothing
+        fresh: dict[str, Any] = {}
+        for name, value in context.items():
+            if known(name, _ABSENT) is not value:
+                fresh[name] = value  # noqa: PERF403 - a comprehension has a frame of its own
+        if len(context) <= WIDE and self._is_flat(fresh):
+            return context.copy(), True
+        return freeze(context, limit=self.context_limit)
 
-        Where that is the commit's context, as it should be, it need not be checked and copied
-        again, which would cost more than all the rest.
-        """
-        flat = self._is_flat
+    def _lines(
+        self, slot: Slot, commit: Commit, context: dict[str, Any], recorded_at: int
+    ) -> list[Line]:
+        """The commit's rows, frozen; ``context`` is the new one if it is flat."""
         number = len(self._feed)
-        context: dict[str, Any] | None = slot.context.copy() if slot.flat else None
         lines: list[Line] = []
         for entry in commit.entries:
             number += 1
-            payload: Any = entry.payload
-            if payload is not None:
-                payload = payload.copy() if flat(payload) else self._frozen(payload, "payload")
-            patch: Any = entry.patch
-            if patch is not None:
-                changed, removed = patch
-                if context is not None and flat(changed):
-                    changed = changed.copy()
-                    context.update(changed)
-                    for name in removed:
-                        context.pop(name, None)
-                else:
-                    changed = self._frozen(changed, "context_patch")
-                    context = None
-                patch = (changed, tuple(removed))
-            actions: Any = entry.actions
-            if actions:
-                actions = [self._frozen(each, "actions") for each in actions]
+            parts: Parts | None = None
+            if entry.payload is not None or entry.patch is not None or entry.actions:
+                parts = self._parts(entry, context)
             lines.append(
                 (
                     entry.version,
                     number,
                     slot,
                     entry,
-                    payload,
-                    patch,
-                    actions,
+                    parts,
                     commit.commit_id,
                     commit.machine_version,
                     commit.fingerprint,
                     recorded_at,
                 )
             )
-        return lines, context
+        return lines
 
-    def _frozen(self, fields: Mapping[str, Any], name: str) -> Any:
+    def _parts(self, entry: Entry, context: dict[str, Any]) -> Parts:
+        """The entry's payload, patch and actions, frozen."""
+        payload: Any = entry.payload
+        if payload is not None:
+            payload = self._frozen(payload, context, "payload")
+        patch: Any = entry.patch
+        if patch is not None:
+            changed = self._frozen(patch[0], context, "context_patch")
+            patch = (changed, tuple(patch[1]))
+        actions: Any = entry.actions
+        if actions:
+            actions = [self._frozen(each, {}, "actions") for each in actions]
+        return payload, patch, actions
+
+    def _frozen(self, fields: Mapping[str, Any], context: dict[str, Any], name: str) -> Any:
+        """A frozen copy. What has only values of the flat context needs no second check."""
+        known = context.get
+        for key, value in fields.items():
+            if known(key, _ABSENT) is not value:
+                break
+        else:
+            return dict(fields)
+        if self._is_flat(fields):
+            return dict(fields)
         plain = fields if kind_of(fields) is dict else dict(fields)
         return freeze(plain, limit=self.context_limit, name=name)[0]
 
@@ -404,15 +414,9 @@ def _meets(slot: Slot, entries: Sequence[Entry]) -> bool:
     return len(set(new)) < len(new) or (ids is not None and any(each in ids for each in new))
 
 
-def _is_same(context: dict[str, Any], other: dict[str, Any]) -> bool:
-    """The same values, not equal ones: ``True == 1``."""
-    if len(context) != len(other) or len(context) > WIDE:
-        return False
-    known = context.get
-    for key, value in other.items():  # noqa: SIM110 - a generator takes twice as long
-        if known(key, _ABSENT) is not value:
-            return False
-    return True
+def _nothing(_: str, absent: object) -> object:
+    """``get`` of a context in which nothing is known."""
+    return absent
 
 
 def _never(_: Any) -> bool:

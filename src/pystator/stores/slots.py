@@ -5,7 +5,7 @@ from typing import Any
 from pystator.records import Entity, Entry, HistoryEntry, Key, Timers
 from pystator.stores.codec import thaw
 
-__all__ = ["Line", "Slot", "entity_of", "place_of", "row_of"]
+__all__ = ["Line", "Parts", "Slot", "entity_of", "place_of", "row_of"]
 
 
 class Slot:
@@ -47,9 +47,12 @@ class Slot:
         self.ids: dict[str, Line] | None = None
 
 
-Line = tuple[int, int, Slot, Entry, Any, Any, Any, str, str, str, int]
-"""A history row: version, id, slot, entry, frozen payload, patch and actions, commit id, machine
-version, fingerprint, time of recording."""
+Parts = tuple[Any, Any, Any]
+"""The frozen payload, patch and actions of a history row."""
+
+Line = tuple[int, int, Slot, Entry, Parts | None, str, str, str, int]
+"""A history row: version, id, slot, entry, parts (None for none), commit id, machine version,
+fingerprint, time of recording."""
 
 
 def place_of(line: Line) -> tuple[int, int]:
@@ -79,8 +82,8 @@ def entity_of(slot: Slot) -> Entity:
 
 def row_of(line: Line) -> HistoryEntry:
     """The row, the reader's own."""
-    version, number, slot, entry, payload, patch, actions = line[:7]
-    commit_id, machine_version, fingerprint, recorded_at = line[7:]
+    version, number, slot, entry, parts, commit_id, machine_version, fingerprint, recorded_at = line
+    payload, patch, actions = (None, None, ()) if parts is None else parts
     return HistoryEntry(
         number,
         *slot.key,
