@@ -27,7 +27,6 @@ class Case:
         payload: Copied from the caller's mapping; None when there is none.
         occurred_at, now: Microseconds since the epoch.
         todos: Planned actions, once the commit is written.
-        twin: The earlier case of the same call with the same event id.
     """
 
     __slots__ = (
@@ -42,7 +41,6 @@ class Case:
         "result",
         "todos",
         "trigger",
-        "twin",
     )
 
     def __init__(
@@ -66,7 +64,6 @@ class Case:
         self.result: TransitionResult | None = None
         self.error: Exception | None = None
         self.todos: list[Todo] | None = None
-        self.twin: Case | None = None
         if type(entity_id) is not str:
             raise _wrong("entity_id", entity_id, "a string")
         if type(trigger) is not str:
@@ -123,6 +120,12 @@ def case_of(item: Any, actor: str | None = None) -> Case:
     Raises:
         InvalidValueError: It is no event.
     """
+    kind: Any = item.__class__
+    if kind is tuple or kind is list:
+        if len(item) == 2:
+            return Case(item[0], item[1], None, None, actor)
+        if len(item) == 3:
+            return Case(item[0], item[1], item[2], None, actor)
     if isinstance(item, EventRequest):
         return Case(
             item.entity_id,
@@ -133,12 +136,6 @@ def case_of(item: Any, actor: str | None = None) -> Case:
             item.occurred_at,
             item.now,
         )
-    kind: Any = item.__class__
-    parts: tuple[Any, ...] = tuple(item) if kind is tuple or kind is list else ()
-    if len(parts) == 2:
-        return Case(parts[0], parts[1], None, None, actor)
-    if len(parts) == 3:
-        return Case(parts[0], parts[1], parts[2], None, actor)
     raise _wrong("an item", item, "(entity_id, trigger[, context]) or an EventRequest")
 
 

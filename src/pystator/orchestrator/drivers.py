@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from pystator.engine.actions import ActionExecutor
 from pystator.engine.result import TransitionResult
 from pystator.errors import FSMError
+from pystator.orchestrator.plain import decide_one
 from pystator.orchestrator.requests import (
     AppendLater,
     AwaitGuard,
@@ -24,7 +25,7 @@ from pystator.orchestrator.requests import (
     Write,
 )
 from pystator.orchestrator.settings import Settings
-from pystator.orchestrator.single import conclude, decide_one
+from pystator.orchestrator.single import conclude
 from pystator.records import Commit, HistoryEntry, Lookup, Outcome, OutcomeKind
 from pystator.stores.protocols import NativeStore
 

@@ -102,7 +102,7 @@ class Orchestrator:
         self._driver = Driver(store, executor, clock)
         self._blocking = store.sync
         self._async = store.has_async
-        plain = not hooks and context_validator is None
+        plain = self._settings.plain
         self._batching = store.has_async and (store.combines if batching is None else batching)
         self._plain = plain and store.sync
         self._aplain = plain and store.has_async and not self._batching
@@ -402,11 +402,10 @@ class Orchestrator:
 
 
 def _results(cases: Sequence[Case], *, first: bool) -> list[TransitionResult]:
-    errors = {id(case.error): case.error for case in cases}
-    if first and len(errors) == 1:
-        (error,) = errors.values()
-        if isinstance(error, StoreUnavailableError):
-            raise error
+    error = cases[0].error
+    down = first and isinstance(error, StoreUnavailableError)
+    if down and error is not None and all(case.error is error for case in cases):
+        raise error
     return [failure(case) if case.result is None else case.result for case in cases]
 
 

@@ -24,12 +24,14 @@ Laws:
 from collections.abc import Iterable, Mapping, Sequence
 
 from pystator.engine.frame import NeedGuard
+from pystator.engine.result import TransitionResult
 from pystator.engine.step import wrapped
 from pystator.errors import FSMError
 from pystator.orchestrator.actions import finish
 from pystator.orchestrator.answers import again, conflict, gave_up, is_same, replayed
 from pystator.orchestrator.cases import Case
 from pystator.orchestrator.draft import Draft, Overdue
+from pystator.orchestrator.plain import decide_one
 from pystator.orchestrator.requests import AwaitGuard, Load, Program, Sleep
 from pystator.orchestrator.settings import Settings
 from pystator.orchestrator.writing import write
@@ -47,6 +49,11 @@ __all__ = [
 ]
 
 _Groups = dict[str, list[Case]]
+
+_Plain = tuple[Case, TransitionResult]
+"""A plain event that needs no draft."""
+
+_NO_REASON = "the store refused the commit and gave no reason"
 
 Answer = tuple[list[Loaded], int]
 """The reply to `Load`: what was loaded, and the wall clock."""
@@ -126,7 +133,7 @@ def _grouped(cases: Iterable[Case]) -> tuple[_Groups, list[tuple[Case, Case]]]:
     ids: dict[tuple[str, str], Case] = {}
     twins: list[tuple[Case, Case]] = []
     for case in cases:
-        if not case.open:
+        if case.result is not None or case.error is not None:
             continue
         if case.event_id is not None:
             first = ids.setdefault((case.entity_id, case.event_id), case)
@@ -142,8 +149,12 @@ def _grouped(cases: Iterable[Case]) -> tuple[_Groups, list[tuple[Case, Case]]]:
 
 
 def _open(groups: _Groups) -> _Groups:
-    still = {key: [case for case in group if case.open] for key, group in groups.items()}
-    return {key: group for key, group in still.items() if group}
+    still: _Groups = {}
+    for key, group in groups.items():
+        left = [case for case in group if case.result is None and case.error is None]
+        if left:
+            still[key] = left
+    return still
 
 
 def _answer_twins(twins: Iterable[tuple[Case, Case]]) -> None:
@@ -191,37 +202,68 @@ def _round(
         _fail([case for group in groups.values() for case in group], error)
         return
     everything, now = answer
-    drafts: list[Draft] = []
+    papers: list[Draft | _Plain] = []
     commits: list[Commit] = []
     for key, found in zip(keys, everything, strict=True):
         group = groups[key][:1] if key in alone else groups[key]
+        paper: Draft | _Plain | None
         try:
-            draft = Draft(settings, key, found.entity, now, began)
+            paper, commit = _decide_plain(settings, group, found, now, began)
+            if paper is None:
+                paper = Draft(settings, key, found.entity, now, began)
+                yield from draft_cases(paper, group, found.known, may_wait=may_wait)
+                commit = paper.commit()
         except Exception as error:  # noqa: BLE001 # this entity cannot be taken on; the others can
             _fail(group, error)
             continue
-        yield from draft_cases(draft, group, found.known, may_wait=may_wait)
-        commit = draft.commit()
-        if commit is None:
-            settle(draft, None)
-        else:
-            drafts.append(draft)
+        if commit is not None:
+            papers.append(paper)
             commits.append(commit)
+        elif isinstance(paper, Draft):
+            settle(paper, None)
     if not commits:
         return
     outcomes = yield from write(settings, commits)
-    for draft, outcome in zip(drafts, outcomes, strict=True):
-        settle(draft, outcome, alone)
+    for paper, outcome in zip(papers, outcomes, strict=True):
+        if isinstance(paper, Draft):
+            settle(paper, outcome, alone)
+        else:
+            _settle_plain(paper, outcome)
+
+
+def _decide_plain(
+    settings: Settings, group: Sequence[Case], found: Loaded, now: int, began: int
+) -> tuple[Draft | _Plain | None, Commit | None]:
+    """Decide a group of one plain event without a draft, if it turns out to be one."""
+    if len(group) != 1 or found.known or not settings.plain:
+        return None, None
+    case = group[0]
+    entity = found.entity
+    if case.now is not None or entity is None:
+        return None, None
+    single = (settings, case.entity_id, case.trigger, case.payload, began)
+    decided = decide_one(single, entity, now, case)
+    if decided is None:
+        return None, None
+    commit, result = decided
+    if commit is not None:
+        return (case, result), commit
+    draft = Draft(settings, case.entity_id, entity, now, began)
+    draft.judge(case, result, max(now, draft.updated))
+    return draft, draft.commit()
 
 
 def _lookups(settings: Settings, groups: _Groups, keys: Sequence[str]) -> list[Lookup]:
     name = settings.name
-    return [
-        Lookup(
-            key, name, tuple([case.event_id for case in groups[key] if case.event_id is not None])
-        )
-        for key in keys
-    ]
+    lookups: list[Lookup] = []
+    for key in keys:
+        group = groups[key]
+        if len(group) == 1 and group[0].event_id is None:
+            lookups.append(Lookup(key, name))
+        else:
+            ids = [case.event_id for case in group if case.event_id is not None]
+            lookups.append(Lookup(key, name, tuple(ids)))
+    return lookups
 
 
 def draft_cases(
@@ -289,9 +331,21 @@ def settle(
         if len(cases) > 1 and alone is not None:
             alone.add(draft.entity_id)
         else:
-            _fail(
-                cases, outcome.error or FSMError("the store refused the commit and gave no reason")
-            )
+            _fail(cases, outcome.error or FSMError(_NO_REASON))
+
+
+def _settle_plain(paper: _Plain, outcome: Outcome | Exception) -> None:
+    """`settle` for a plain event."""
+    case, result = paper
+    if isinstance(outcome, Exception):
+        case.error = outcome
+    elif outcome.kind is OutcomeKind.APPLIED:
+        case.result = result
+        specs = result.facts.actions
+        if specs:
+            case.todos = [*(case.todos or ()), (result.written, specs, result)]
+    elif outcome.kind is OutcomeKind.REFUSED:
+        case.error = outcome.error or FSMError(_NO_REASON)
 
 
 def _fail(cases: Iterable[Case], error: Exception) -> None:

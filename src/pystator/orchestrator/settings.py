@@ -30,6 +30,7 @@ class Settings:
         fallback, fallback_state: What becomes of an event that fails by an error, see
             `pystator.orchestrator.draft`.
         rows: The store keeps history.
+        plain: There are neither hooks nor a validator.
         patience: Seconds of reloading.
         jitter: A random number in [0, 1).
         tick: Monotonic nanoseconds, for durations in history rows; nothing is decided by it.
@@ -48,6 +49,7 @@ class Settings:
         "name",
         "normalise",
         "patience",
+        "plain",
         "rows",
         "start_missing",
         "tick",
@@ -82,6 +84,7 @@ class Settings:
         self.rows = store.keeps_history
         self.hooks = hooks
         self.validator = validator
+        self.plain = hooks is None and validator is None
         self.start_missing = start_missing
         self.patience = patience
         self.jitter = jitter

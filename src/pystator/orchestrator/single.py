@@ -12,29 +12,20 @@ Nothing is made here that this way does not need: no case, no draft, no group. T
 does not even make a generator for it (`Driver.run_one`), which would be a twelfth of the event.
 """
 
-from typing import Any, Final
+from typing import Any
 
-from pystator.engine.frame import NeedGuard
 from pystator.engine.result import TransitionResult
 from pystator.orchestrator.actions import act, record
 from pystator.orchestrator.cases import Case
 from pystator.orchestrator.draft import Draft
+from pystator.orchestrator.plain import Decided, Single, decide_one
 from pystator.orchestrator.program import process, settle
 from pystator.orchestrator.requests import Program
-from pystator.orchestrator.rows import patch_of
 from pystator.orchestrator.settings import Settings
 from pystator.orchestrator.writing import find_out, write
-from pystator.records import Commit, Entity, Entry, EntryKind, Loaded, Lookup, Outcome, OutcomeKind
+from pystator.records import Loaded, Lookup, Outcome, OutcomeKind
 
-__all__ = ["Single", "conclude", "decide_one", "process_one"]
-
-_EVENT: Final = EntryKind.EVENT
-
-Single = tuple[Settings, str, str, dict[str, Any] | None, int]
-"""A plain event: (settings, entity id, trigger, payload, tick at its start)."""
-
-Decided = tuple[Commit | None, TransitionResult]
-"""What was decided; without a commit, the result has to be recorded."""
+__all__ = ["conclude", "process_one"]
 
 
 def process_one(
@@ -55,46 +46,6 @@ def process_one(
         except Exception as error:  # noqa: BLE001 # a driver's error: what it wrote is found out
             outcome = error
     return (yield from conclude(single, loaded, decided, outcome))
-
-
-def decide_one(single: Single, entity: Entity | None, now: int) -> Decided | None:
-    """Decide a plain event; None when it is not plain."""
-    settings, _, trigger, payload, began = single
-    if (
-        entity is None
-        or entity.fingerprint != settings.fingerprint
-        or entity.machine_name != settings.name
-        or entity.timers
-        or entity.history is not None
-    ):
-        return None
-    commit_id = settings.identify(now)
-    if now < entity.updated_at:  # noqa: PLR1730 - four times as fast as max()
-        now = entity.updated_at
-    before = entity.context
-    source = entity.state
-    try:
-        result = settings.machine.step(source, trigger, payload, before, now)
-    except NeedGuard:
-        return None
-    facts = result.facts
-    if facts.reason is not None or not facts.success or facts.delays or facts.deadlines:
-        return None, result
-    after, target, specs = result.context, facts.target_state, facts.actions
-    expected = entity.version
-    version = result.written = expected + 1
-    entry = Entry(
-        version, _EVENT, facts.trigger, payload, now,
-        None if after is before else patch_of(before, after),
-        source, target, tuple([spec.to_dict() for spec in specs]) if specs else (),
-        True, None, None, None, None, None, None, (settings.tick() - began) // 1_000,
-    )  # fmt: skip
-    commit = Commit(
-        entity.entity_id, settings.name, expected, version, None if target == source else target,
-        None if after is before else after, None, None, settings.version, settings.fingerprint, now,
-        (entry,), commit_id,
-    )  # fmt: skip
-    return commit, result
 
 
 def conclude(
