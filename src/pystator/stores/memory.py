@@ -127,7 +127,7 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
         finally:
             self._release()
 
-    def _commit(self, commit: Commit, recorded_at: int) -> Outcome:
+    def _commit(self, commit: Commit, recorded_at: int) -> Outcome:  # noqa: C901, PLR0912 - hot
         key = (commit.entity_id, commit.machine_name)
         slot = self._slots.get(key)
         expected = commit.expected_version
@@ -148,12 +148,28 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
         if changes:
             if slot.version != expected:
                 return _STALE
+            if not expected or commit.history is not None or commit.timers is not None:
+                self._change(slot, commit)
+            slot.version = commit.new_version
             slot.context = context
             slot.flat = flat
-            self._change(slot, commit)
+            if commit.state is not None:
+                slot.state = commit.state
+            slot.machine_version = commit.machine_version
+            slot.fingerprint = commit.fingerprint
+            slot.updated_at = commit.now
+            slot.commit_id = commit.commit_id
         elif not slot.lines:
             self._add(slot)
-        self._append(slot, lines)
+        own = slot.lines
+        for line in lines:
+            if own and line[0] < own[-1][0]:
+                insort(own, line, key=place_of)  # outcomes of actions come late
+            else:
+                own.append(line)
+            if line[3].event_id is not None:
+                self._know(slot, line)
+        self._feed += lines
         return _APPLIED
 
     def _kept(self, slot: Slot, context: dict[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -223,22 +239,16 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
         return freeze(plain, limit=self.context_limit, name=name)[0]
 
     def _change(self, slot: Slot, commit: Commit) -> None:
+        """What few commits do: make an entity, record history states, arm timers."""
         if not slot.version:
             slot.created_at = commit.now
             self._add(slot)
             self._order = None
-        slot.version = commit.new_version
-        if commit.state is not None:
-            slot.state = commit.state
         if commit.history is not None:
             slot.history = {name: list(leaves) for name, leaves in commit.history.items()} or None
         if commit.timers is not None and (commit.timers or slot.timers):
             slot.timers = dict(commit.timers)
             self._arm(slot)
-        slot.machine_version = commit.machine_version
-        slot.fingerprint = commit.fingerprint
-        slot.updated_at = commit.now
-        slot.commit_id = commit.commit_id
 
     def _arm(self, slot: Slot) -> None:
         due = next_due(slot.timers)
@@ -253,19 +263,12 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
             self._slots[slot.key] = slot
             insort(self._machines.setdefault(slot.key[0], []), slot.key[1])
 
-    def _append(self, slot: Slot, lines: list[Line]) -> None:
-        own = slot.lines
-        for line in lines:
-            if own and line[0] < own[-1][0]:
-                insort(own, line, key=place_of)  # outcomes of actions come late
-            else:
-                own.append(line)
-            event_id = line[3].event_id
-            if event_id is not None:
-                if slot.ids is None:
-                    slot.ids = {}
-                slot.ids[event_id] = line
-        self._feed += lines
+    def _know(self, slot: Slot, line: Line) -> None:
+        event_id = line[3].event_id
+        if event_id is not None:
+            if slot.ids is None:
+                slot.ids = {}
+            slot.ids[event_id] = line
 
     def append_later(self, commits: Sequence[Commit]) -> None:
         """Append rows of commits that change nothing: here, at once."""
