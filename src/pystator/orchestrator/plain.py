@@ -9,7 +9,7 @@ from typing import Any, Final
 from pystator.engine.frame import NeedGuard
 from pystator.engine.result import TransitionResult
 from pystator.orchestrator.cases import Case
-from pystator.orchestrator.rows import patch_of, row
+from pystator.orchestrator.rows import patch_of
 from pystator.orchestrator.settings import Settings
 from pystator.records import Commit, Entity, Entry, EntryKind
 
@@ -71,9 +71,10 @@ def decide_one(
             None, None, None, None, None, None, spent,
         )  # fmt: skip
     else:
-        entry = row(
-            case, version, _EVENT, facts.trigger, now, patch, source, target, planned, spent
-        )
+        entry = Entry(
+            version, _EVENT, facts.trigger, payload, now, patch, source, target, planned, True,
+            None, None, case.event_id, case.request_hash, case.actor, case.occurred_at, spent,
+        )  # fmt: skip
     commit = Commit(
         entity.entity_id, settings.name, expected, version, None if target == source else target,
         None if after is before else after, None, None, settings.version, settings.fingerprint, now,

@@ -70,12 +70,14 @@ def patch_of(before: Context, after: Context) -> Patch | None:
     """
     if after is before:
         return None
-    changed = {
-        key: value
-        for key, value in after.items()
-        if before.get(key, _ABSENT) is not value and key != HISTORY
-    }
+    get = before.get
+    changed = {key: value for key, value in after.items() if get(key, _ABSENT) is not value}
     removed: tuple[str, ...] = ()
-    if not before.keys() <= after.keys():
+    added = 0
+    for key in changed:
+        if key not in before:
+            added += 1
+    if len(after) - added != len(before):
         removed = tuple([key for key in before if key not in after and key != HISTORY])
+    changed.pop(HISTORY, None)
     return (changed, removed) if changed or removed else None
