@@ -5,7 +5,7 @@ with the path in hand, and says what to do about it.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 from pystator.errors import InvalidValueError
@@ -35,102 +35,118 @@ def explain(value: Any, name: str, limit: int) -> InvalidValueError:
         name: The first part of the path.
         limit: Bytes it may have.
     """
-    for path, reason, message in _findings(value, name, [], [limit]):
-        return InvalidValueError(
-            f"{path}: {message}",
-            context={"path": path, "reason": reason},
-        )
-    return InvalidValueError(
-        f"{name}: it changed while it was being stored; give the store its own copy",
-        context={"path": name, "reason": "changed"},
-    )
+    walk = _Walk(limit)
+    finding = walk.look(value)
+    if finding is None:
+        finding = "changed", "it changed while it was being stored; give the store its own copy"
+    path = _path(name, walk.above)
+    return InvalidValueError(f"{path}: {finding[1]}", context={"path": path, "reason": finding[0]})
 
 
-_Finding = tuple[str, str, str]
+_Finding = tuple[str, str]
+"""Reason and message."""
 
 
-def _findings(value: Any, path: str, above: list[int], room: list[int]) -> Iterator[_Finding]:
-    if issubclass(kind_of(value), dict | list):
-        yield from _in_container(value, path, above, room)
-    elif isinstance(value, str):
-        yield from _in_text(value, path)
-    elif isinstance(value, bool) or value is None:
-        pass
-    elif isinstance(value, int):
-        if not -MAX_INT < int(value) < MAX_INT:
-            yield path, "integer", "an integer of more than 4,300 digits cannot be stored"
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            yield path, "not_finite", f"{value!r} is no number a store can hold; use null"
-    else:
-        yield from _in_object(value, path)
+class _Walk:
+    """A walk to the first value that cannot be stored; ``above`` is then the way to it.
+
+    Attributes:
+        above: The keys and indexes on the way.
+        within: Identities of the containers on the way.
+        room: What is left of the size limit; an item takes two bytes at least.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.above: list[Any] = []
+        self.within: set[int] = set()
+        self.room = limit
+
+    def look(self, value: Any) -> _Finding | None:
+        """What is wrong with the value, or with something in it."""
+        if issubclass(kind_of(value), dict | list):
+            return self._into(value)
+        if isinstance(value, str):
+            return _in_text(value)
+        if isinstance(value, bool) or value is None:
+            return None
+        if isinstance(value, int):
+            fits = -MAX_INT < int(value) < MAX_INT
+            return (
+                None
+                if fits
+                else ("integer", "an integer of more than 4,300 digits cannot be stored")
+            )
+        if isinstance(value, float):
+            return None if math.isfinite(value) else _not_finite(value)
+        return _in_object(value)
+
+    def _into(self, value: Any) -> _Finding | None:
+        if id(value) in self.within:
+            return "cycle", "the value contains itself"
+        if len(self.above) >= MAX_DEPTH:
+            return "too_deep", f"more than {MAX_DEPTH} containers within each other"
+        self.room -= 2 * len(value)
+        if self.room < 0:
+            return "too_large", "the value has more items than the size limit allows"
+        self.within.add(id(value))
+        keyed = issubclass(kind_of(value), dict)
+        for key, item in value.items() if keyed else enumerate(value):
+            finding = _in_key(key) if keyed else None
+            if finding is not None and finding[0] == "key":
+                return finding
+            self.above.append(key)
+            finding = finding or self.look(item)
+            if finding is not None:
+                return finding
+            self.above.pop()
+        self.within.remove(id(value))
+        return None
 
 
-def _in_text(value: str, path: str) -> Iterator[_Finding]:
+def _path(name: str, above: list[Any]) -> str:
+    path = name
+    for key in above:
+        plain = isinstance(key, str) and key.isidentifier() and len(key) <= 60
+        path += f".{key}" if plain else f"[{_shown(key)}]"
+    return path
+
+
+def _in_key(key: Any) -> _Finding | None:
+    if not isinstance(key, str):
+        return "key", f"the key {_shown(key)} is of type {_name(key)}; keys are strings"
+    finding = _in_text(key)
+    return finding and (finding[0], f"in the key, {finding[1]}")
+
+
+def _in_text(value: str) -> _Finding | None:
     try:
         str.encode(value)
     except UnicodeEncodeError as error:
-        message = (
+        return "surrogate", (
             f"the text has a lone surrogate at character {error.start}, which is no Unicode; "
             "decode its source with errors='replace'"
         )
-        yield path, "surrogate", message
+    return None
 
 
-def _in_container(
-    value: dict[Any, Any] | list[Any], path: str, above: list[int], room: list[int]
-) -> Iterator[_Finding]:
-    if id(value) in above:
-        yield path, "cycle", "the value contains itself"
-        return
-    if len(above) >= MAX_DEPTH:
-        yield path, "too_deep", f"more than {MAX_DEPTH} containers within each other"
-        return
-    room[0] -= 2 * len(value)
-    if room[0] < 0:
-        yield path, "too_large", "the value has more items than the size limit allows"
-        return
-    above.append(id(value))
-    if isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _findings(item, f"{path}[{index}]", above, room)
-    else:
-        for key, item in value.items():
-            yield from _in_item(key, item, path, above, room)
-    above.pop()
+def _not_finite(value: Any) -> _Finding:
+    return "not_finite", f"{value!r} is no number a store can hold; use null"
 
 
-def _in_item(
-    key: Any, item: Any, path: str, above: list[int], room: list[int]
-) -> Iterator[_Finding]:
-    if not isinstance(key, str):
-        message = f"the key {_shown(key)} is of type {_name(key)}; keys are strings"
-        yield path, "key", message
-        return
-    where = f"{path}.{key}" if key.isidentifier() else f"{path}[{_shown(key)}]"
-    for _, reason, message in _in_text(key, path):
-        yield where, reason, f"in the key, {message}"
-        return
-    yield from _findings(item, where, above, room)
-
-
-def _in_object(value: Any, path: str) -> Iterator[_Finding]:
+def _in_object(value: Any) -> _Finding | None:
     from pystator.stores.tags import tag  # noqa: PLC0415 - tags raise the refusals of this module
 
     if isinstance(value, tuple):
-        yield path, "tuple", "a tuple cannot be stored, it would come back as a list; use a list"
-        return
+        return "tuple", "a tuple cannot be stored, it would come back as a list; use a list"
     if isinstance(value, set | frozenset):
-        yield path, "set", "a set cannot be stored; use a sorted list"
-        return
+        return "set", "a set cannot be stored; use a sorted list"
     try:
         tag(value)
     except Refusal:
         if _name(value) == "decimal.Decimal":
-            yield path, "not_finite", f"{value!r} is no number a store can hold; use null"
-            return
-        message = f"{_shown(value)} of type {_name(value)} cannot be stored{_advice(value)}"
-        yield path, "object", message
+            return _not_finite(value)
+        return "object", f"{_shown(value)} of type {_name(value)} cannot be stored{_advice(value)}"
+    return None
 
 
 def _advice(value: Any) -> str:

@@ -97,7 +97,10 @@ def _in_gap(value: datetime) -> bool:
 
 
 def _fixed(value: datetime) -> tzinfo:
-    offset = value.utcoffset()
+    try:
+        offset = value.utcoffset()
+    except Exception as error:  # a zone of the user's own
+        raise Refusal from error
     if offset is None:
         raise Refusal
     return timezone(offset) if offset else UTC
