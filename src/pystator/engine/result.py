@@ -368,11 +368,15 @@ class TransitionResult:
                 "replayed": self.replayed,
                 "void": self.void,
             },
+            self.version,
         )
 
 
-def _rebuild(parts: dict[str, Any]) -> TransitionResult:
-    return TransitionResult.from_parts(**parts)
+def _rebuild(parts: dict[str, Any], version: int | None) -> TransitionResult:
+    result = TransitionResult.from_parts(**parts)
+    if version is not None:
+        result.written = version
+    return result
 
 
 # Errors of static facts -------------------------------------------------------------------------

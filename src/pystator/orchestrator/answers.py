@@ -131,7 +131,7 @@ def replayed(row: HistoryEntry) -> TransitionResult:
         reason = _REASONS.get(error.code.value, error.code.value)
     elif row.kind == "rejected":
         reason = "ignored"
-    return TransitionResult.from_parts(
+    result = TransitionResult.from_parts(
         success=row.success,
         source_state=row.source_state,
         target_state=row.target_state,
@@ -141,14 +141,16 @@ def replayed(row: HistoryEntry) -> TransitionResult:
         actions=[_spec(plain) for plain in row.actions],
         error=error,
         reason=reason,
-        metadata={"version": row.version, "replayed": True},
+        metadata={"replayed": True},
         replayed=True,
     )
+    result.written = row.version
+    return result
 
 
 def again(first: TransitionResult) -> TransitionResult:
     """The answer to a second event of the same id in one call."""
-    return TransitionResult.from_parts(
+    result = TransitionResult.from_parts(
         success=first.success,
         source_state=first.source_state,
         target_state=first.target_state,
@@ -161,6 +163,8 @@ def again(first: TransitionResult) -> TransitionResult:
         metadata={**first.metadata, "replayed": True},
         replayed=True,
     )
+    result.written = first.written
+    return result
 
 
 def _spec(plain: Mapping[str, Any]) -> ActionSpec:

@@ -19,7 +19,7 @@ from unicodedata import category
 
 from pystator.errors import InvalidValueError
 from pystator.records import Commit
-from pystator.stores.codec import encode
+from pystator.stores.codec import encode, is_flat
 from pystator.stores.refusals import kind_of
 
 __all__ = [
@@ -246,8 +246,12 @@ def request_hash(trigger: str | None, payload: Mapping[str, Any] | None) -> str:
     Raises:
         InvalidValueError: The payload cannot be stored.
     """
-    plain = json.loads(encode(dict(payload) if payload else {}, name="payload"))
-    text = json.dumps(
-        [trigger, plain], sort_keys=True
-    )  # a retry may list the same fields otherwise
+    plain: Any = dict(payload) if payload else {}
+    if not is_flat(plain):
+        plain = json.loads(encode(plain, name="payload"))
+    text = _sorted([trigger, plain])
     return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+_sorted: Final = json.JSONEncoder(sort_keys=True).encode
+"""A retry may list the same fields in another order."""
