@@ -94,9 +94,9 @@ def failure(case: Case) -> TransitionResult:
 def gave_up(entity_id: str, seconds: float) -> StaleVersionError:
     """Other writers were first for too long."""
     return StaleVersionError(
-        f"entity {entity_id!r} was changed by others each time this event was about to be written,"
-        f" for {seconds:g} s: nothing of it was written;"
-        " send it again, or send this entity's events from fewer places",
+        f"entity {entity_id!r}: for {seconds:g} s others changed it each time this event was about"
+        " to be written, or it had more timers due than fire in that time: nothing of the event was"
+        " written; send it again, or send this entity's events from fewer places",
         context={"entity_id": entity_id, "seconds": seconds},
     )
 

@@ -96,10 +96,10 @@ class Driver:
         Raises:
             FSMError: The event could not be decided or written.
         """
-        single = (settings, entity_id, trigger, payload, settings.tick())
+        began = settings.tick()
         loaded = self.store.load((Lookup(entity_id, settings.name),))[0]
         now = self.nanoseconds() // 1_000
-        decided = decide_one(single, loaded.entity, now)
+        decided = decide_one(settings, trigger, payload, loaded.entity, now, began)
         outcome: Outcome | Exception | None = None
         if decided is not None and (commit := decided[0]) is not None:
             try:
@@ -109,6 +109,7 @@ class Driver:
             else:
                 if outcome.kind is APPLIED and not commit.entries[0].actions:
                     return decided[1]
+        single = (settings, entity_id, trigger, payload, began)
         return self.run(conclude(single, (loaded, now), decided, outcome))
 
     def _answer(self, request: Request) -> Any:  # noqa: PLR0911 - one line a request

@@ -100,6 +100,7 @@ class Orchestrator:
         )
         executor = ActionExecutor(machine.actions if actions is None else actions)
         self._driver = Driver(store, executor, clock)
+        self._run_one = self._driver.run_one
         self._blocking = store.sync
         self._async = store.has_async
         plain = self._settings.plain
@@ -157,7 +158,7 @@ class Orchestrator:
             and type(entity_id) is str
         ):
             payload = _payload(context) if context else None
-            return self._driver.run_one(self._settings, entity_id, trigger, payload)
+            return self._run_one(self._settings, entity_id, trigger, payload)
         case = self._case(
             entity_id, trigger, context, event_id, actor, occurred_at, now, connection
         )

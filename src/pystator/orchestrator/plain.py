@@ -25,20 +25,28 @@ Decided = tuple[Commit | None, TransitionResult]
 
 
 def decide_one(
-    single: Single, entity: Entity | None, now: int, case: Case | None = None
+    settings: Settings,
+    trigger: str,
+    payload: dict[str, Any] | None,
+    entity: Entity | None,
+    now: int,
+    began: int,
+    case: Case | None = None,
 ) -> Decided | None:
     """Decide a plain event; None when it is not plain.
 
     Args:
-        single: The event.
+        settings: The machine and the user's choices.
+        trigger: The event's name.
+        payload: Its data.
         entity: As it was loaded.
+        began: The tick at the event's start.
         now: The wall clock, in microseconds.
         case: What else goes into the event's row.
 
     Raises:
         UndefinedStateError: The stored state is none of this machine.
     """
-    settings, _, trigger, payload, began = single
     if (
         entity is None
         or entity.fingerprint != settings.fingerprint

@@ -83,12 +83,12 @@ def decide(
     patience: Patience | None = None
     alone: set[str] = set()
     while groups:
-        yield from _round(settings, groups, alone, loaded, may_wait=True)
+        advanced = yield from _round(settings, groups, alone, loaded, may_wait=True)
         loaded = None
         groups = _open(groups)
         if groups:
             patience = patience or Patience(settings)
-            if not (yield from patience.wait()):
+            if not (yield from patience.wait(advanced=advanced)):
                 _give_up(settings, groups)
                 break
     _answer_twins(twins)
@@ -113,9 +113,14 @@ class Patience:
         self._end: float | None = None
         self._pause = 0.0
 
-    def wait(self) -> Program[bool]:
-        """Wait for the next try; False when the time is up."""
-        now: float = yield Sleep(self._pause * self._settings.jitter())
+    def wait(self, *, advanced: bool = False) -> Program[bool]:
+        """Wait for the next try; False when the time is up.
+
+        Args:
+            advanced: Something was written, so there is nobody to wait for.
+        """
+        pause = 0.0 if advanced else self._pause * self._settings.jitter()
+        now: float = yield Sleep(pause)
         if self._end is None:
             self._end = now + self._settings.patience
             self._pause = 0.001
@@ -183,8 +188,8 @@ def _round(
     loaded: Answer | None,
     *,
     may_wait: bool,
-) -> Program[None]:
-    """Load, decide and write once.
+) -> Program[bool]:
+    """Load, decide and write once; True when due timers were written before an event that waits.
 
     Args:
         settings: The machine and the user's choices.
@@ -200,7 +205,7 @@ def _round(
         answer = (yield Load(_lookups(settings, groups, keys))) if loaded is None else loaded
     except Exception as error:  # noqa: BLE001 # what earlier rounds wrote is answered all the same
         _fail([case for group in groups.values() for case in group], error)
-        return
+        return False
     everything, now = answer
     papers: list[Draft | _Plain] = []
     commits: list[Commit] = []
@@ -222,13 +227,16 @@ def _round(
         elif isinstance(paper, Draft):
             settle(paper, None)
     if not commits:
-        return
+        return False
     outcomes = yield from write(settings, commits)
+    advanced = False
     for paper, outcome in zip(papers, outcomes, strict=True):
         if isinstance(paper, Draft):
             settle(paper, outcome, alone)
+            advanced = advanced or paper.waiting is not None
         else:
             _settle_plain(paper, outcome)
+    return advanced
 
 
 def _decide_plain(
@@ -241,8 +249,7 @@ def _decide_plain(
     entity = found.entity
     if case.now is not None or entity is None:
         return None, None
-    single = (settings, case.entity_id, case.trigger, case.payload, began)
-    decided = decide_one(single, entity, now, case)
+    decided = decide_one(settings, case.trigger, case.payload, entity, now, began, case)
     if decided is None:
         return None, None
     commit, result = decided

@@ -38,7 +38,7 @@ def process_one(
     """
     single = (settings, entity_id, trigger, payload, settings.tick())
     loaded: tuple[Loaded, int] = yield Lookup(entity_id, settings.name)
-    decided = decide_one(single, loaded[0].entity, loaded[1])
+    decided = decide_one(settings, trigger, payload, loaded[0].entity, loaded[1], single[4])
     outcome: Outcome | Exception | None = None
     if decided is not None and decided[0] is not None:
         try:
