@@ -12,7 +12,7 @@ Laws of these records:
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import Any, Generic, TypeVar, dataclass_transform
 
@@ -90,14 +90,24 @@ def to_datetime(microseconds: int) -> datetime:
     return EPOCH + timedelta(microseconds=microseconds)
 
 
+def _zone(moment: object) -> tzinfo | None:
+    if not isinstance(moment, datetime):
+        raise TypeError(
+            "a time is an aware datetime, e.g. datetime.now(timezone.utc),"
+            f" not {type(moment).__name__}: {moment!r:.80}"
+        )
+    return moment.tzinfo
+
+
 def from_datetime(moment: datetime) -> int:
     """Aware datetime -> microseconds since the epoch.
 
     Raises:
+        TypeError: It is no datetime.
         ValueError: The datetime is naive; a deadline without a zone would mean another moment on
             another machine.
     """
-    if moment.tzinfo is None:
+    if _zone(moment) is None:
         raise ValueError(
             f"{moment!r} has no time zone: use an aware datetime, e.g. datetime.now(timezone.utc)"
         )

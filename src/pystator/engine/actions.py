@@ -10,6 +10,7 @@ the blocking and the async driver only do it.
 
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import field
 from inspect import isawaitable, iscoroutine
 from threading import Thread
 from typing import Any, Literal
@@ -37,8 +38,8 @@ class ActionSpec:
     """
 
     name: str
-    params: Mapping[str, Any]
-    phase: Phase
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    phase: Phase = "transition"
     timeout: float | None = None
     retry: int = 0
     retry_backoff: float = 0.0

@@ -19,7 +19,7 @@ from pystator.engine.registry import ActionRegistry, GuardRegistry
 from pystator.engine.result import TransitionResult
 from pystator.engine.step import Verdicts, failed, wrapped
 from pystator.engine.topology import Topology
-from pystator.errors import EvaluationError
+from pystator.errors import ConfigurationError, EvaluationError
 from pystator.records import Context, from_datetime
 
 if TYPE_CHECKING:
@@ -66,10 +66,17 @@ class StateMachine(Queries):
         **more: Any,
     ) -> None:
         config: dict[str, Any] = {**more, "meta": dict(meta or {})}
-        config["states"] = [{**state.to_config(), "name": name} for name, state in states.items()]
-        config["transitions"] = [transition.to_config() for transition in transitions]
+        _check("states=", states, Mapping, "a dict of name -> State")
+        config["states"] = [
+            {**_written(f"states[{name!r}]", state, State), "name": name}
+            for name, state in states.items()
+        ]
+        config["transitions"] = [
+            _written(f"transitions[{number}]", transition, Transition)
+            for number, transition in enumerate(transitions)
+        ]
         if error_policy is not None:
-            config["error_policy"] = error_policy.to_config()
+            config["error_policy"] = _written("error_policy=", error_policy, ErrorPolicy)
         self._set_up(Topology(_load_config(config)), GuardRegistry(), ActionRegistry())
 
     def _set_up(self, topology: Topology, guards: GuardRegistry, actions: ActionRegistry) -> None:
@@ -95,6 +102,7 @@ class StateMachine(Queries):
             ConfigurationError: The file is wrong; the message lists every mistake with line and
                 column.
         """
+        _check_path(path)
         from pystator.definition.load import load_file  # noqa: PLC0415 # Pydantic comes with it
 
         return cls.from_definition(load_file(path))
@@ -112,6 +120,10 @@ class StateMachine(Queries):
     def from_definition(cls, definition: Definition) -> Self:
         """The machine of a checked definition."""
         return cls._of(Topology(definition), GuardRegistry(), ActionRegistry())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy has a table of its own: what was compiled does not travel."""
+        return _again, (type(self), self.definition, self._guards, self._actions)
 
     def with_guards(self, guards: GuardRegistry | Mapping[str, Callable[..., Any]] | None) -> Self:
         """A machine of the same topology with guards of its own; None keeps this machine's."""
@@ -184,13 +196,15 @@ class StateMachine(Queries):
         Raises:
             UndefinedStateError: There is no such state.
         """
-        cell = self._table[state][trigger]  # type: ignore[index] # a row answers for an Event too
+        try:
+            cell = self._table[state][trigger]  # type: ignore[index] # a row answers for an Event too
+        except TypeError:
+            _check_names(state, trigger)
+            raise
         if cell.fast:
-            return TransitionResult(
-                cell,
-                {} if context is None else context,
-                None if now is None else from_datetime(now),
-            )
+            if context is None or context.__class__ is not dict:
+                context = _own(context)
+            return TransitionResult(cell, context, None if now is None else from_datetime(now))
         if cell.idle and isinstance(context, dict) and now is None:
             engine = self._bound
             if engine is None or engine.revision != engine.registry.revision:
@@ -345,17 +359,69 @@ class StateMachine(Queries):
         return self._engine.place(self._table[configuration], context, now)
 
 
+def _again(
+    kind: type[StateMachine], definition: Definition, guards: GuardRegistry, actions: ActionRegistry
+) -> StateMachine:
+    machine = kind.from_definition(definition)
+    machine.bind_guards(guards)
+    machine.bind_actions(actions)
+    return machine
+
+
 def _load_config(config: Mapping[str, Any]) -> Definition:
     from pystator.definition.load import load_config  # noqa: PLC0415 # Pydantic comes with it
 
     return load_config(config)
 
 
+def _written(
+    where: str, entry: State | Transition | ErrorPolicy, kind: type[object]
+) -> dict[str, Any]:
+    """A public record as the entry of a file."""
+    _check(where, entry, kind, f"of type {kind.__name__}")
+    return entry.to_config()
+
+
+def _check(where: str, value: object, kind: type[object], wanted: str) -> None:
+    if not isinstance(value, kind):
+        raise ConfigurationError(
+            f"{where} must be {wanted}, not {type(value).__name__};"
+            " a machine of plain data is made by StateMachine.from_dict(config)",
+            context={"where": where, "type": type(value).__name__},
+        )
+
+
+def _check_path(path: object) -> None:
+    if not isinstance(path, str | Path) or "\n" in str(path):
+        raise ConfigurationError(
+            "from_yaml(path) takes the path of a file:"
+            " give plain data, e.g. of yaml.safe_load(text), to from_dict(config)",
+            context={"type": type(path).__name__},
+        )
+
+
 def _own(context: Mapping[str, Any] | None) -> Context:
     """A context as the step reads it: a dictionary, and that very one if it is."""
     if context is None:
         return {}
-    return context if isinstance(context, dict) else dict(context)
+    if isinstance(context, dict):
+        return context
+    _check_mapping(context)
+    return dict(context)
+
+
+def _check_mapping(context: object) -> None:
+    if not isinstance(context, Mapping):
+        raise TypeError(
+            f"a context is a mapping, e.g. {{'amount': 5}}, not {type(context).__name__}:"
+            f" {context!r:.80}"
+        )
+
+
+def _check_names(state: object, trigger: object) -> None:
+    if not isinstance(state, str):
+        raise TypeError(f"a state is a name, not {type(state).__name__}: {state!r:.80}")
+    _taken_apart(trigger)
 
 
 def _taken_apart(trigger: object) -> tuple[str, Mapping[str, Any] | None]:

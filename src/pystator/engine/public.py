@@ -47,13 +47,23 @@ class Event:
             )
         check_payload(self.payload)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Event):
+            return NotImplemented
+        return all(getattr(self, each.name) == getattr(other, each.name) for each in fields(self))
+
+    def __hash__(self) -> int:
+        return hash(self.trigger)
+
 
 def check_payload(payload: Mapping[str, Any]) -> None:
     """Refuse reserved names.
 
     Raises:
-        InvalidValueError: A key is no string, or starts with ``_``.
+        InvalidValueError: It is no mapping, or a key is no string or starts with ``_``.
     """
+    if payload.__class__ is not dict:
+        _check_mapping(payload)
     for key in payload:
         if type(key) is not str or key.startswith("_"):
             raise InvalidValueError(
@@ -61,6 +71,15 @@ def check_payload(payload: Mapping[str, Any]) -> None:
                 " and names that start with '_' are reserved",
                 context={"key": repr(key)},
             )
+
+
+def _check_mapping(payload: object) -> None:
+    if not isinstance(payload, Mapping):
+        raise InvalidValueError(
+            f"context must be a mapping, e.g. {{'amount': 5}}, not {type(payload).__name__}:"
+            f" {payload!r:.80}",
+            context={"type": type(payload).__name__},
+        )
 
 
 class _Config:

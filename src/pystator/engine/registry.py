@@ -7,7 +7,7 @@ registered: the step and the executor only call.
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from pystator.errors import ActionNotFoundError, FSMError, GuardNotFoundError, InvalidValueError
 from pystator.records import Context, record
@@ -63,6 +63,15 @@ class RegisteredAction:
     takes_params: bool
 
 
+def _check_name(kind: str, name: object) -> None:
+    if name is not None and not isinstance(name, str):
+        raise InvalidValueError(
+            f"the name of the {kind} must be a string, not {name!r}: write the decorator with"
+            " parentheses, empty for the function's own name",
+            context={"name": repr(name)},
+        )
+
+
 class _Registry(Generic[E]):
     """What both registries share; ``_entry`` makes an entry of a name and a callable."""
 
@@ -72,7 +81,18 @@ class _Registry(Generic[E]):
     def __init__(self, functions: Mapping[str, Callable[..., Any]] | None = None) -> None:
         self._entries: dict[str, E] = {}
         self.revision = 0
-        for name, function in (functions or {}).items():
+        self._register_all(functions)
+
+    def _register_all(self, functions: object) -> None:
+        if functions is None:
+            return
+        if not isinstance(functions, Mapping):
+            raise InvalidValueError(
+                f"{self.kind}s come in a {type(self).__name__} or a mapping of name -> callable,"
+                f" not {type(functions).__name__}",
+                context={"type": type(functions).__name__},
+            )
+        for name, function in cast("Mapping[str, Callable[..., Any]]", functions).items():
             self.register(name, function)
 
     def _entry(self, name: str, function: Callable[..., Any]) -> E:
@@ -98,7 +118,12 @@ class _Registry(Generic[E]):
         self.revision += 1
 
     def decorator(self, name: str | None = None) -> Callable[[F], F]:
-        """``@registry.decorator()`` registers a function under its own name, or under ``name``."""
+        """``@registry.decorator()`` registers a function under its own name, or under ``name``.
+
+        Raises:
+            InvalidValueError: The parentheses were forgotten: nothing would be registered.
+        """
+        _check_name(self.kind, name)
 
         def register(fn: F) -> F:
             self.register(name or str(getattr(fn, "__name__", "")), fn)
@@ -180,8 +205,7 @@ class ActionRegistry(_Registry[RegisteredAction]):
     def __init__(self, functions: Mapping[str, Callable[..., Any]] | None = None) -> None:
         super().__init__()
         self._entries.update(_BUILT_IN)
-        for name, function in (functions or {}).items():
-            self.register(name, function)
+        self._register_all(functions)
 
     def _entry(self, name: str, function: Callable[..., Any]) -> RegisteredAction:
         return RegisteredAction(name, function, is_async(function), _takes_params(function))

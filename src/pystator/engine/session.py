@@ -69,8 +69,8 @@ class EntitySession:
         history_limit: int = 100,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
+        check_payload(context or {})
         own = copy_mapping(context or {})
-        check_payload(own)
         self._set_up(machine, entity_id, execute_actions, history_limit, clock)
         now = self._now()
         if initial_state is None:
@@ -131,16 +131,24 @@ class EntitySession:
         return self.machine.is_terminal(self._state)
 
     def __getattr__(self, name: str) -> Any:
-        if not name.startswith("_"):
+        if not name.startswith("_") and "machine" in self.__dict__:
             if name.startswith("is_") and name[3:] in self.machine.state_names:
                 return name[3:] in self.machine.active_states(self._state)
             trigger = _trigger_of(name, self.machine.trigger_names)
             if trigger is not None:
                 return partial(self.send, trigger)
         raise AttributeError(
-            f"a session has no attribute {name!r}: machine {self.machine.name!r} has no such"
-            " trigger, and no state for is_<state>"
+            f"a session has no attribute {name!r}: its machine has no such trigger,"
+            " and no state for is_<state>"
         )
+
+    def __copy__(self) -> Self:
+        """A session that goes its own way from here."""
+        made = type(self).__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        made._history = self._history.copy()  # noqa: SLF001 # it is one of us
+        made._timers = dict(self._timers)  # noqa: SLF001
+        return made
 
     def __repr__(self) -> str:
         name = f" {self.entity_id!r}" if self.entity_id else ""
