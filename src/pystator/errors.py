@@ -24,8 +24,8 @@
      |- StoreUnavailableError            the store did not answer in time
      `- SchemaError                      the database's schema is not the one this release needs
 
-An error says what was wrong, where, and what to do next. ``code`` is stable and meant for programs, ``message`` for
-people, ``context`` holds the facts the message was made from (plain JSON values).
+An error says what was wrong, where, and what to do next. ``code`` is stable and meant for programs,
+``message`` for people, ``context`` holds the facts the message was made from (plain JSON values).
 """
 
 from collections.abc import Mapping

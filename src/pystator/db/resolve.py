@@ -163,9 +163,24 @@ def parse_sqlite(url: str, *, folder: Path | None = None) -> SQLiteURL:
     return SQLiteURL(Path(os.path.abspath((Path.cwd() if folder is None else folder) / name)))  # noqa: PTH100 - keeps symbolic links
 
 
+def _text(url: object) -> str:
+    """A URL that somebody gave.
+
+    Raises:
+        ConfigurationError: It is no string.
+    """
+    if not isinstance(url, str):
+        hint = f"sqlite:///{url}" if isinstance(url, Path) else "sqlite:///pystator.db"
+        raise ConfigurationError(
+            f"the database URL is a string such as {hint}, not {type(url).__name__}",
+            context={"type": type(url).__name__},
+        )
+    return url
+
+
 def _said(value: str, where: str) -> str:
     """What a place says, if it says something that looks like a URL."""
-    url = value.strip()
+    url = _text(value).strip()
     if not url:
         raise ConfigurationError(
             f"{where} is empty: give a URL such as sqlite:///pystator.db, or remove it",

@@ -62,6 +62,8 @@ def lift(store: Any) -> NativeStore:
     Raises:
         TypeError: It is no store; the message names what is missing.
     """
+    if isinstance(store, type):
+        raise TypeError(f"{store.__name__} is a class: make a store of it, {store.__name__}(...)")
     if _has(store, _NATIVE):
         return cast("NativeStore", store)
     faces = [_face(store, ""), _face(store, "a")]

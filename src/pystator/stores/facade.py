@@ -137,10 +137,10 @@ class StoreFacade(NativeStore):
 
         Raises:
             StaleVersionError: It is another one; nothing was written.
+            InvalidValueError: Id, state or context cannot be stored, or this is no version.
         """
-        program = programs.set_state(
-            self, entity_id, state, metadata, machine_name, expected_version
-        )
+        version = programs.checked_version(expected_version)
+        program = programs.set_state(self, entity_id, state, metadata, machine_name, version)
         return self._run(program)
 
     def set_context(
@@ -203,9 +203,8 @@ class StoreFacade(NativeStore):
         machine_name: str | None = None,
     ) -> int:
         """`set_state_versioned` for asyncio."""
-        program = programs.set_state(
-            self, entity_id, state, metadata, machine_name, expected_version
-        )
+        version = programs.checked_version(expected_version)
+        program = programs.set_state(self, entity_id, state, metadata, machine_name, version)
         return await self._arun(program)
 
     async def aset_context(

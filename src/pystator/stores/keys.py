@@ -30,6 +30,7 @@ __all__ = [
     "check_event_id",
     "check_machine_name",
     "check_state",
+    "check_text",
     "new_commit_id",
     "read_cursor",
     "request_hash",
@@ -83,6 +84,15 @@ def check_state(state: Any) -> str:
         InvalidValueError: It is none.
     """
     return _check_known(state, "state", 1, STATE_LENGTH)
+
+
+def check_text(text: Any, what: str) -> str:
+    """A text of at most 255 characters, for people.
+
+    Raises:
+        InvalidValueError: It is none.
+    """
+    return _check(text, what, 0, NAME_LENGTH)
 
 
 def check_commit(commit: Commit, *, known: bool = False) -> None:  # noqa: C901 - inlined: hot

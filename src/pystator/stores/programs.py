@@ -8,7 +8,7 @@ twice, and none does I/O.
 import random
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from time import monotonic, time_ns
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from pystator.errors import (
     AmbiguousEntityError,
@@ -38,6 +38,7 @@ from pystator.stores.keys import (
     check_event_id,
     check_machine_name,
     check_state,
+    check_text,
     new_commit_id,
     request_hash,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "Request",
     "Settings",
     "Write",
+    "checked_version",
     "read",
     "set_context",
     "set_state",
@@ -182,7 +184,7 @@ def set_state(
         expected: The version it must have, 0 for none; None for any.
     """
     check_state(state)
-    given = metadata or {}
+    given = _checked_metadata(metadata)
     facts = _facts(given, settings.context_limit)
     named = given.get("machine_name") if machine_name is None else machine_name
     machine = yield from _machine(settings, entity_id, named)
@@ -195,13 +197,45 @@ def _facts(given: Mapping[str, Any], limit: int) -> _Facts:
     event_id = given.get("event_id")
     return _Facts(
         None if context is None else _checked_context(context, limit),
-        given.get("machine_version"),
-        given.get("fingerprint"),
+        _checked_text(given, "machine_version"),
+        _checked_text(given, "fingerprint"),
         given.get("trigger"),
         given.get("source_state"),
         None if event_id is None else check_event_id(event_id),
         given.get("actor"),
     )
+
+
+def checked_version(version: object) -> int:
+    """The version a write expects.
+
+    Raises:
+        InvalidValueError: It is no whole number from 0; in particular None, which would mean any.
+    """
+    if type(version) is not int or version < 0:
+        raise InvalidValueError(
+            "expected_version= is the version the entity was read with, 0 for one that does not"
+            f" exist yet, not {version!r:.80}; set_state writes whatever the version is",
+            context={"expected_version": repr(version)},
+        )
+    return version
+
+
+def _checked_metadata(metadata: object) -> Mapping[str, Any]:
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, Mapping):
+        raise InvalidValueError(
+            'metadata= must be a mapping, e.g. {"context": {...}},'
+            f" not {type(metadata).__name__}: {metadata!r:.80}",
+            context={"type": type(metadata).__name__},
+        )
+    return cast("Mapping[str, Any]", metadata)
+
+
+def _checked_text(given: Mapping[str, Any], name: str) -> str | None:
+    value = given.get(name)
+    return None if value is None else check_text(value, name.replace("_", " "))
 
 
 def _checked_context(context: Any, limit: int) -> dict[str, Any]:

@@ -28,6 +28,7 @@ def create_state_store(url: str, **options: Any) -> StoreFacade:
     Raises:
         ConfigurationError: There is no such store in this release.
     """
+    _check_url(url)
     scheme, colon, rest = url.partition(":")
     name = scheme.partition("+")[0].lower()
     if not colon or name not in _STORES:
@@ -42,6 +43,14 @@ def create_state_store(url: str, **options: Any) -> StoreFacade:
             )
         return cast("StoreFacade", make(**options))
     return cast("StoreFacade", make(url, **options))
+
+
+def _check_url(url: object) -> None:
+    if not isinstance(url, str):
+        raise ConfigurationError(
+            f"a store's URL is a string, {_KNOWN}, not {type(url).__name__}",
+            context={"type": type(url).__name__},
+        )
 
 
 def _unknown(scheme: str) -> ConfigurationError:
