@@ -4,7 +4,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from pystator.engine.result import TransitionResult
 from pystator.errors import FSMError
@@ -12,6 +12,14 @@ from pystator.errors import FSMError
 __all__ = ["Hooks", "LoggingHook", "MetricsCollector", "TransitionHook"]
 
 _log = logging.getLogger("pystator.hooks")
+
+NAMES: Final = (
+    "on_before_process",
+    "on_transition_start",
+    "on_transition_complete",
+    "on_transition_error",
+)
+"""What a hook may have; any of them makes one."""
 
 
 class TransitionHook:
@@ -146,10 +154,9 @@ class Hooks:
     __slots__ = ("_before", "_complete", "_error", "_start")
 
     def __init__(self, hooks: Sequence[object]) -> None:
-        self._before = _bound(hooks, "on_before_process")
-        self._start = _bound(hooks, "on_transition_start")
-        self._complete = _bound(hooks, "on_transition_complete")
-        self._error = _bound(hooks, "on_transition_error")
+        self._before, self._start, self._complete, self._error = (
+            _bound(hooks, name) for name in NAMES
+        )
 
     def before(self, entity_id: str, trigger: str, payload: Mapping[str, Any] | None) -> None:
         """An event arrived."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from inspect import iscoroutinefunction
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -18,6 +17,7 @@ from pystator.orchestrator.cases import Case, Item, case_of, moment, plain_paylo
 from pystator.orchestrator.closing import Closing
 from pystator.orchestrator.drivers import Driver
 from pystator.orchestrator.hooks import Hooks
+from pystator.orchestrator.options import check_forced, check_limit, check_options
 from pystator.orchestrator.program import process
 from pystator.orchestrator.requests import Program
 from pystator.orchestrator.settings import Settings, Validator
@@ -63,11 +63,16 @@ class Orchestrator:
         ConfigurationError: An option is wrong, or not in this release.
 
     Example:
-        >>> from pystator import InMemoryStateStore, Orchestrator, StateMachine >>> machine =
-        StateMachine.from_dict({ ...     "states": [{"name": "open", "type": "initial"}, {"name":
-        "closed", "type": "terminal"}], ...     "transitions": [{"trigger": "close", "source":
-        "open", "dest": "closed"}], ... }) >>> orchestrator = Orchestrator(machine,
-        InMemoryStateStore()) >>> orchestrator.process_event("door-1", "close").target_state
+        >>> from pystator import InMemoryStateStore, Orchestrator, StateMachine
+        >>> machine = StateMachine.from_dict({
+        ...     "states": [
+        ...         {"name": "open", "type": "initial"},
+        ...         {"name": "closed", "type": "terminal"},
+        ...     ],
+        ...     "transitions": [{"trigger": "close", "source": "open", "dest": "closed"}],
+        ... })
+        >>> orchestrator = Orchestrator(machine, InMemoryStateStore())
+        >>> orchestrator.process_event("door-1", "close").target_state
         'closed'
     """
 
@@ -86,7 +91,7 @@ class Orchestrator:
         batching: bool | None = None,
         clock: Callable[[], int] | None = None,
     ) -> None:
-        _check_options(scheduler, action_delivery, context_validator)
+        check_options(machine, hooks, context_validator, scheduler, action_delivery)
         self.machine = machine if guards is None else machine.with_guards(guards)
         self.state_store = state_store
         store = lift(state_store)
@@ -283,7 +288,9 @@ class Orchestrator:
         Raises:
             EntityNotFoundError: There is no such entity.
             UndefinedStateError: There is no such state.
+            InvalidValueError: ``reason`` or ``actor`` is empty.
         """
+        check_forced(reason, actor)
         case = self._case(entity_id, "", {"reason": reason}, None, actor, None, None, None)
         return self._run(ops.force(self._settings, case, state))
 
@@ -291,6 +298,7 @@ class Orchestrator:
         self, entity_id: str, state: str, *, reason: str, actor: str
     ) -> TransitionResult:
         """`force_state` for asyncio."""
+        check_forced(reason, actor)
         case = self._case(entity_id, "", {"reason": reason}, None, actor, None, None, None)
         return await self._arun(ops.force(self._settings, case, state))
 
@@ -308,14 +316,14 @@ class Orchestrator:
             fired first, and what no longer counts, is left out.
         """
         at = None if now is None else moment(now)
-        return self._run(ops.fire_due(self._settings, at, limit))
+        return self._run(ops.fire_due(self._settings, at, check_limit(limit)))
 
     async def async_fire_due(
         self, now: datetime | None = None, limit: int = 100
     ) -> list[TransitionResult]:
         """`fire_due` for asyncio."""
         at = None if now is None else moment(now)
-        return await self._arun(ops.fire_due(self._settings, at, limit))
+        return await self._arun(ops.fire_due(self._settings, at, check_limit(limit)))
 
     # The end ------------------------------------------------------------------------------------
 
@@ -429,25 +437,3 @@ def _payload(context: Any) -> dict[str, Any]:
         if type(key) is not str or key[:1] == "_":
             return plain_payload(own)
     return own
-
-
-def _check_options(
-    scheduler: object, action_delivery: str, context_validator: Validator | None
-) -> None:
-    if scheduler is not None:
-        raise ConfigurationError(
-            "scheduler= is not in this release:"
-            " call fire_due() as often as timers have to be noticed",
-            context={"option": "scheduler"},
-        )
-    if action_delivery != "inline":
-        raise ConfigurationError(
-            f"action_delivery={action_delivery!r} is not in this release: "
-            'use "inline", which runs actions after the commit, at most once',
-            context={"option": "action_delivery"},
-        )
-    if iscoroutinefunction(context_validator):
-        raise ConfigurationError(
-            "context_validator= must be a blocking function: do what waits in an async guard",
-            context={"option": "context_validator"},
-        )

@@ -1,0 +1,102 @@
+"""What an orchestrator is told by its user, checked before anything depends on it."""
+
+from collections.abc import Sequence
+from inspect import iscoroutinefunction
+from typing import cast
+
+from pystator.engine.machine import StateMachine
+from pystator.errors import ConfigurationError, InvalidValueError
+from pystator.orchestrator.hooks import NAMES
+
+__all__ = ["check_forced", "check_limit", "check_options"]
+
+
+def check_options(
+    machine: object,
+    hooks: object,
+    validator: object,
+    scheduler: object,
+    action_delivery: str,
+) -> None:
+    """Refuse what could not work, or not in this release.
+
+    Raises:
+        ConfigurationError: The message names the option.
+    """
+    if not isinstance(machine, StateMachine):
+        raise _wrong(
+            "machine",
+            f"must be a StateMachine, not {type(machine).__name__}:"
+            " StateMachine.from_yaml(path) or .from_dict(config) makes one",
+        )
+    if scheduler is not None:
+        raise _wrong(
+            "scheduler",
+            "is not in this release: call fire_due() as often as timers have to be noticed",
+        )
+    if action_delivery != "inline":
+        raise _wrong(
+            "action_delivery",
+            f'does not have {action_delivery!r}, it is not in this release: use "inline",'
+            " which runs actions after the commit, at most once",
+        )
+    _check_validator(validator)
+    _check_hooks(hooks)
+
+
+def _check_validator(validator: object) -> None:
+    if validator is None:
+        return
+    if not callable(validator):
+        raise _wrong(
+            "context_validator",
+            "must be a function (entity_id, state, trigger, context) -> (ok, errors),"
+            f" not {type(validator).__name__}",
+        )
+    if iscoroutinefunction(validator) or iscoroutinefunction(type(validator).__call__):
+        raise _wrong(
+            "context_validator", "must be a blocking function: do what waits in an async guard"
+        )
+
+
+def _check_hooks(hooks: object) -> None:
+    if hooks is None:
+        return
+    if not isinstance(hooks, Sequence):
+        raise _wrong("hooks", f"must be a list, e.g. [LoggingHook()], not {type(hooks).__name__}")
+    for hook in cast("Sequence[object]", hooks):
+        if isinstance(hook, type) or not any(callable(getattr(hook, name, None)) for name in NAMES):
+            raise _wrong("hooks", f"has {hook!r:.80}, which is no TransitionHook object")
+
+
+def check_forced(reason: object, actor: object) -> None:
+    """Who puts an entity somewhere by hand says why: history is to tell it.
+
+    Raises:
+        InvalidValueError: One of the two is empty.
+    """
+    for name, value in (("reason", reason), ("actor", actor)):
+        if not isinstance(value, str) or not value.strip():
+            raise InvalidValueError(
+                f"force_state needs reason= and actor=, who moves the entity and why,"
+                f" as texts for its history: {name} is {value!r:.80}",
+                context={"what": name, "value": repr(value)},
+            )
+
+
+def check_limit(limit: object) -> int:
+    """A number of entities.
+
+    Raises:
+        InvalidValueError: It is none.
+    """
+    if type(limit) is not int:
+        raise InvalidValueError(
+            f"limit= is a whole number of entities, not {limit!r:.80}",
+            context={"what": "limit", "value": repr(limit)},
+        )
+    return limit
+
+
+def _wrong(option: str, why: str) -> ConfigurationError:
+    return ConfigurationError(f"{option}= {why}", context={"option": option})
