@@ -46,7 +46,7 @@ def run() -> list[Row]:
             f"machine = pystator.StateMachine.from_yaml({str(path)!r})\n"
             "assert machine.process('s0', 'go_0', {'qty': 1}).success\n"
         )
-        bare = "import yaml\n" f"yaml.load(open({str(path)!r}), Loader=yaml.CSafeLoader)\n"
+        bare = f"import yaml\nyaml.load(open({str(path)!r}), Loader=yaml.CSafeLoader)\n"
         return [
             compare(
                 f"build from YAML, {STATES:,} states",

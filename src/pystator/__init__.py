@@ -156,7 +156,7 @@ if not TYPE_CHECKING:  # they know every name already, and should not believe in
                     f" (InMemoryStateStore) and SQLite (SQLiteStateStore); {_LATER[name]} follows"
                 )
             raise AttributeError(message)
-        from importlib import import_module  # noqa: PLC0415 # the first name pays, not the import
+        from importlib import import_module  # the first name pays, not the import
 
         value = getattr(import_module(home), name)
         globals()[name] = value

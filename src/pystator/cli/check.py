@@ -61,7 +61,10 @@ class Report:
 
 def look_at(file: str) -> Report:
     """Check one file, or standard input."""
-    from pystator.definition.load import check_file, check_text  # noqa: PLC0415 - loads pydantic
+    from pystator.definition.load import (
+        check_file,
+        check_text,
+    )  # the format's validator comes with it
 
     if file == "-":
         text = sys.stdin.read()

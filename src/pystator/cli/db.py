@@ -39,7 +39,7 @@ _WORDS = {"ignore_unknown_options": True}  # so that -1 is a revision
 @app.command()
 def init(url: UrlArgument = None, json: JsonOption = False) -> None:
     """Make the file and its tables; does nothing to a database that has them."""
-    from pystator.db import commands  # noqa: PLC0415 - Alembic takes 0.3 s, here and below
+    from pystator.db import commands  # Alembic takes 0.3 s, here and below
 
     move = commands.init(url)
     _tell(move, json, "is initialised" if move.before is None else "was initialised before")
@@ -48,7 +48,7 @@ def init(url: UrlArgument = None, json: JsonOption = False) -> None:
 @app.command(context_settings=_WORDS)
 def upgrade(words: WordsArgument = None, json: JsonOption = False) -> None:
     """Apply newer migrations, up to a revision (default: head)."""
-    from pystator.db import commands  # noqa: PLC0415
+    from pystator.db import commands
 
     url, revision = _split(words, "head")
     move = commands.upgrade(url, revision)
@@ -58,7 +58,7 @@ def upgrade(words: WordsArgument = None, json: JsonOption = False) -> None:
 @app.command(context_settings=_WORDS)
 def downgrade(words: WordsArgument = None, json: JsonOption = False) -> None:
     """Undo migrations down to a revision (default: -1, one; base: all, with all data)."""
-    from pystator.db import commands  # noqa: PLC0415
+    from pystator.db import commands
 
     url, revision = _split(words, "-1")
     _tell(commands.downgrade(url, revision), json, "was downgraded")
@@ -67,7 +67,7 @@ def downgrade(words: WordsArgument = None, json: JsonOption = False) -> None:
 @app.command(context_settings=_WORDS)
 def stamp(words: WordsArgument = None, json: JsonOption = False) -> None:
     """Write down that the database is at a revision (default: head), and change nothing else."""
-    from pystator.db import commands  # noqa: PLC0415
+    from pystator.db import commands
 
     url, revision = _split(words, "head")
     _tell(commands.stamp(url, revision), json, "was stamped")
@@ -76,7 +76,7 @@ def stamp(words: WordsArgument = None, json: JsonOption = False) -> None:
 @app.command()
 def current(url: UrlArgument = None, json: JsonOption = False) -> None:
     """Show the revision the database is at."""
-    from pystator.db import commands  # noqa: PLC0415
+    from pystator.db import commands
 
     move = commands.current(url)
     if json:
@@ -88,7 +88,7 @@ def current(url: UrlArgument = None, json: JsonOption = False) -> None:
 @app.command()
 def history(url: UrlArgument = None, json: JsonOption = False) -> None:
     """Show all migrations, newest first."""
-    from pystator.db import commands  # noqa: PLC0415
+    from pystator.db import commands
 
     revisions = commands.history(url)
     if json:
@@ -116,7 +116,7 @@ def history(url: UrlArgument = None, json: JsonOption = False) -> None:
 @app.command()
 def seed(url: UrlArgument = None, json: JsonOption = False) -> None:
     """Store the example machines that come with PyStator."""
-    from pystator.db import commands  # noqa: PLC0415
+    from pystator.db import commands
 
     machines = commands.seed(url)
     if json:
@@ -135,7 +135,7 @@ def truncate(
     json: JsonOption = False,
 ) -> None:
     """Delete every row of every table. Asks first."""
-    from pystator.db import commands  # noqa: PLC0415
+    from pystator.db import commands
 
     shown = str(parse_sqlite(resolve(url)))
     if not force:

@@ -90,9 +90,9 @@ def condition(where: str | None) -> Fits | None:
     """The expression as a test of an entity; a context it cannot be computed for does not fit."""
     if where is None:
         return None
-    from pystator.definition.expressions import ExpressionError, parse  # noqa: PLC0415 - when used
-    from pystator.engine.expressions import compile_expression  # noqa: PLC0415 - same
-    from pystator.engine.frame import Frame  # noqa: PLC0415 - same
+    from pystator.definition.expressions import ExpressionError, parse  # when used
+    from pystator.engine.expressions import compile_expression
+    from pystator.engine.frame import Frame
 
     try:
         evaluate = compile_expression(parse(where))

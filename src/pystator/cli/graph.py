@@ -41,7 +41,7 @@ def graph(
 
     GitHub, GitLab and most editors show it; --entity marks the way an entity went.
     """
-    from pystator.definition.mermaid import mermaid  # noqa: PLC0415 - loads the model
+    from pystator.definition.mermaid import mermaid  # loads the model
 
     if form not in FORMATS:
         raise typer.BadParameter(f"--format is mermaid, not {form!r}")
@@ -58,8 +58,8 @@ def whereabouts(
     definition: "Definition", entity: str, url: str | None
 ) -> tuple[list[str], list[str]]:
     """The states an entity is in and the states it has been in."""
-    from pystator.cli.pages import all_history  # noqa: PLC0415 - only when asked for
-    from pystator.records import Lookup  # noqa: PLC0415 - same
+    from pystator.cli.pages import all_history  # only when asked for
+    from pystator.records import Lookup
 
     with open_store(url, create=False) as store:
         (loaded,) = store.load([Lookup(entity, definition.name)])

@@ -28,18 +28,21 @@ def find_definition(name: str, url: str | None) -> "Definition":
     Raises:
         ConfigurationError: The file has mistakes (all are listed), or nothing like it is stored.
     """
-    from pystator.definition.load import load_config, load_file  # noqa: PLC0415 - loads pydantic
+    from pystator.definition.load import (
+        load_config,
+        load_file,
+    )  # the format's validator comes with it
 
     if is_file(name):
         return load_file(name)
-    from pystator.db.stored import stored_machine  # noqa: PLC0415 - only for a stored one
+    from pystator.db.stored import stored_machine  # only for a stored one
 
     return load_config(stored_machine(name, url))
 
 
 def find_machine(name: str, url: str | None) -> "StateMachine":
     """`find_definition`, compiled."""
-    from pystator.engine.machine import StateMachine  # noqa: PLC0415 - only a command that runs
+    from pystator.engine.machine import StateMachine  # only a command that runs
 
     return StateMachine.from_definition(find_definition(name, url))
 
@@ -52,8 +55,8 @@ def open_store(url: str | None, *, create: bool) -> "Generator[NativeStore]":
         url: As given by ``--db``; None is resolved from environment, configuration file and folder.
         create: Make the database if there is none. A command that only reads does not.
     """
-    from pystator.db.resolve import resolve  # noqa: PLC0415 - only a command that runs
-    from pystator.stores.registry import create_state_store  # noqa: PLC0415 - same
+    from pystator.db.resolve import resolve  # only a command that runs
+    from pystator.stores.registry import create_state_store
 
     store = create_state_store(resolve(url))
     store.connect(auto_initialize=create)

@@ -102,7 +102,7 @@ def process(
     guards, actions = load_code(code)
     found = find_machine(machine, db)
     with open_feed(events) as feed, open_store(db, create=True) as store, Rejects(rejects) as out:
-        from pystator.orchestrator import Orchestrator  # noqa: PLC0415 - after the options are right
+        from pystator.orchestrator import Orchestrator  # after the options are right
 
         orchestrator = Orchestrator(found, store, guards, actions)
         lines = read_lines(feed, chosen_format(form, events), rules)

@@ -27,8 +27,8 @@ def progress_of(feed: "Feed", *, wanted: bool) -> "Generator[Report]":
     if not wanted or not colorful(sys.stderr):
         yield _nothing
         return
-    from rich.console import Console  # noqa: PLC0415 - only on a terminal
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.console import Console  # only on a terminal
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
         TextColumn("[bold]{task.description}"),

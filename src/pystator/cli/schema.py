@@ -17,6 +17,6 @@ def schema(
 
     An editor that knows it checks and completes a machine while you type.
     """
-    from pystator.definition.schema import json_schema  # noqa: PLC0415 - loads pydantic
+    from pystator.definition.schema import json_schema  # the format's validator comes with it
 
     say(jsonlib.dumps(json_schema(), ensure_ascii=False, indent=None if json else 2))

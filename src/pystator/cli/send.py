@@ -72,7 +72,7 @@ def send(
     guards, actions = load_code(code)
     chosen = None if machine is None else find_machine(machine, db)
     with open_store(db, create=chosen is not None) as store:
-        from pystator.orchestrator import Orchestrator  # noqa: PLC0415 - after the options are right
+        from pystator.orchestrator import Orchestrator  # after the options are right
 
         found = chosen or stored_for(store, entity, db)
         with_code = Orchestrator(found, store, guards, actions)

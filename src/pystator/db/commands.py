@@ -171,7 +171,7 @@ def history(url: str | None = None) -> list[Revision]:
 
 def seed(url: str | None = None) -> list[Seeded]:
     """Store the example machines of the package; those that are there are left alone."""
-    from pystator.definition.load import load_file  # noqa: PLC0415 - a store's first connect needs no YAML
+    from pystator.definition.load import load_file  # a store's first connect needs no YAML
 
     definitions = [load_file(path) for path in sorted(MACHINES.glob("*.yaml"))]
     now = time.time_ns() // 1_000

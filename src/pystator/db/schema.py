@@ -93,7 +93,7 @@ def ensure(
     """
     revision = revision_of(connection)
     if revision is None and auto_initialize:
-        from pystator.db.commands import initialize  # noqa: PLC0415 - Alembic takes 0.3 s
+        from pystator.db.commands import initialize  # Alembic takes 0.3 s
 
         revision = initialize(connection, url, begin=begin)
     if validate_schema:

@@ -475,7 +475,7 @@ def _is_text(value: str) -> bool:
 
 
 def _unknown_function(name: str) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 # only an error pays for it
+    from difflib import get_close_matches  # only an error pays for it
 
     close = get_close_matches(name, FUNCTIONS, n=1)
     hint = f"did you mean {close[0]}()?" if close else f"there are {', '.join(FUNCTIONS)}"

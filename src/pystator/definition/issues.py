@@ -203,7 +203,7 @@ def closest(word: str, choices: Iterable[str]) -> str | None:
     starts = [choice for choice in known if len(choice) > 2 and low.startswith(choice)]
     if starts:
         return known[max(starts, key=len)]
-    from difflib import get_close_matches  # noqa: PLC0415 - a right machine needs it never
+    from difflib import get_close_matches  # a right machine needs it never
 
     near = get_close_matches(low, list(known), n=1, cutoff=0.65)
     return known[near[0]] if near else None

@@ -208,7 +208,7 @@ async def _drive_async(program: _Program) -> ActionOutcome:
         request = next(program)
         while True:
             if not isinstance(request, _Invoke):
-                import asyncio  # noqa: PLC0415 # a loop runs: it is imported already
+                import asyncio  # a loop runs: it is imported already
 
                 await asyncio.sleep(request)
                 request = next(program)
@@ -261,7 +261,7 @@ async def _acall(request: _Invoke) -> Any:
     if request.timeout is None:
         value = request.function(request.context, **request.params)
         return await value if isawaitable(value) else value
-    import asyncio  # noqa: PLC0415 # a loop runs: it is imported already
+    import asyncio  # a loop runs: it is imported already
 
     if request.is_async:
         call = request.function(request.context, **request.params)

@@ -26,6 +26,6 @@ def copy_value(value: Any) -> Any:
         return {key: copy_value(inner) for key, inner in value.items()}
     if kind is list:
         return [copy_value(inner) for inner in value]
-    from copy import deepcopy  # noqa: PLC0415 # rare, and the module is not free
+    from copy import deepcopy  # rare, and the module is not free
 
     return deepcopy(value)

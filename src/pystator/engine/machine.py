@@ -103,7 +103,7 @@ class StateMachine(Queries):
                 column.
         """
         _check_path(path)
-        from pystator.definition.load import load_file  # noqa: PLC0415 # Pydantic comes with it
+        from pystator.definition.load import load_file  # the format's validator comes with it
 
         return cls.from_definition(load_file(path))
 
@@ -281,7 +281,7 @@ class StateMachine(Queries):
         entity_id: str | None = None,
     ) -> "EntitySession":
         """An entity in memory, begun or placed in ``initial_state``; see `EntitySession`."""
-        from pystator.engine.session import EntitySession  # noqa: PLC0415 # it builds on machines
+        from pystator.engine.session import EntitySession  # it builds on machines
 
         return EntitySession(
             self,
@@ -369,7 +369,7 @@ def _again(
 
 
 def _load_config(config: Mapping[str, Any]) -> Definition:
-    from pystator.definition.load import load_config  # noqa: PLC0415 # Pydantic comes with it
+    from pystator.definition.load import load_config  # the format's validator comes with it
 
     return load_config(config)
 

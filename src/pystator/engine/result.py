@@ -416,7 +416,7 @@ def _error(facts: Facts) -> FSMError:
 
 
 def _hint(wrong: str, names: Iterable[str]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 # only an error pays for it
+    from difflib import get_close_matches  # only an error pays for it
 
     close = get_close_matches(wrong, list(names), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -173,7 +173,7 @@ class Tree:
         wrong = str(text)
         if type(text) is str:
             wrong = next((name for name in text.split("+") if name not in self.index), text)
-        from difflib import get_close_matches  # noqa: PLC0415 # only an error pays for it
+        from difflib import get_close_matches  # only an error pays for it
 
         close = get_close_matches(wrong, names, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"states: {', '.join(names[:12])}"

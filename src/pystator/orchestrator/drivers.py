@@ -226,7 +226,7 @@ class Driver:
 
 
 async def _sleep(seconds: float) -> float:
-    import asyncio  # noqa: PLC0415 # a loop runs: it is imported already
+    import asyncio  # a loop runs: it is imported already
 
     await asyncio.sleep(seconds)
     return time.monotonic()

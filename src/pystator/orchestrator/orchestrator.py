@@ -404,7 +404,7 @@ class Orchestrator:
     def _combine(self) -> "Combiner":
         """The running loop's combiner."""
         if self._combiner is None:
-            from pystator.orchestrator.loops import Loops  # noqa: PLC0415 # asyncio comes with it
+            from pystator.orchestrator.loops import Loops  # asyncio comes with it
 
             self._combiner = Loops(self._settings, self._driver).combiner
         return self._combiner()

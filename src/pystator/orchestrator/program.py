@@ -2,16 +2,12 @@
 
 ::
 
-    cases --> groups (one entity each, in order)
-                | v         +-------- stale, duplicate, or more timers due than one commit fires
-                -------+
-              load -------+--> draft of each entity --> write --> answered
-              |
-                          |        |  ^
-                          | |        v  |  async guard
-                          | |      await guard
-                          |
-                          +<---------------------------------------------------------------------------+
+    cases --> groups (an entity each, in order) --> load --> drafts --> write --> answered
+                 ^                                           |  ^         |
+                 |                              async guard  v  |         |
+                 |                                        await it        |
+                 |                                                        |
+                 '---- stale, duplicate, or more timers due than a commit fires
 
 Laws:
 

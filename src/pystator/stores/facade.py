@@ -215,7 +215,7 @@ class StoreFacade(NativeStore):
 
     async def aconnect(self, *, auto_initialize: bool = True, validate_schema: bool = True) -> Self:
         """`connect` for asyncio: in a thread, as it may wait for a disk or a network."""
-        import asyncio  # noqa: PLC0415 - blocking programs never pay for it
+        import asyncio  # blocking programs never pay for it
 
         await asyncio.to_thread(
             self.connect, auto_initialize=auto_initialize, validate_schema=validate_schema
@@ -224,7 +224,7 @@ class StoreFacade(NativeStore):
 
     async def adisconnect(self) -> None:
         """`disconnect` for asyncio: in a thread, as it waits for what is under way."""
-        import asyncio  # noqa: PLC0415 - as above
+        import asyncio
 
         await asyncio.to_thread(self.disconnect)
 
@@ -288,6 +288,6 @@ class StoreFacade(NativeStore):
 
 
 async def _pause(request: Pause) -> None:
-    import asyncio  # noqa: PLC0415 - blocking programs never pay for it
+    import asyncio  # blocking programs never pay for it
 
     await asyncio.sleep(request.seconds)

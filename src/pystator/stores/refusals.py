@@ -134,7 +134,7 @@ def _not_finite(value: Any) -> _Finding:
 
 
 def _in_object(value: Any) -> _Finding | None:
-    from pystator.stores.tags import tag  # noqa: PLC0415 - tags raise the refusals of this module
+    from pystator.stores.tags import tag  # tags raise the refusals of this module
 
     if isinstance(value, tuple):
         return "tuple", "a tuple cannot be stored, it would come back as a list; use a list"

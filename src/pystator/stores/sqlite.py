@@ -280,7 +280,7 @@ class SQLiteStateStore(StoreFacade):
 
 
 async def _in_thread(call: Callable[[], T]) -> T:
-    import asyncio  # noqa: PLC0415 - blocking programs never pay for it
+    import asyncio  # blocking programs never pay for it
 
     return await asyncio.to_thread(call)
 

@@ -111,7 +111,7 @@ class Writer:
 
     async def acommit(self, writes: list[Write]) -> list[Outcome]:
         """`commit` for asyncio: the writer's thread does it."""
-        from asyncio import get_running_loop  # noqa: PLC0415 - see above
+        from asyncio import get_running_loop
 
         future = get_running_loop().create_future()
         self._commits.append(Request(writes, future=future))
@@ -121,7 +121,7 @@ class Writer:
 
     async def aload(self, lookups: Sequence[Lookup]) -> list[Loaded]:
         """Load in the writer's thread, together with what others want to load."""
-        from asyncio import get_running_loop  # noqa: PLC0415 - see above
+        from asyncio import get_running_loop
 
         future = get_running_loop().create_future()
         self._loads.append(Request([], lookups, future))

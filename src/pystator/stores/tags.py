@@ -56,7 +56,7 @@ def identical(value: Any) -> bool:
 def _write_decimal(value: Any) -> list[Any]:
     if not value.is_finite():
         raise Refusal
-    from decimal import Decimal  # noqa: PLC0415 - who has one has paid for the module
+    from decimal import Decimal  # who has one has paid for the module
 
     return ["decimal", Decimal.__str__(value)]
 
@@ -109,7 +109,7 @@ def _fixed(value: datetime) -> tzinfo:
 def _zone_key(zone: tzinfo | None) -> str | None:
     if zone is None or isinstance(zone, timezone):
         return None
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 - most contexts have no zones
+    from zoneinfo import ZoneInfo  # most contexts have no zones
 
     return zone.key if isinstance(zone, ZoneInfo) else None
 
@@ -123,13 +123,13 @@ def _write_bytes(value: bytes) -> list[Any]:
 
 
 def _read_decimal(text: str) -> Any:
-    from decimal import Decimal  # noqa: PLC0415 - only who stores decimals pays for the module
+    from decimal import Decimal  # only who stores decimals pays for the module
 
     return Decimal(text)
 
 
 def _read_uuid(text: str) -> Any:
-    from uuid import UUID  # noqa: PLC0415 - the module takes longer to import than this package
+    from uuid import UUID  # the module takes longer to import than this package
 
     return UUID(text)
 
@@ -137,7 +137,7 @@ def _read_uuid(text: str) -> Any:
 def _read_datetime(text: str, zone: str | None = None, fold: int = 0) -> datetime:
     moment = datetime.fromisoformat(text)
     if zone is not None:
-        from zoneinfo import ZoneInfo  # noqa: PLC0415 - as above
+        from zoneinfo import ZoneInfo
 
         return moment.replace(tzinfo=ZoneInfo(zone), fold=fold)
     return moment.replace(fold=fold) if fold else moment
