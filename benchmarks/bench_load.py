@@ -1,13 +1,14 @@
-"""Loading: text to a machine, beside the C loader of PyYAML that only makes plain data of it; and start-up."""
+"""Loading a machine, beside PyYAML's C loader that only makes plain data of it; and start-up."""
 
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import yaml
-from floors import Row, compare, table
 
+from floors import Row, compare, table
 from pystator import StateMachine
 from pystator.definition.load import load_text
 
@@ -31,8 +32,11 @@ def text(states: int) -> str:
 
 
 def fresh(code: str) -> object:
-    """Run the code in a new interpreter."""
-    return subprocess.run([sys.executable, "-c", code], check=True)
+    """Run the code in a new interpreter, which may cache bytecode as an installed package does."""
+    environment = {
+        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+    }
+    return subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def run() -> list[Row]:

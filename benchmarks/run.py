@@ -1,6 +1,6 @@
 """All benchmarks as one table: each case beside a floor that does the same work in the same run.
 
-Absolute times belong to the machine; the ratio belongs to us. ``python benchmarks/run.py [NAME ...]``.
+Absolute times belong to the machine, the ratio to us. ``python benchmarks/run.py [NAME ...]``.
 """
 
 import importlib

@@ -18,7 +18,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(
-    r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^(?P=indent)```$", re.M | re.S
+    r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^(?P=indent)```$",
+    re.MULTILINE | re.DOTALL,
 )
 FILE = re.compile(r"\A(?:#|//) file: (?P<name>[\w./-]+)\n")
 SHOWN = {"text", "mermaid", "sql"}
@@ -78,5 +79,5 @@ def test_no_page_hides_a_block_from_this_test() -> None:
     """A fence the pattern does not see would be a block nobody runs."""
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        fences = len(re.findall(r"^ *```", text, re.M))
+        fences = len(re.findall(r"^ *```", text, re.MULTILINE))
         assert fences == 2 * len(blocks(page)), page.name
