@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -193,6 +193,24 @@ def test_an_entity_id_is_text_that_every_store_can_hold(
         orders.create_entity(entity_id)
     (result,) = orders.process_events([(entity_id, "close")])
     assert isinstance(result.error, InvalidValueError)
+
+
+def test_ids_are_checked_for_users_stores_too() -> None:
+    class Three:
+        states: ClassVar[dict[str, str]] = {}
+
+        def get_state(self, entity_id):
+            return self.states.get(entity_id)
+
+        def get_context(self, entity_id):
+            return {}
+
+        def set_state(self, entity_id, state, *, metadata=None):
+            self.states[entity_id] = state
+
+    with pytest.raises(InvalidValueError, match="entity id ''"):
+        Orchestrator(MACHINE, Three()).process_event("", "close")
+    assert Three.states == {}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ Laws:
 - What the engine needs beside the context (armed timers, history states) sits in the context under
   the key ``_pystator``, only when there is any, and nobody but the store sees it there.
 - Rejections and outcomes of actions leave no trace: such a store has no place for them.
+- Ids and names are checked as for our own stores; what a context may hold is the store's affair.
 - Methods are bound once, when the store is lifted.
 """
 
@@ -32,6 +33,7 @@ from pystator.records import (
 )
 from pystator.stores.columns import next_due
 from pystator.stores.immediate import ImmediateAsync
+from pystator.stores.keys import check_commit
 from pystator.stores.protocols import NativeStore
 
 __all__ = ["RESERVED", "LiftedStore", "lift"]
@@ -239,6 +241,7 @@ class LiftedStore(ImmediateAsync):
         return outcomes
 
     def _commit_one(self, commit: Commit, *, versioned: bool) -> _Program[None]:
+        check_commit(commit)
         key = (commit.entity_id, commit.machine_name)
         entry = commit.entries[-1]
         state = commit.state or entry.target_state
@@ -274,34 +277,32 @@ class LiftedStore(ImmediateAsync):
     # Drivers --------------------------------------------------------------------------------------
 
     def _run(self, face: _Face, program: _Program[T]) -> T:
-        request = next(program)
+        answer: Any = None
+        failure: Exception | None = None
         while True:
+            try:
+                request = program.send(answer) if failure is None else program.throw(failure)
+            except StopIteration as end:
+                return cast("T", end.value)
+            failure = None
             try:
                 answer = _ask(face, request)
             except Exception as error:  # noqa: BLE001 - the program decides
-                failure: Exception | None = error
-                answer = None
-            else:
-                failure = None
+                failure = error
+
+    async def _arun(self, face: _Face, program: _Program[T]) -> T:
+        answer: Any = None
+        failure: Exception | None = None
+        while True:
             try:
                 request = program.send(answer) if failure is None else program.throw(failure)
             except StopIteration as end:
                 return cast("T", end.value)
-
-    async def _arun(self, face: _Face, program: _Program[T]) -> T:
-        request = next(program)
-        while True:
+            failure = None
             try:
                 answer = await cast("Awaitable[Any]", _ask(face, request))
             except Exception as error:  # noqa: BLE001 - the program decides
-                failure: Exception | None = error
-                answer = None
-            else:
-                failure = None
-            try:
-                request = program.send(answer) if failure is None else program.throw(failure)
-            except StopIteration as end:
-                return cast("T", end.value)
+                failure = error
 
     def _need_sync(self) -> _Face:
         if self._blocking is None:
