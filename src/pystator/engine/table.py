@@ -18,6 +18,7 @@ LIMIT: Final = 1024
 """Configurations in one generation of a table."""
 
 _FOREIGN: Final = Foreign()
+_made: Final = object.__new__
 
 
 class Row(dict[str, Cell]):
@@ -65,7 +66,11 @@ class Row(dict[str, Cell]):
     def __missing__(self, trigger: object) -> Cell:
         declared = self.declared
         if type(trigger) is str and declared is not None and trigger not in declared:
-            return UnknownTrigger(self.text, trigger, declared)
+            cell = _made(UnknownTrigger)  # as its constructor does, without the call
+            cell.source_state = self.text
+            cell.trigger = trigger
+            cell.hints = declared
+            return cell
         topology = self.topology
         if not isinstance(trigger, str):
             return _FOREIGN
@@ -78,16 +83,16 @@ class Row(dict[str, Cell]):
             if definition.lenient_events:
                 return self._ignored(trigger)
             return UnknownTrigger(self.text, trigger, topology.triggers)
-        cell: Cell | None = None
+        found: Cell | None = None
         if not self.terminal:
             ways = self.topology.transitions(self.configuration)
-            cell = self.topology.cell(
+            found = self.topology.cell(
                 self.configuration, trigger, [way for way in ways if trigger in way.events]
             )
-        if cell is None:
-            cell = self._ignored(trigger) if definition.lenient_events else self._refusal(trigger)
-        self[str.__str__(trigger)] = cell
-        return cell
+        if found is None:
+            found = self._ignored(trigger) if definition.lenient_events else self._refusal(trigger)
+        self[str.__str__(trigger)] = found
+        return found
 
     @property
     def allowed(self) -> list[str]:
