@@ -98,6 +98,8 @@ def test_columns_count_characters_not_bytes():
     ("content", "line", "said"),
     [
         (b"\xff\xfes\x00", 1, "UTF-16"),
+        ("states: []\n".encode("utf-16-le"), 1, "UTF-16"),
+        ("states: []\n".encode("utf-16-be"), 1, "UTF-16"),
         ("states: []\nmeta: é\n".encode("latin-1"), 2, "0xe9"),
     ],
 )

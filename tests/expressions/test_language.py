@@ -77,6 +77,8 @@ def test_every_function_is_implemented():
         ("!a", "`not x`"),
         ("a = 1", "`==`"),
         ("a === 1", "`==`"),
+        ("a === 1 && b", "`and` instead of `&&`; write `==`"),
+        ("a == \u201copen\u201d", "plain quotes"),
         ("a <> 1", "`!=`"),
         ("a ? 1 : 2", "`a if condition else b`"),
         ("$a > 1", "without `$`"),

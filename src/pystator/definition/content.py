@@ -153,12 +153,21 @@ class Content:
     def _set(self, entry: Entry, when: When, path: Path) -> Actions:
         for field, value in entry["set"].items():
             inner = (*path, field)
-            if is_map(value) and list(value) == ["expr"]:
-                message = (
-                    "'set' writes this mapping as it is; 'compute' writes an expression's value"
-                )
-                self.report.warn("literal", inner, message)
+            self._literal(value, inner, f"write compute: {{{show(field)}: ...}}")
             yield Set(self.terms.target(field, inner), value, when)
+
+    def _literal(self, value: Any, path: Path, instead: str) -> None:
+        """Say so where a value looks like an expression, which it is in parameters only."""
+        if is_map(value):
+            if len(value) == 1 and isinstance(value.get("expr"), str):
+                message = f"this mapping is stored as it is and not computed: {instead}"
+                self.report.warn("literal", path, message)
+                return
+            for key, item in value.items():
+                self._literal(item, (*path, key), instead)
+        elif is_list(value):
+            for index, item in enumerate(value):
+                self._literal(item, (*path, index), instead)
 
     def _timestamp(self, entry: Entry, when: When, path: Path) -> Actions:
         yield Timestamp(self.terms.target(entry["timestamp"], path), when)
@@ -182,6 +191,9 @@ class Content:
 
     def _append(self, entry: Entry, when: When, path: Path) -> Actions:
         append = entry["append"]
+        field = show(append["field"])
+        instead = f'write compute: {{{field}: "coalesce({field}, []) + [...]"}}'
+        self._literal(append["value"], (*path, "value"), instead)
         yield Append(self.terms.target(append["field"], (*path, "field")), append["value"], when)
 
     def _clear(self, entry: Entry, when: When, path: Path) -> Actions:

@@ -164,6 +164,7 @@ _HINTS: Mapping[str, str] = {
     r"<>": "write `!=` instead of `<>`",
     r"\?": "write `a if condition else b` instead of `condition ? a : b`",
     r"!(?!=)": "write `not x` instead of `!x`",
+    r"[\u2018\u2019\u201c\u201d]": "write plain quotes, ' or \"",
     r"\$": "fields are written by their name alone, without `$`",
     r"(?<![=!<>])=(?!=)": "write `==` to compare",
     r"\.\s*(?:\d|(?:and|as|class|else|for|from|if|import|in|is|not|or|pass|return|with)\b)": (
@@ -198,10 +199,8 @@ def _parse(check: "_Check") -> ast.expr:
 
 def _hinted(message: str, source: str) -> str:
     bare = re.sub(r"'[^']*'|\"[^\"]*\"", "''", source)
-    for pattern, hint in _HINTS.items():
-        if re.search(pattern, bare):
-            return f"{message}; {hint}"
-    return message
+    hints = [hint for pattern, hint in _HINTS.items() if re.search(pattern, bare)]
+    return "; ".join([message, *hints])
 
 
 def _too_deep(offset: int) -> ExpressionError:

@@ -188,6 +188,7 @@ _ELSEWHERE: Final = {
     "=": "eq", "==": "eq", "!=": "neq", "<>": "neq", "ne": "neq",
     ">": "gt", ">=": "gte", "ge": "gte", "<": "lt", "<=": "lte", "le": "lte",
     "delay": "after", "eventless": "auto", "always": "auto",
+    "dest": "destination", "operator": "op",
 }  # fmt: skip
 """What other formats call it."""
 
@@ -198,8 +199,10 @@ def closest(word: str, choices: Iterable[str]) -> str | None:
     low = word.lower()
     if low in known:
         return known[low]
-    if _ELSEWHERE.get(low, "").lower() in known:
-        return _ELSEWHERE[low]
+    other = low
+    while other := _ELSEWHERE.get(other, ""):
+        if other.lower() in known:
+            return known[other.lower()]
     starts = [choice for choice in known if len(choice) > 2 and low.startswith(choice)]
     if starts:
         return known[max(starts, key=len)]

@@ -25,7 +25,15 @@ from pystator.definition.plain import copy_plain
 from pystator.definition.positions import locate, written
 from pystator.definition.text import MAX_BYTES, decode, prepare, read
 
-__all__ = ["check_config", "check_file", "check_text", "load_config", "load_file", "load_text"]
+__all__ = [
+    "check_bytes",
+    "check_config",
+    "check_file",
+    "check_text",
+    "load_config",
+    "load_file",
+    "load_text",
+]
 
 Checked = tuple[Definition | None, list[Issue]]
 
@@ -77,15 +85,20 @@ def check_file(path: str | FilePath) -> Checked:
         return None, [
             Issue("unreadable", "error", f"cannot read the file: {reason.lower()}", file=name)
         ]
+    return check_bytes(content, name)
+
+
+def check_bytes(content: bytes, file: str) -> Checked:
+    """The machine in a file's content, or None, and everything that is to be said about it."""
     if len(content) > MAX_BYTES:
         message = (
             f"the file has more than {MAX_BYTES:,} bytes, which is more than a machine may have"
         )
-        return None, [Issue("too_large", "error", message, file=name)]
+        return None, [Issue("too_large", "error", message, file=file)]
     text, issue = decode(content)
     if issue is not None:
-        return None, [issue.of_file(name)]
-    return check_text(text, name)
+        return None, [issue.of_file(file)]
+    return check_text(text, file)
 
 
 def check_text(text: str, file: str | None = None) -> Checked:

@@ -6,6 +6,7 @@ reported twice.
 """
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -43,6 +44,17 @@ _WRONG_KIND = {
     "int_type": "whole number",
     "int_from_float": "whole number",
     "float_type": "number",
+}
+
+
+_NUMBERS = {
+    "whole number": re.compile(r"-?[0-9]+"),
+    "number": re.compile(r"-?[0-9]+(\.[0-9]+)?"),
+}
+_WORD = re.compile(r"\w*")
+_EXAMPLES: dict[str | int, str] = {
+    "timeout": "{seconds: 30, destination: STATE}",
+    "check": "{field: FIELD, op: gt, value: 0}",
 }
 
 
@@ -122,11 +134,11 @@ def _wrong_kind(expected: str, key: str, path: Path, value: Any) -> str:
     if expected == "flag":
         return f"{key} must be true or false{_or_word(value)}"
     if expected == "list":
-        return f"{key} must be a list{_as_list(value)}"
+        return f"{key} must be a list{_as_list(value, path)}"
     if expected == "mapping" and not path:
         return f"a machine is a mapping with 'states' and 'transitions', not {_kind(value)}"
     if expected != "text":
-        return f"{key} must be a {expected}, not {_kind(value)}"
+        return f"{key} must be a {expected}, not {_kind(value)}{_instead(expected, path, value)}"
     if isinstance(value, bool | int | float):
         return f'{key} must be text: write "{json.dumps(value)}" in quotes'
     return f"{key} must be text, not {_kind(value)}"
@@ -140,7 +152,20 @@ def _or_word(value: Any) -> str:
     return f", not {_kind(value)}"
 
 
-def _as_list(value: Any) -> str:
+def _instead(expected: str, path: Path, value: Any) -> str:
+    """What to write, where that is known."""
+    if expected == "mapping":
+        example = _EXAMPLES.get(path[-1])
+        return f": write {example}" if example else ""
+    if isinstance(value, str) and _NUMBERS[expected].fullmatch(value):
+        return f": write {value} without quotes"
+    amount = len(path) > 1 and path[-2] in {"increment", "decrement"}
+    return "; an expression is written {expr: ...}" if amount else ""
+
+
+def _as_list(value: Any, path: Path) -> str:
+    if isinstance(value, str) and path[-1] == "guards" and not _WORD.fullmatch(value):
+        return f': write [{{expr: "{show(value)}"}}]'
     if isinstance(value, str):
         return f": write [{show(value)}]"
     return f", not {_kind(value)}: start each entry with '- '"

@@ -10,6 +10,12 @@ __all__ = ["syntax_issue", "unreadable_character"]
 
 _UNPRINTABLE = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 
+_TAB = "a tab cannot indent YAML: use spaces"
+_QUOTED = re.compile(r"""(?:^|[\s:,\[{-])(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')\s*$""")
+"""The beginning of a line whose last value is in quotes."""
+_NOT_BLANK = re.compile("^ *[\u00a0\u2000-\u200a\u202f\u3000]", re.MULTILINE)
+"""A line indented by characters that look like blanks and are none: from web pages, mostly."""
+
 _SENTENCES = {
     "mapping values are not allowed in this context": (
         "a ':' is not expected here: check the indentation, and put text that holds ': ' in quotes"
@@ -27,6 +33,8 @@ _SENTENCES = {
     "did not find expected ',' or '}'": (
         "expected ',' or '}}' here: the mapping '{{'{opened} is not closed"
     ),
+    "found a tab character that violates indentation": _TAB,
+    "found a tab character where an indentation space is expected": _TAB,
     "found unexpected end of stream": "the text ends inside a quotation{opened}: close the quote",
     "found unknown escape character": (
         "unknown escape in double quotes: write '\\\\' for a backslash, or use single quotes"
@@ -52,6 +60,16 @@ _SENTENCES = {
     "exceeded maximum nesting depth": "nested deeper than a machine may be",
     "found duplicate anchor": "this anchor is defined twice",
 }
+_AFTER_A_VALUE = frozenset(
+    {
+        "did not find expected key",
+        "did not find expected '-' indicator",
+        "did not find expected ',' or ']'",
+        "did not find expected ',' or '}'",
+        "did not find expected <document start>",
+    }
+)
+"""What libyaml says when something stands behind a value that is complete."""
 
 
 def syntax_issue(error: yaml.MarkedYAMLError, text: str) -> Issue:
@@ -64,9 +82,14 @@ def syntax_issue(error: yaml.MarkedYAMLError, text: str) -> Issue:
         opened = f" opened on line {error.context_mark.line + 1}"
         block = f", and the block that starts on line {error.context_mark.line + 1}"
     problem = error.problem or "this is not YAML"
+    strange = _strange_blank(text, mark.line)
+    if strange is not None:
+        return strange
     found = text[mark.index : mark.index + 1]
     if problem == "found character that cannot start any token":
         sentence = _wrong_start(found)
+    elif problem in _AFTER_A_VALUE and _follows_a_quotation(text, mark.index):
+        sentence = "the quotation ended before this: put the whole in quotes of the other kind"
     else:
         sentence = _SENTENCES.get(problem, "{problem}").format(
             opened=opened, block=block, problem=problem
@@ -78,8 +101,29 @@ def syntax_issue(error: yaml.MarkedYAMLError, text: str) -> Issue:
 
 def _wrong_start(character: str) -> str:
     if character == "\t":
-        return "a tab cannot indent YAML: use spaces"
+        return _TAB
     return f"a value cannot start with {character!r}: put it in quotes"
+
+
+def _follows_a_quotation(text: str, index: int) -> bool:
+    """A value in quotes ends right before this place, on the same line."""
+    start = text.rfind("\n", 0, index) + 1
+    return text[index : index + 1] not in {"", "\n"} and bool(_QUOTED.search(text[start:index]))
+
+
+def _strange_blank(text: str, line: int) -> Issue | None:
+    """What looks like indentation and is none, on the line of the error or right before it."""
+    lines = text.split("\n")
+    for number in (line - 1, line):
+        found = _NOT_BLANK.match(lines[number]) if 0 <= number < len(lines) else None
+        if found is not None:
+            character = found.group()[-1]
+            message = (
+                f"the character U+{ord(character):04X} looks like a space and is none: "
+                "indent with plain spaces"
+            )
+            return Issue("syntax", "error", message, (), number + 1, found.end(), character)
+    return None
 
 
 def unreadable_character(text: str) -> Issue | None:

@@ -77,7 +77,7 @@ class _Stop(Exception):  # noqa: N818 - ends a reading, is no error of its own
 
 def decode(content: bytes) -> tuple[str, Issue | None]:
     """UTF-8 bytes, with or without a byte order mark -> text, or the issue that it is none."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:2]:
         return "", Issue("encoding", "error", "the file is UTF-16: save it as UTF-8", (), 1, 1)
     try:
         return content.decode("utf-8-sig"), None
