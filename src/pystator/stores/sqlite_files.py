@@ -162,19 +162,21 @@ class Files:
         connection = self._writer
         if connection is None or self.url.path is None:
             return
-        with suppress(OSError, sqlite3.Error):
+        try:
             page: int = connection.execute("PRAGMA page_size").fetchone()[0]
             log = self.url.path.with_name(self.url.path.name + "-wal")
-            if log.stat().st_size >= pages * page:
-                return
-            connection.execute("PRAGMA cache_size = 10")
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute(
-                "INSERT INTO pystator_meta VALUES ('', zeroblob(?))", (pages * page,)
-            )
-        with suppress(sqlite3.Error):
-            connection.rollback()
-            connection.execute(_CACHE)
+            if log.stat().st_size < pages * page:
+                connection.execute("PRAGMA cache_size = 10")
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(
+                    "INSERT INTO pystator_meta VALUES ('', zeroblob(?))", (pages * page,)
+                )
+        except (OSError, sqlite3.Error):
+            pass  # the log grows as it is written
+        finally:  # also when this is interrupted: an open transaction locks everybody out
+            with suppress(sqlite3.Error):
+                connection.rollback()
+                connection.execute(_CACHE)
 
     # Closing and forking --------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -76,6 +77,9 @@ class Writer:
     def __init__(self, files: Files) -> None:
         self._files = files
         self._turn = files.turn
+        # Asked as an iterator: no interrupt comes between a step of it and the try that follows,
+        # as one does after a call, to leave the lock taken for ever.
+        self._take_turn = partial(files.turn.acquire, False)
         self._commits: deque[Request] = deque()
         self._loads: deque[Request] = deque()
         self._later: deque[Write] = deque()
@@ -91,19 +95,27 @@ class Writer:
 
     def commit(self, writes: list[Write]) -> list[Outcome]:
         """Write, and wait until it is durable."""
-        if len(writes) == 1 and self._turn.acquire(blocking=False):
-            try:
-                if not self._commits:
-                    return [self._write_single(writes[0])]
-            finally:
-                self._turn.release()
+        if len(writes) == 1:
+            for _ in iter(self._take_turn, False):
+                try:
+                    if not self._commits:
+                        return [self._write_single(writes[0])]
+                    break
+                finally:
+                    self._turn.release()
         if not writes:
             return []
         request = Request(writes)
         self._commits.append(request)
-        with self._turn:
-            while not request.done:
-                self._transact()
+        try:
+            with self._turn:
+                while not request.done:
+                    self._transact()
+        except BaseException:
+            # Interrupted: what nobody has taken up is not sent, as its caller may send it again.
+            with suppress(ValueError):
+                self._commits.remove(request)
+            raise
         if request.error is not None:
             raise request.error
         answer: list[Outcome] = request.answer
@@ -158,6 +170,8 @@ class Writer:
             self._thread = None
             self._rung = False
             self._closing = False
+            if self._loads or self._commits:  # they rang for a thread that had ended
+                self._ring()
 
     def forget(self) -> None:
         """In a forked child: the thread and the callers are the parent's."""
@@ -225,11 +239,11 @@ class Writer:
 
     def load(self, lookups: Sequence[Lookup]) -> list[Loaded]:
         """Load over the writer's connection when it is free: its pages are in memory."""
-        if self._turn.acquire(blocking=False):
+        for _ in iter(self._take_turn, False):
             try:
                 return load(self._files.writer(), lookups)
             except sqlite3.Error:
-                pass  # the other way waits, and knows what errors mean
+                break  # the other way waits, and knows what errors mean
             finally:
                 self._turn.release()
         return self._files.read(lambda connection: load(connection, lookups))
@@ -239,14 +253,11 @@ class Writer:
     def _transact(self) -> Exception | None:
         """One transaction with everything that waits; why it failed, which the callers are told."""
         requests: list[Request] = []
-        size = 0
-        while self._commits and size < _SIZE:
-            request = self._commits.popleft()
-            requests.append(request)
-            size += len(request.writes)
-        later = _drain(self._later)
+        later: list[Write] = []
         failure: Exception | None = None
         try:
+            self._take(requests)
+            later = _drain(self._later)
             self._write(requests, later)
         except BaseException as error:
             failure = _reason(error)
@@ -260,6 +271,17 @@ class Writer:
         finally:
             _answer(requests)
         return failure
+
+    def _take(self, requests: list[Request]) -> None:
+        """Move those that wait into the list, each there before it is gone from the queue."""
+        size = 0
+        waiting = self._commits
+        while waiting and size < _SIZE:
+            request = waiting[0]
+            if not request.done:
+                requests.append(request)
+                size += len(request.writes)
+            waiting.popleft()
 
     def _write(self, requests: list[Request], later: list[Write]) -> None:
         connection = self._files.writer()
