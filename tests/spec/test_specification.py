@@ -38,9 +38,7 @@ def specification(shared: Path) -> str:
 
 
 @pytest.fixture
-def namespace(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[dict[str, object]]:
+def namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, object]]:
     """What a reader of the page has at hand: a machine, guards and actions; in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYSTATOR_DATABASE_URL", raising=False)
@@ -109,7 +107,12 @@ def test_the_database_commands_run(
     }
     for command in commands:
         done = subprocess.run(
-            command.split(), cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            command.split(),
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "pystator.db").is_file()
