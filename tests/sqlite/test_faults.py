@@ -125,7 +125,9 @@ def test_a_single_event_that_meets_a_fault_is_answered_truly(
         entity = f"e-{at}"
         orchestrator.process_event(entity, "add")
         connection = break_at(store, at, after, fault)
-        answer = outcome(lambda: orchestrator.process_event(entity, "add", event_id=event_id))
+        answer = outcome(
+            lambda entity=entity: orchestrator.process_event(entity, "add", event_id=event_id)
+        )
         reached = mend(store, connection)
         version = store.get_state_versioned(entity)[1]
         if isinstance(answer, BaseException):
@@ -164,7 +166,7 @@ def test_a_bulk_call_that_meets_a_fault_is_answered_truly(
             for name in names
         ]
         connection = break_at(store, at, after, fault)
-        answer = outcome(lambda: orchestrator.process_events(items))
+        answer = outcome(lambda items=items: orchestrator.process_events(items))
         reached = mend(store, connection)
         versions = {name: store.get_state_versioned(name)[1] for name in names}
         for name in names:
