@@ -15,7 +15,7 @@ does not even make a generator for it (`Driver.run_one`), which would be a twelf
 from typing import Any
 
 from pystator.engine.result import TransitionResult
-from pystator.orchestrator.actions import act, record
+from pystator.orchestrator.actions import act, finish, record
 from pystator.orchestrator.cases import Case
 from pystator.orchestrator.draft import Draft
 from pystator.orchestrator.plain import Decided, Single, decide_one
@@ -94,4 +94,6 @@ def _record(settings: Settings, case: Case, draft: Draft) -> Program[TransitionR
     settle(draft, outcomes[0])
     if case.open:
         yield from process(settings, (case,))
+    else:
+        yield from finish(settings, (case,))
     return case.answer()
