@@ -20,7 +20,7 @@ from pystator.engine.registry import ActionRegistry, RegisteredAction
 from pystator.errors import FSMError, TimeoutExpiredError
 from pystator.records import Context, record
 
-__all__ = ["ActionExecutor", "ActionOutcome", "ActionSpec", "Phase"]
+__all__ = ["ActionExecutor", "ActionOutcome", "ActionSpec", "Phase", "cancelled_within"]
 
 Phase = Literal["exit", "transition", "enter"]
 
@@ -217,11 +217,23 @@ async def _drive_async(program: _Program) -> ActionOutcome:
                 value = await _acall(request)
             except Exception as error:  # noqa: BLE001 # the program decides
                 request = program.throw(error)
+            except BaseException as error:
+                if not cancelled_within(error):
+                    raise
+                request = program.throw(FSMError("what the action waited for was cancelled"))
             else:
                 request = program.send(value)
     except StopIteration as done:
         outcome: ActionOutcome = done.value
         return outcome
+
+
+def cancelled_within(error: BaseException) -> bool:
+    """Something that was awaited has been cancelled, and not the task that awaited it."""
+    from asyncio import CancelledError, current_task
+
+    task = current_task()
+    return isinstance(error, CancelledError) and task is not None and not task.cancelling()
 
 
 def _call(request: _Invoke) -> Any:

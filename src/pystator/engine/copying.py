@@ -1,11 +1,13 @@
 """Copies of plain data, quick for what contexts are made of."""
 
 from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
-__all__ = ["copy_mapping", "copy_value"]
+__all__ = ["copy_mapping", "copy_value", "detach"]
 
-_SCALARS = frozenset({str, int, float, bool, type(None)})
+_SCALARS = frozenset({str, int, float, bool, type(None), bytes, date, datetime, timedelta, Decimal})
 
 
 def copy_mapping(mapping: Mapping[str, Any]) -> dict[str, Any]:
@@ -15,6 +17,14 @@ def copy_mapping(mapping: Mapping[str, Any]) -> dict[str, Any]:
         if value.__class__ not in _SCALARS:
             return {key: copy_value(inner) for key, inner in own.items()}
     return own
+
+
+def detach(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """`copy_mapping` as far as it goes: a value that cannot be copied is shared."""
+    try:
+        return copy_mapping(mapping)
+    except Exception:  # noqa: BLE001 # of the value's own type; a store says what it cannot keep
+        return dict(mapping)
 
 
 def copy_value(value: Any) -> Any:

@@ -5,15 +5,19 @@ At most once: a process that dies between the commit and the outcomes leaves a r
 outcomes, which readers show as "unknown". An action that fails does not undo the event.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Final
 
+from pystator.engine.actions import ActionOutcome
 from pystator.orchestrator.cases import Case, Todo
 from pystator.orchestrator.requests import AppendLater, Outcomes, Program, RunActions
 from pystator.orchestrator.settings import Settings
 from pystator.records import Commit, Entry, EntryKind
 
 __all__ = ["act", "finish", "record"]
+
+_log = logging.getLogger("pystator.actions")
 
 _KEPT_BACK: Final = 64
 """Rows of outcomes of a long call that may be lost with the process."""
@@ -41,13 +45,20 @@ def finish(settings: Settings, cases: Sequence[Case]) -> Program[None]:
 def record(settings: Settings, rows: Sequence[Commit]) -> Program[None]:
     """Append rows of outcomes."""
     if rows and settings.rows:
-        yield AppendLater(rows)
+        try:
+            yield AppendLater(rows)
+        except Exception:  # noqa: BLE001 # the events are written: their answers are not lost for this
+            _log.exception("the outcomes of %d events' actions are not recorded", len(rows))
 
 
 def act(settings: Settings, entity_id: str, todo: Todo) -> Program[Commit]:
     """Run the actions of one version; the commit that records their outcomes."""
     version, specs, result = todo
-    outcomes: Outcomes = yield RunActions(specs, result.context)
+    outcomes: Outcomes
+    try:
+        outcomes = yield RunActions(specs, result.context)
+    except Exception as error:  # noqa: BLE001 # none could run, and the event is written all the same
+        outcomes = [ActionOutcome(spec.name, False, error, 0.0, 0) for spec in specs]
     plain = tuple([outcome.to_dict() for outcome in outcomes])
     failed = [each for each in plain if not each["ok"]]
     first = next((outcome.error for outcome in outcomes if not outcome.ok), None)

@@ -13,7 +13,7 @@ Laws:
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 from pystator.engine.result import TransitionResult
@@ -50,13 +50,11 @@ class Combiner:
         self,
         settings: Settings,
         driver: Driver,
-        loop: asyncio.AbstractEventLoop,
         *,
         most: int = MOST,
     ) -> None:
         self._settings = settings
         self._driver = driver
-        self._loop = loop
         self._most = most
         self._waiting: deque[_Call] = deque()
         self._alone: set[str] = set()
@@ -69,24 +67,34 @@ class Combiner:
         Raises:
             FSMError: The event could not be decided or written.
         """
-        future: asyncio.Future[None] = self._loop.create_future()
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         announce(self._settings, (case,))
         self._waiting.append(_Call(case, future))
         self._wake()
-        await future
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():  # answered and cancelled in one turn
+                self._finish(case)
+            raise
         if case.todos or self._settings.hooks is not None:
-            await self._driver.arun(finish(self._settings, (case,)))
+            await asyncio.shield(self._finish(case))
         return case.answer()
+
+    def _finish(self, case: Case) -> "asyncio.Task[None]":
+        """Run the case's actions, whether or not its caller stays for them."""
+        return self._spawn(self._driver.arun(finish(self._settings, (case,))))
 
     def _wake(self) -> None:
         if not self._sending and self._waiting:
             self._sending = True
             self._spawn(self._send())
 
-    def _spawn(self, work: Any) -> None:
-        task = self._loop.create_task(work)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _send(self) -> None:
         """Send batches until nobody waits."""
@@ -97,6 +105,9 @@ class Combiner:
                 if not batch:
                     return
                 await self._decide(batch)
+        except BaseException:
+            _abandon(self._waiting)
+            raise
         finally:
             self._sending = False
             _abandon(batch)
@@ -148,8 +159,8 @@ class Combiner:
     def _release(self, call: _Call) -> None:
         if not call.future.done():
             call.future.set_result(None)
-        elif call.case.result is not None:  # its caller is gone, its actions are still due
-            self._spawn(self._driver.arun(finish(self._settings, (call.case,))))
+        elif call.case.todos or self._settings.hooks is not None:  # its caller is gone
+            self._finish(call.case)
 
 
 def _fail(cases: Sequence[Case], error: Exception) -> None:
@@ -158,7 +169,8 @@ def _fail(cases: Sequence[Case], error: Exception) -> None:
             case.error = error
 
 
-def _abandon(calls: Sequence[_Call]) -> None:
+def _abandon(calls: Iterable[_Call]) -> None:
     """The loop is closing: nobody is left waiting for ever."""
     for call in calls:
-        call.future.cancel()
+        if not call.future.done():
+            call.future.cancel()

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from pystator.engine.actions import ActionSpec
+from pystator.engine.copying import detach
 from pystator.engine.public import Event, check_payload
 from pystator.engine.result import TransitionResult
 from pystator.errors import FSMError, InvalidValueError
@@ -24,7 +25,7 @@ class Case:
     """One event and what became of it: in the end it has either a result or an error.
 
     Attributes:
-        payload: Copied from the caller's mapping; None when there is none.
+        payload: Shares nothing with the caller's mapping; None when there is none.
         occurred_at, now: Microseconds since the epoch.
         todos: Planned actions, once the commit is written.
     """
@@ -162,7 +163,7 @@ def plain_payload(payload: object) -> dict[str, Any]:
     """
     if not isinstance(payload, Mapping):
         raise _wrong("context", payload, "a mapping")
-    plain = dict(cast("Mapping[str, Any]", payload))
+    plain = detach(cast("Mapping[str, Any]", payload))
     check_payload(plain)
     return plain
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pystator.engine.copying import detach
 from pystator.engine.result import TransitionResult
 from pystator.errors import (
     EntityMachineMismatchError,
@@ -73,7 +74,7 @@ def validate(
     validator: Validator, settings: Settings, case: Case, state: str, context: Context, now: int
 ) -> TransitionResult | None:
     """Ask the user's validator; None when it has nothing against the event."""
-    merged = {**context, **case.payload} if case.payload else dict(context)
+    merged = detach({**context, **case.payload} if case.payload else context)
     merged.pop(HISTORY, None)
     told: list[str] = []
     error: FSMError

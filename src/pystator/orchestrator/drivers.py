@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from pystator.engine.actions import ActionExecutor
+from pystator.engine.actions import ActionExecutor, cancelled_within
 from pystator.engine.result import TransitionResult
 from pystator.errors import FSMError
 from pystator.orchestrator.plain import decide_one
@@ -201,10 +201,7 @@ class Driver:
             case ReadBack():
                 return await self._aread_back(request)
             case AwaitGuard():
-                try:
-                    return bool(await request.need.call())
-                except Exception as error:  # noqa: BLE001 # the guard's own error is its verdict
-                    return error
+                return await _verdict(request)
             case _:
                 raise TypeError(f"{type(request).__name__} is no request")
 
@@ -223,6 +220,17 @@ class Driver:
             after = page.next
             if after is None or page.items[-1].version < request.down_to:
                 return rows
+
+
+async def _verdict(request: AwaitGuard) -> bool | Exception:
+    try:
+        return bool(await request.need.call())
+    except Exception as error:  # noqa: BLE001 # the guard's own error is its verdict
+        return error
+    except BaseException as error:
+        if not cancelled_within(error):
+            raise
+        return FSMError(f"what guard {request.need.name!r} waited for was cancelled")
 
 
 async def _sleep(seconds: float) -> float:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from pystator.engine.copying import detach
 from pystator.engine.result import TransitionResult
 from pystator.errors import FSMError
 
@@ -163,8 +164,10 @@ class Hooks:
         _call(self._before, entity_id, trigger, payload)
 
     def start(self, entity_id: str, result: TransitionResult) -> None:
-        """A transition is decided."""
-        _call(self._start, entity_id, result)
+        """A transition is decided; what is written of its context is out of the hooks' reach."""
+        if self._start:
+            result.context = detach(result.context)
+            _call(self._start, entity_id, result)
 
     def settled(self, entity_id: str, trigger: str | None, result: TransitionResult) -> None:
         """The event has its result."""

@@ -30,6 +30,6 @@ class Loops:
         with self._lock:
             found = self._known.get(loop)
             if found is None:
-                found = self._known[loop] = Combiner(self._settings, self._driver, loop)
+                found = self._known[loop] = Combiner(self._settings, self._driver)
         self._last = (ref(loop), found)
         return found

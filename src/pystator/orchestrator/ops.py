@@ -1,5 +1,6 @@
 """What is asked besides events: start an entity, read it, put it by hand; fire what is due."""
 
+import logging
 from collections.abc import Sequence
 
 from pystator.engine.frame import NeedGuard
@@ -17,6 +18,8 @@ from pystator.orchestrator.writing import write
 from pystator.records import Commit, Entity, Key, Loaded, Lookup, Outcome, OutcomeKind
 
 __all__ = ["create", "fire_due", "force", "read"]
+
+_log = logging.getLogger("pystator.timers")
 
 
 def read(settings: Settings, entity_id: str) -> Program[Entity | None]:
@@ -106,48 +109,65 @@ def fire_due(settings: Settings, now: int | None, limit: int) -> Program[list[Tr
         now: Microseconds since the epoch; None is the wall clock.
         limit: The most entities to look at.
     """
-    keys: list[Key]
-    keys, moment = yield FindDue(now, limit, settings.name)
-    if not keys:
-        return []
+    stuck: set[Key] = set()
+    while (
+        True
+    ):  # those that cannot fire stay the first in line: the others are looked for past them
+        found: tuple[list[Key], int] = yield FindDue(now, limit + len(stuck), settings.name)
+        keys = sorted(key for key in found[0] if key not in stuck)
+        if not keys:
+            return []
+        drafts, commits = yield from _sweep_all(settings, keys, found[1])
+        if commits:
+            break
+        stuck.update(keys)
+    outcomes = yield from write(settings, commits)
+    return (yield from _fired(settings, drafts, outcomes))
+
+
+def _sweep_all(
+    settings: Settings, keys: Sequence[Key], now: int
+) -> Program[tuple[list[Draft], list[Commit]]]:
+    """The entities' due timers fired on paper, and what to write of them."""
     began = settings.tick()
-    answer: Answer = yield Load([Lookup(entity_id, name) for entity_id, name in sorted(keys)])
+    answer: Answer = yield Load([Lookup(entity_id, name) for entity_id, name in keys])
     drafts: list[Draft] = []
     commits: list[Commit] = []
     for found in answer[0]:
         if found.entity is None:
             continue
-        draft = yield from _sweep(settings, found.entity, moment, began)
+        draft = yield from _sweep(settings, found.entity, now, began)
         commit = None if draft is None else draft.commit()
         if draft is not None and commit is not None:
             drafts.append(draft)
             commits.append(commit)
-    if not commits:
-        return []
-    outcomes = yield from write(settings, commits)
-    return (yield from _fired(settings, drafts, outcomes))
+    return drafts, commits
 
 
 def _sweep(settings: Settings, entity: Entity, now: int, began: int) -> Program[Draft | None]:
     """The entity with its due timers fired on paper; None when this machine cannot take it on."""
     try:
         draft = Draft(settings, entity.entity_id, entity, now, began)
-    except FSMError as error:
+    except Exception as error:  # noqa: BLE001 # this entity cannot be taken on; the others can
         _tell(settings, entity.entity_id, error)
         return None
     draft.sweeping = True
-    while True:
-        try:
-            draft.fire(now)
-        except NeedGuard as need:
+    try:
+        while (need := _fire(draft, now)) is not None:
             yield from await_guard(draft, None, need)
-        except Overdue:
-            return draft
-        except FSMError as error:
-            _tell(settings, entity.entity_id, error)
-            return draft
-        else:
-            return draft
+    except Overdue:
+        pass
+    except Exception as error:  # noqa: BLE001 # as above; what fired before is kept
+        _tell(settings, entity.entity_id, error)
+    return draft
+
+
+def _fire(draft: Draft, now: int) -> NeedGuard | None:
+    try:
+        draft.fire(now)
+    except NeedGuard as need:
+        return need
+    return None
 
 
 def _fired(
@@ -176,5 +196,7 @@ def _fired(
 
 
 def _tell(settings: Settings, entity_id: str, error: Exception) -> None:
+    """Nobody waits for an answer about a timer: the log gets it."""
+    _log.warning("timers of entity %r are not fired: %s", entity_id, error)
     if settings.hooks is not None:
         settings.hooks.failed(entity_id, None, error)

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pystator.engine.actions import ActionExecutor
+from pystator.engine.copying import detach
 from pystator.engine.machine import StateMachine
 from pystator.engine.public import Event
 from pystator.engine.registry import ActionRegistry, GuardRegistry
@@ -193,7 +194,7 @@ class Orchestrator:
             and type(trigger) is str
             and type(entity_id) is str
         ):
-            payload = _payload(context) if context else None
+            payload = detach(_payload(context)) if context else None
             program = process_one(self._settings, entity_id, trigger, payload)
             return await self._driver.arun(program)
         case = self._case(
@@ -388,8 +389,8 @@ class Orchestrator:
 
     def _chunks(self, items: Iterable[Item], actor: str | None) -> Iterator[list[Case]]:
         rest = iter(items)
-        while chunk := list(islice(rest, CHUNK)):
-            yield [self._case_of(item, actor) for item in chunk]
+        while chunk := [self._case_of(item, actor) for item in islice(rest, CHUNK)]:
+            yield chunk
 
     def _case_of(self, item: Item, actor: str | None) -> Case:
         """The case of an item; one that is no event fails alone."""

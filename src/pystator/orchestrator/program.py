@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pystator.engine.frame import NeedGuard
 from pystator.engine.result import TransitionResult
 from pystator.engine.step import wrapped
-from pystator.errors import FSMError
+from pystator.errors import FSMError, InvalidValueError
 from pystator.orchestrator.actions import finish
 from pystator.orchestrator.answers import again, conflict, gave_up, is_same, replayed
 from pystator.orchestrator.cases import Case
@@ -331,7 +331,9 @@ def settle(
         if draft.todos and last is not None:  # of timers: nobody else has taken them along
             last.todos = [*(last.todos or ()), *draft.todos]
     elif outcome.kind is OutcomeKind.REFUSED:
-        if len(cases) > 1 and alone is not None:
+        # An error of the store's own does not say that nothing was written.
+        certain = outcome.error is None or isinstance(outcome.error, InvalidValueError)
+        if len(cases) > 1 and alone is not None and certain:
             alone.add(draft.entity_id)
         else:
             _fail(cases, outcome.error or FSMError(_NO_REASON))
