@@ -54,6 +54,8 @@ Patch = tuple[Mapping[str, Any], tuple[str, ...]]
 """What a change did to the context's top-level keys: (set to these values, removed)."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST = datetime.min.replace(tzinfo=UTC) - EPOCH
+_LAST = datetime.max.replace(tzinfo=UTC) - EPOCH
 
 
 @dataclass_transform(frozen_default=True)
@@ -105,13 +107,15 @@ def from_datetime(moment: datetime) -> int:
     Raises:
         TypeError: It is no datetime.
         ValueError: The datetime is naive; a deadline without a zone would mean another moment on
-            another machine.
+            another machine. Or it could not be given back as a datetime in UTC.
     """
     if _zone(moment) is None:
         raise ValueError(
             f"{moment!r} has no time zone: use an aware datetime, e.g. datetime.now(timezone.utc)"
         )
     delta = moment - EPOCH
+    if not _FIRST <= delta <= _LAST:
+        raise ValueError(f"{moment.isoformat()} is not in the years 1 to 9999 of UTC")
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 

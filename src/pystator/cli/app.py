@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from pystator._version import __version__
-from pystator.cli.output import answering, colorful
+from pystator.cli.output import answering, colorful, prepare_streams, unexpected
 
 __all__ = ["app", "main"]
 
@@ -44,6 +45,14 @@ class Commands(TyperGroup):
         module, _, name = where.partition(":")
         return as_command(cmd_name, getattr(import_module(module), name))
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is named first; a word that is none is answered with the nearest."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = get_close_matches(name, COMMANDS, 1)
+            ctx.fail(f"No such command {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Note whether JSON was asked for, so that errors are JSON too."""
         ctx.obj = "--json" in args
@@ -67,10 +76,10 @@ def as_command(name: str, target: Callable[..., Any] | typer.Typer) -> Any:
     return command
 
 
-def new_app(**options: Any) -> typer.Typer:
+def new_app(*, add_completion: bool = False, **options: Any) -> typer.Typer:
     """An app with our conventions: help is plain where there is no terminal."""
     return typer.Typer(
-        add_completion=bool(options),
+        add_completion=add_completion,
         rich_markup_mode="rich" if colorful(sys.stdout) else None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -78,7 +87,7 @@ def new_app(**options: Any) -> typer.Typer:
     )
 
 
-app = new_app(name="pystator", cls=Commands, no_args_is_help=True)
+app = new_app(name="pystator", cls=Commands, no_args_is_help=True, add_completion=True)
 
 
 def show_version(asked: bool) -> None:
@@ -101,4 +110,8 @@ def root(
 
 def main() -> None:
     """Run the command line: the console script."""
-    app(prog_name="pystator")
+    prepare_streams()
+    try:
+        app(prog_name="pystator")
+    except Exception as error:  # noqa: BLE001 - no traceback is ever a user's answer
+        sys.exit(unexpected(error, json="--json" in sys.argv))

@@ -1,5 +1,6 @@
 """``pystator check``: every mistake in machine files, each at its place."""
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,11 +19,20 @@ __all__ = ["check"]
 AROUND = 1
 """Lines shown before and after the one that is meant."""
 
+WIDEST = 160
+"""Characters shown of a line; of a longer one, those around the place."""
+
+BREAKS = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+"""What ends a line in YAML."""
+
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+"""Characters that would do something to a terminal."""
+
 
 def check(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", help="Machine files in YAML or JSON; - reads one."),
+        typer.Argument(metavar="FILE", help="Machine files in YAML or JSON; - reads one."),
     ],
     strict: Annotated[bool, typer.Option("--strict", help="Warnings are errors.")] = False,
     json: JsonOption = False,
@@ -54,37 +64,29 @@ class Report:
         self, file: str, text: str, definition: "Definition | None", issues: "list[Issue]"
     ) -> None:
         self.file = file
-        self.lines = text.splitlines()
+        self.lines = BREAKS.sub("\n", text).removesuffix("\n").split("\n") if text else []
         self.definition = definition
         self.issues = issues
 
 
 def look_at(file: str) -> Report:
     """Check one file, or standard input."""
-    from pystator.definition.load import (
-        check_file,
-        check_text,
-    )  # the format's validator comes with it
+    from pystator.definition.load import check_bytes, check_file  # with the format's validator
 
     if file == "-":
-        text = sys.stdin.read()
-        return Report("<stdin>", text, *check_text(text, "<stdin>"))
+        content = sys.stdin.buffer.read()
+        definition, issues = check_bytes(content, "<stdin>")
+        return Report("<stdin>", readable(content), definition, issues)
     definition, issues = check_file(file)
-    text = (
-        Path(file).read_text(encoding="utf-8", errors="replace")
-        if issues and readable(file)
-        else ""
-    )
-    return Report(file, text, definition, issues)
+    shown = any(issue.line for issue in issues)
+    return Report(file, readable(Path(file).read_bytes()) if shown else "", definition, issues)
 
 
-def readable(file: str) -> bool:
-    """There is a text to show lines of."""
-    try:
-        with Path(file).open("rb"):
-            return True
-    except OSError:
-        return False
+def readable(content: bytes) -> str:
+    """The text to show lines of: none where there is hardly any."""
+    if b"\0" in content:
+        return ""
+    return content.decode("utf-8-sig", "replace")
 
 
 def right(report: Report, strict: bool) -> bool:
@@ -161,12 +163,15 @@ def frame(issue: "Issue", lines: list[str], style: Style) -> list[str]:
     if not 1 <= issue.line <= len(lines):
         return shown
     width = len(str(issue.line + AROUND))
+    first = max(0, issue.column - 1 - WIDEST // 2)
+    start = first if len(lines[issue.line - 1]) > WIDEST else 0
     for number in range(max(1, issue.line - AROUND), min(len(lines), issue.line + AROUND) + 1):
         mark = ">" if number == issue.line else " "
-        text = lines[number - 1].replace("\t", " ")
+        line = lines[number - 1].replace("\t", " ")
+        text = CONTROL.sub("\ufffd", line[start : start + WIDEST])
         shown.append(style(f"  {mark} {number:>{width}} | ", "dim") + text)
         if number == issue.line:
-            under = " " * (issue.column - 1) + "^" * mark_width(issue, text)
+            under = " " * (issue.column - 1 - start) + "^" * mark_width(issue, line)
             shown.append(style(f"    {'':>{width}} | ", "dim") + style(under, tone))
     return [*shown, ""]
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pystator.cli.output import without_prints
 from pystator.errors import ConfigurationError
 
 __all__ = ["load_code"]
 
 
-def load_code(path: Path | None) -> tuple[Any, Any]:
+def load_code(path: Path | None, *, json: bool = False) -> tuple[Any, Any]:
     """``guards`` and ``actions`` of a Python file: registries or mappings, None where it has none.
 
     Raises:
@@ -22,7 +23,8 @@ def load_code(path: Path | None) -> tuple[Any, Any]:
         return None, None
     if not path.is_file():
         raise ConfigurationError(f"{path}: no such file (--code takes a Python file)")
-    names = run_file(path)
+    with without_prints(json=json):
+        names = run_file(path)
     guards, actions = names.get("guards"), names.get("actions")
     if guards is None and actions is None:
         raise ConfigurationError(f"{path}: defines neither `guards` nor `actions`")

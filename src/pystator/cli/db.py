@@ -1,5 +1,6 @@
 """``pystator db``: make, migrate, seed and empty a database."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -8,6 +9,7 @@ from pystator.cli.app import new_app
 from pystator.cli.options import JsonOption
 from pystator.cli.output import note, paint, say, say_json
 from pystator.db.resolve import parse_sqlite, resolve, scheme_of
+from pystator.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pystator.db.commands import Move
@@ -19,7 +21,7 @@ app = new_app(name="db", no_args_is_help=True, help="Make, migrate, seed and emp
 UrlArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[URL]",
+        metavar="URL",
         help="The database, e.g. sqlite:///shop.db. Default: PYSTATOR_DATABASE_URL, then "
         "pystator.cfg, then pystator.db in this folder.",
         show_default=False,
@@ -28,7 +30,7 @@ UrlArgument = Annotated[
 WordsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[REVISION] [URL]",
+        metavar="REVISION|URL",
         help="A revision and a database, in any order; what is left out has its default.",
         show_default=False,
     ),
@@ -38,7 +40,10 @@ _WORDS = {"ignore_unknown_options": True}  # so that -1 is a revision
 
 @app.command()
 def init(url: UrlArgument = None, json: JsonOption = False) -> None:
-    """Make the file and its tables; does nothing to a database that has them."""
+    """Make the file and its tables.
+
+    Does nothing to a database that has them.
+    """
     from pystator.db import commands  # Alembic takes 0.3 s, here and below
 
     move = commands.init(url)
@@ -57,7 +62,10 @@ def upgrade(words: WordsArgument = None, json: JsonOption = False) -> None:
 
 @app.command(context_settings=_WORDS)
 def downgrade(words: WordsArgument = None, json: JsonOption = False) -> None:
-    """Undo migrations down to a revision (default: -1, one; base: all, with all data)."""
+    """Undo migrations, and lose their data.
+
+    Down to a revision; by default -1, which is one migration. base undoes all: nothing is left.
+    """
     from pystator.db import commands
 
     url, revision = _split(words, "-1")
@@ -66,7 +74,10 @@ def downgrade(words: WordsArgument = None, json: JsonOption = False) -> None:
 
 @app.command(context_settings=_WORDS)
 def stamp(words: WordsArgument = None, json: JsonOption = False) -> None:
-    """Write down that the database is at a revision (default: head), and change nothing else."""
+    """Note a revision, and change nothing else.
+
+    By default head, the newest: for tables that were made in another way.
+    """
     from pystator.db import commands
 
     url, revision = _split(words, "head")
@@ -134,19 +145,37 @@ def truncate(
     force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Delete every row of every table. Asks first."""
+    """Delete every row of every table; asks first."""
     from pystator.db import commands
 
     shown = str(parse_sqlite(resolve(url)))
     if not force:
+        commands.current(url)  # nobody is asked about a database that is not there
         note(f"This deletes every entity, its history and every machine in {shown}.", "warn")
-        typer.confirm("Delete everything?", abort=True, err=True)
+        if not agreed("Delete everything?"):
+            raise ConfigurationError(
+                "nothing was deleted: answer y, or use --force", context={"database": shown}
+            )
     deleted = commands.truncate(url)
     if json:
         say_json({"database": shown, "deleted": deleted})
         return
     for table, rows in deleted.items():
         say(f"{table:<20} {rows:>10,} deleted")
+
+
+def agreed(question: str) -> bool:
+    """Ask on standard error, because standard output is for the result; no answer is a no."""
+    while True:
+        print(f"{question} [y/N]: ", end="", file=sys.stderr, flush=True)  # noqa: T201 - a prompt
+        line = sys.stdin.readline()
+        answer = line.strip().lower()
+        if answer in {"y", "yes"}:
+            return True
+        if not line:
+            note("")
+        if answer in {"", "n", "no"}:
+            return False
 
 
 def _split(words: list[str] | None, default: str) -> tuple[str | None, str]:

@@ -12,8 +12,8 @@ import typer
 from pystator.cli.machines import open_store
 from pystator.cli.options import DatabaseOption, JsonOption, MachineNameOption
 from pystator.cli.output import note, paint, say, say_json
-from pystator.cli.pages import all_entities
-from pystator.cli.text import Cell, bar, count, moment, pairs, table
+from pystator.cli.pages import MOST, all_entities
+from pystator.cli.text import Cell, bar, count, moment, noun, pairs, table
 from pystator.cli.views import entity_view
 from pystator.errors import EvaluationError
 
@@ -40,7 +40,9 @@ def entities(
             help="Only those whose context fits, e.g. \"total > 100 and customer == 'ada'\".",
         ),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="N", min=1, max=MOST, help="At most so many.")
+    ] = 50,
     after: Annotated[
         str | None,
         typer.Option("--after", metavar="CURSOR", help="Go on where the last page ended."),
@@ -133,7 +135,7 @@ def tell_counts(states: dict[str, int], *, json: bool) -> None:
     ]
     for line in table(rows, style, align="<>", indent=""):
         say(line)
-    say(f"{style(count(total), 'strong')} entities")
+    say(f"{style(count(total), 'strong')} {noun(total, 'entity', 'entities')}")
 
 
 def show(found: "list[Entity]") -> None:

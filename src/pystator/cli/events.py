@@ -24,6 +24,8 @@ from difflib import get_close_matches
 from typing import Any, Literal, cast
 
 from pystator.cli.feed import MAX_LINE, Feed
+from pystator.cli.jsons import parse
+from pystator.cli.times import aware
 from pystator.errors import ConfigurationError
 from pystator.records import EventRequest, record
 
@@ -104,11 +106,11 @@ def _parse(raw: bytes) -> dict[str, Any]:
     if len(raw) > MAX_LINE:
         raise _NoEventError(f"longer than {MAX_LINE} bytes")
     try:
-        data = json.loads(raw.decode("utf-8"))
+        data = parse(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise _NoEventError(f"not UTF-8: {error.reason} at byte {error.start + 1}") from error
-    except (ValueError, RecursionError) as error:
-        raise _NoEventError(f"not JSON: {str(error) or 'nested too deeply'}") from error
+    except ValueError as error:
+        raise _NoEventError(f"not JSON: {error}") from error
     if not isinstance(data, dict):
         raise _NoEventError(f"not a JSON object: {type(data).__name__}")
     return cast("dict[str, Any]", data)
@@ -191,7 +193,7 @@ def _fields(cells: dict[str, str]) -> dict[str, Any]:
 
 def _cell(text: str) -> Any:
     try:
-        return json.loads(text)
+        return parse(text)
     except ValueError as error:
         raise _NoEventError(f"the column context is not JSON: {error}") from error
 
@@ -199,7 +201,7 @@ def _cell(text: str) -> Any:
 def _scalar(cell: str) -> Any:
     """Numbers, true, false and null as JSON has them; everything else is text."""
     try:
-        value = json.loads(cell)
+        value = parse(cell)
     except ValueError:
         return cell
     return cell if isinstance(value, str | list | dict) else value
@@ -285,9 +287,6 @@ def _moment(at: Any, rules: Rules) -> datetime | None:
             raise _NoEventError("no at, and --event-time takes the time of each step from it")
         return None
     try:
-        moment = datetime.fromisoformat(at)
-    except (ValueError, TypeError) as error:
-        raise _NoEventError(f"at is no ISO 8601 time: {json.dumps(at)[:40]}") from error
-    if moment.tzinfo is None:
-        raise _NoEventError(f"at has no time zone: {at!r}; write e.g. {at}Z or {at}+02:00")
-    return moment
+        return aware(at)
+    except ValueError as error:
+        raise _NoEventError(f"at {error}") from error

@@ -9,6 +9,7 @@ import typer
 from pystator.cli.machines import open_store
 from pystator.cli.options import DatabaseOption, EntityArgument, JsonOption, MachineNameOption
 from pystator.cli.output import note, paint, say, say_json
+from pystator.cli.pages import MOST
 from pystator.cli.timeline import timeline
 from pystator.cli.views import entry_view
 from pystator.cli.whose import the_entity
@@ -26,7 +27,8 @@ def history(
     entity: EntityArgument,
     machine: MachineNameOption = None,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, help="At most so many rows.")
+        int,
+        typer.Option("--limit", "-n", metavar="N", min=1, max=MOST, help="At most so many rows."),
     ] = LIMIT,
     newest: Annotated[bool, typer.Option("--newest", help="The newest rows first.")] = False,
     after: Annotated[

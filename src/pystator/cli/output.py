@@ -3,10 +3,14 @@
 import json as jsonlib
 import os
 import sys
+import traceback
+import warnings
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from datetime import date, datetime
+from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, Literal, TextIO, cast
 
 import typer
@@ -20,9 +24,12 @@ __all__ = [
     "colorful",
     "note",
     "paint",
+    "prepare_streams",
     "problem",
     "say",
     "say_json",
+    "unexpected",
+    "without_prints",
 ]
 
 INTERRUPTED = 130
@@ -41,9 +48,9 @@ CODES: dict[Tone, str] = {
 }
 
 
-def colorful(stream: TextIO) -> bool:
+def colorful(stream: TextIO | None) -> bool:
     """The stream is a terminal whose owner did not ask for plain text."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    if stream is None or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     return stream.isatty()
 
@@ -71,8 +78,16 @@ def say(text: str = "") -> None:
 
 
 def say_json(value: Any) -> None:
-    """The result as one JSON document, or as one line of many."""
-    say(jsonlib.dumps(value, ensure_ascii=False, default=plain))
+    """The result as one JSON document, or as one line of many.
+
+    Escaped where the stream cannot carry all of its characters: it stays JSON.
+    """
+    text = jsonlib.dumps(value, ensure_ascii=False, default=plain)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeError:
+        text = jsonlib.dumps(value, default=plain)
+    say(text)
 
 
 def note(text: str, tone: Tone = "plain") -> None:
@@ -99,6 +114,22 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def prepare_streams() -> None:
+    """Let both outputs take any text, whatever the locale, and be there, even when closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+            setattr(sys, name, nowhere)
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def without_prints(*, json: bool) -> AbstractContextManager[Any]:
+    """Within it, what a user's own code prints does not get between the JSON."""
+    return redirect_stdout(sys.stderr) if json else nullcontext()
+
+
 @contextmanager
 def answering(*, json: bool) -> Generator[None]:
     """Turn mistakes into answers: a sentence on standard error, and exit code 1.
@@ -106,7 +137,9 @@ def answering(*, json: bool) -> Generator[None]:
     With ``json`` an object ``{"error": ...}`` on standard output, too.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = warn
+            yield
         sys.stdout.flush()
     except FSMError as error:
         fail(error.message, error.to_dict(), json=json)
@@ -120,12 +153,40 @@ def answering(*, json: bool) -> Generator[None]:
         fail(text, {"error": type(error).__name__, "code": "os_error", "message": text}, json=json)
 
 
+def warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning as a sentence, without the line of code that it came from."""
+    note(f"warning: {message}", "warn")
+
+
 def fail(text: str, facts: Mapping[str, Any], *, json: bool) -> None:
     """Say it and stop with code 1."""
-    if json:
-        say_json({"error": facts})
-    problem(text)
+    tell_failure(text, facts, json=json)
     raise typer.Exit(1) from None
+
+
+def tell_failure(text: str, facts: Mapping[str, Any], *, json: bool) -> None:
+    """Say what went wrong; the disk may be full for that, too."""
+    if json:
+        try:
+            say_json({"error": facts})
+            sys.stdout.flush()
+        except OSError:
+            discard_output()
+    problem(text)
+
+
+def unexpected(error: Exception, *, json: bool) -> int:
+    """Say that PyStator itself is wrong, and how to learn where; the exit code.
+
+    ``PYSTATOR_TRACEBACK=1`` shows the traceback.
+    """
+    if os.environ.get("PYSTATOR_TRACEBACK"):
+        traceback.print_exception(error)
+    what = f"{type(error).__name__}: {error}"
+    text = f"{what} (a mistake in PyStator; PYSTATOR_TRACEBACK=1 shows where, to report it)"
+    facts = {"error": type(error).__name__, "code": "internal_error", "message": str(error)}
+    tell_failure(text, facts, json=json)
+    return 1
 
 
 def explain(error: OSError) -> str:
@@ -136,6 +197,11 @@ def explain(error: OSError) -> str:
 
 def leave_quietly() -> None:
     """Nobody reads any more (``| head``): stop writing, which is no failure."""
+    discard_output()
+    raise typer.Exit(0) from None
+
+
+def discard_output() -> None:
+    """Send what is left for standard output nowhere: at the end it is flushed once more."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
-    raise typer.Exit(0) from None

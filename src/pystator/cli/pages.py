@@ -8,9 +8,12 @@ if TYPE_CHECKING:
     from pystator.records import Entity, HistoryEntry
     from pystator.stores.protocols import NativeStore
 
-__all__ = ["all_entities", "all_history"]
+__all__ = ["MOST", "all_entities", "all_history"]
 
 PAGE = 500
+
+MOST = 1_000_000
+"""The most items a command is asked for at once: they are held in memory."""
 
 
 def all_history(

@@ -20,12 +20,13 @@ from pystator.cli.events import FORMATS, Format, Rules, format_of, read_lines
 from pystator.cli.feed import STDIN, open_feed
 from pystator.cli.machines import find_machine, open_store
 from pystator.cli.options import CodeOption, DatabaseOption, JsonOption
-from pystator.cli.output import INTERRUPTED, note, paint, say, say_json
+from pystator.cli.output import INTERRUPTED, note, paint, say, say_json, without_prints
 from pystator.cli.progress import progress_of
 from pystator.cli.rejects import Rejects
 from pystator.cli.run import Run, batches
 from pystator.cli.stopping import Stopping
 from pystator.cli.tally import Tally, summary, told
+from pystator.cli.text import noun
 
 __all__ = ["process"]
 
@@ -99,7 +100,7 @@ def process(
     """
     rules = Rules(event_time, prefix_of(events, id_prefix) if id_from_line else None)
     check_paths(events, rejects)
-    guards, actions = load_code(code)
+    guards, actions = load_code(code, json=json)
     found = find_machine(machine, db)
     with open_feed(events) as feed, open_store(db, create=True) as store, Rejects(rejects) as out:
         from pystator.orchestrator import Orchestrator  # after the options are right
@@ -107,10 +108,10 @@ def process(
         orchestrator = Orchestrator(found, store, guards, actions)
         lines = read_lines(feed, chosen_format(form, events), rules)
         run = Run(orchestrator, out, Tally(), Stopping())
-        with progress_of(feed, wanted=not json) as report:
+        with without_prints(json=json), progress_of(feed, wanted=not json) as report:
             for _ in run.go(batches(lines, feed, batch)):
                 report(run.tally)
-        orchestrator.close()
+            orchestrator.close()
         states = store.count_by_state(machine_name=found.name)
     tell(run, states, events, json=json)
     if run.stopping.asked:
@@ -166,7 +167,7 @@ def tell(run: Run, states: dict[str, int], events: str, *, json: bool) -> None:
         where = (
             "--rejects FILE keeps them"
             if path is None
-            else f"-> {path}, {run.rejects.count:,} lines"
+            else f"-> {path}, {run.rejects.count:,} {noun(run.rejects.count, 'line')}"
         )
         for text in summary(run.tally, states, paint(sys.stdout), where):
             say(text)

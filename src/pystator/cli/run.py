@@ -10,6 +10,7 @@ from pystator.cli.output import note
 from pystator.cli.rejects import Rejects
 from pystator.cli.stopping import Stopping
 from pystator.cli.tally import MALFORMED, Tally
+from pystator.cli.text import noun
 from pystator.errors import FSMError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -55,10 +56,9 @@ class Run:
             except KeyboardInterrupt:
                 stopping.asked = True
             except FSMError:
-                note(
-                    f"stopped after {self.tally.read:,} lines, which are stored; run it again",
-                    "warn",
-                )
+                if self.tally.read:
+                    done = f"{self.tally.read:,} {noun(self.tally.read, 'line')}"
+                    note(f"stopped after {done}, all stored; mend it and run it again", "warn")
                 raise
         self.tally.stop()
 

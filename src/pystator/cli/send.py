@@ -1,6 +1,5 @@
 """``pystator send``: one event to one entity."""
 
-import json as jsonlib
 import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from pystator.cli.code import load_code
+from pystator.cli.jsons import parse
 from pystator.cli.machines import find_machine, open_store
 from pystator.cli.options import (
     CodeOption,
@@ -16,7 +16,9 @@ from pystator.cli.options import (
     JsonOption,
     MachineOption,
 )
-from pystator.cli.output import note, paint, problem, say, say_json
+from pystator.cli.output import note, paint, problem, say, say_json, without_prints
+from pystator.cli.times import aware
+from pystator.cli.views import result_view
 from pystator.cli.whose import machine_of
 from pystator.errors import ConfigurationError
 from pystator.records import EventRequest
@@ -24,6 +26,7 @@ from pystator.records import EventRequest
 if TYPE_CHECKING:
     from pystator.engine.machine import StateMachine
     from pystator.engine.result import TransitionResult
+    from pystator.errors import FSMError
     from pystator.stores.protocols import NativeStore
 
 __all__ = ["send"]
@@ -35,7 +38,7 @@ def send(
     data: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="KEY=VALUE...",
+            metavar="KEY=VALUE",
             help="The event's context. Numbers, true, false, null and JSON are read as such.",
             show_default=False,
         ),
@@ -69,15 +72,16 @@ def send(
     """
     payload = payload_of(context, data or [])
     request = EventRequest(entity, trigger, payload or None, event_id, moment(at), None, actor)
-    guards, actions = load_code(code)
+    guards, actions = load_code(code, json=json)
     chosen = None if machine is None else find_machine(machine, db)
     with open_store(db, create=chosen is not None) as store:
         from pystator.orchestrator import Orchestrator  # after the options are right
 
         found = chosen or stored_for(store, entity, db)
         with_code = Orchestrator(found, store, guards, actions)
-        (result,) = with_code.process_events([request])
-        with_code.close()
+        with without_prints(json=json):
+            (result,) = with_code.process_events([request])
+            with_code.close()
     tell(entity, result, json=json)
     if not result.success:
         raise typer.Exit(1)
@@ -88,7 +92,7 @@ def payload_of(context: str | None, data: list[str]) -> dict[str, Any]:
     payload: dict[str, Any] = {}
     if context is not None:
         try:
-            read = jsonlib.loads(context)
+            read = parse(context)
         except ValueError as error:
             raise typer.BadParameter(f"--context is not JSON: {error}") from error
         if not isinstance(read, dict):
@@ -97,7 +101,7 @@ def payload_of(context: str | None, data: list[str]) -> dict[str, Any]:
     for pair in data:
         key, equals, text = pair.partition("=")
         if not equals or not key:
-            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE")
+            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE, e.g. amount=5")
         payload[key] = value_of(text)
     return payload
 
@@ -105,22 +109,17 @@ def payload_of(context: str | None, data: list[str]) -> dict[str, Any]:
 def value_of(text: str) -> Any:
     """JSON where it is JSON, else the text itself: ``5``, ``true``, ``[1]``, ``ada``."""
     try:
-        return jsonlib.loads(text)
+        return parse(text)
     except ValueError:
         return text
 
 
 def moment(at: str | None) -> datetime | None:
     """An aware time from ISO 8601."""
-    if at is None:
-        return None
     try:
-        time = datetime.fromisoformat(at)
+        return None if at is None else aware(at)
     except ValueError as error:
-        raise typer.BadParameter(f"--at is no ISO 8601 time: {at!r}") from error
-    if time.tzinfo is None:
-        raise typer.BadParameter(f"--at has no time zone: write e.g. {at}Z or {at}+02:00")
-    return time
+        raise typer.BadParameter(f"--at {error}") from error
 
 
 def stored_for(store: "NativeStore", entity: str, url: str | None) -> "StateMachine":
@@ -138,28 +137,18 @@ def tell(entity: str, result: "TransitionResult", *, json: bool) -> None:
     version = result.metadata.get("version")
     error = result.error
     if json:
-        say_json(
-            {
-                "entity_id": entity,
-                "trigger": result.trigger,
-                "success": result.success,
-                "source_state": result.source_state,
-                "target_state": result.target_state,
-                "version": version,
-                "reason": result.reason,
-                "replayed": result.replayed,
-                "context": result.context if result.success else None,
-                "actions": [spec.to_dict() for spec in result.all_actions],
-                "action_errors": result.metadata.get("action_errors"),
-                "error": None if error is None else error.to_dict(),
-            }
-        )
+        say_json(result_view(entity, result))
     elif result.success:
         tell_applied(entity, result, version)
     if result.replayed:
         note("this event id was known: the first answer again", "dim")
     if error is not None:
-        problem(f"{entity}: {error.message}")
+        problem(error.message if refuses_id(error) else f"{entity}: {error.message}")
+
+
+def refuses_id(error: "FSMError") -> bool:
+    """The message shows the id already, because nobody can read it otherwise."""
+    return error.context.get("what") == "entity id"
 
 
 def tell_applied(entity: str, result: "TransitionResult", version: Any) -> None:

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any
 
 from pystator.cli.output import Style
-from pystator.cli.text import Cell, bar, count, duration, table
+from pystator.cli.text import Cell, bar, count, duration, noun, table
 
 __all__ = ["Tally", "summary", "told"]
 
@@ -81,7 +81,7 @@ def summary(tally: Tally, states: Mapping[str, int], style: Style, rejects: str)
     ``rejects`` is what to say about the rejected lines' file.
     """
     rate = f"in {duration(tally.seconds)}, {count(tally.rate)} a second"
-    lines = [f"{style(count(tally.read), 'strong')} events {rate}", ""]
+    lines = [f"{style(count(tally.read), 'strong')} {noun(tally.read, 'event')} {rate}", ""]
     rows: list[list[Cell]] = [[("applied", "good"), count(tally.applied)]]
     if tally.ignored:
         rows.append([("ignored", "dim"), count(tally.ignored), ("the machine is lenient", "dim")])
@@ -97,7 +97,9 @@ def summary(tally: Tally, states: Mapping[str, int], style: Style, rejects: str)
         rows.append([(f"  {reason}", "bad"), count(number)])
     lines += table(rows, style, align="<>")
     if states:
-        lines += ["", f"{style(count(sum(states.values())), 'strong')} entities by state", ""]
+        total = sum(states.values())
+        word = noun(total, "entity", "entities")
+        lines += ["", f"{style(count(total), 'strong')} {word} by state", ""]
         lines += table(_states(states), style, align="<>")
     return lines
 

@@ -15,6 +15,7 @@ __all__ = [
     "duration",
     "lines_of",
     "moment",
+    "noun",
     "pairs",
     "short",
     "table",
@@ -32,6 +33,11 @@ MINUTE, HOUR, DAY = 60, 3_600, 86_400
 def count(number: float) -> str:
     """``12,345``."""
     return f"{number:,.0f}"
+
+
+def noun(number: int, one: str, many: str | None = None) -> str:
+    """``event`` for one, ``events`` for the others."""
+    return one if number == 1 else many or f"{one}s"
 
 
 def duration(seconds: float) -> str:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 from pystator.records import to_datetime
 
 if TYPE_CHECKING:
+    from pystator.engine.result import TransitionResult
     from pystator.records import Entity, HistoryEntry, Patch
 
-__all__ = ["entity_view", "entry_view"]
+__all__ = ["entity_view", "entry_view", "result_view"]
 
 NO_PATCH: "Patch" = ({}, ())
 
@@ -24,6 +25,25 @@ def entity_view(entity: "Entity") -> dict[str, Any]:
         "timers": {name: _time(deadline) for name, (deadline, _) in sorted(entity.timers.items())},
         "created_at": _time(entity.created_at),
         "updated_at": _time(entity.updated_at),
+    }
+
+
+def result_view(entity_id: str, result: "TransitionResult") -> dict[str, Any]:
+    """What became of an event."""
+    error = result.error
+    return {
+        "entity_id": entity_id,
+        "trigger": result.trigger,
+        "success": result.success,
+        "source_state": result.source_state,
+        "target_state": result.target_state,
+        "version": result.metadata.get("version"),
+        "reason": result.reason,
+        "replayed": result.replayed,
+        "context": result.context if result.success else None,
+        "actions": [spec.to_dict() for spec in result.all_actions],
+        "action_errors": result.metadata.get("action_errors"),
+        "error": None if error is None else error.to_dict(),
     }
 
 

@@ -1,0 +1,27 @@
+"""Times as people write them: ISO 8601, with a time zone."""
+
+from datetime import datetime
+from typing import Any
+
+from pystator.records import from_datetime
+
+__all__ = ["aware"]
+
+
+def aware(at: Any) -> datetime:
+    """The moment that is meant.
+
+    Raises:
+        ValueError: It is none; the message goes on after the name of what it is.
+    """
+    try:
+        moment = datetime.fromisoformat(at)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"is no ISO 8601 time: {repr(at)[:42]}; write e.g. 2026-03-02T08:00:00Z"
+        ) from error
+    if moment.tzinfo is None:
+        whole = moment.isoformat()
+        raise ValueError(f"has no time zone: {at!r}; write e.g. {whole}Z or {whole}+02:00")
+    from_datetime(moment)  # it has to be a moment in UTC, too
+    return moment
