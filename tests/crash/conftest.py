@@ -51,7 +51,9 @@ def start(url: str) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
     def begin(code: str, name: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-c", PRELUDE + code, url, name]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         started.append(process)
         return process
 

@@ -89,6 +89,7 @@ class Writer:
         self._rung = False
         self._later_due = 0.0
         self._closing = False
+        self._syncing = False
         self.transactions = 0
 
     # Callers --------------------------------------------------------------------------------------
@@ -198,10 +199,9 @@ class Writer:
         with self._thread_lock:
             if self._thread is None:
                 # A daemon: a program may end without disconnecting; the store's finaliser flushes.
-                self._thread = threading.Thread(
-                    target=self._work, name="pystator-sqlite", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name="pystator-sqlite", daemon=True)
+                thread.start()
+                self._thread = thread
 
     def _work(self) -> None:
         while not self._closing:
@@ -255,21 +255,29 @@ class Writer:
         requests: list[Request] = []
         later: list[Write] = []
         failure: Exception | None = None
+        self._syncing = False
         try:
             self._take(requests)
             later = _drain(self._later)
             self._write(requests, later)
         except BaseException as error:
-            failure = _reason(error)
-            for request in requests:
-                if not request.done:
-                    request.error = failure
-                    request.done = True
             self._later.extendleft(reversed(later))
+            if isinstance(error, Exception) or self._syncing:
+                failure = _reason(error)
+                for request in requests:
+                    if not request.done:
+                        request.error = failure
+                        request.done = True
+            else:
+                self._put_back(requests)
             if not isinstance(error, Exception):
                 raise
         finally:
-            _answer(requests)
+            try:
+                _answer(requests)
+            except BaseException:
+                _answer(requests)  # interrupted half-way: who was answered does not mind
+                raise
         return failure
 
     def _take(self, requests: list[Request]) -> None:
@@ -282,6 +290,16 @@ class Writer:
                 requests.append(request)
                 size += len(request.writes)
             waiting.popleft()
+
+    def _put_back(self, requests: list[Request]) -> None:
+        """This thread was interrupted with nothing written: another one writes for the others."""
+        waiting = self._commits
+        if waiting and requests and waiting[0] is requests[-1]:
+            requests.pop()  # it had not left the queue
+        waiting.extendleft(reversed(requests))
+        requests.clear()
+        if any(request.future is not None for request in waiting):
+            self._ring()
 
     def _write(self, requests: list[Request], later: list[Write]) -> None:
         connection = self._files.writer()
@@ -333,7 +351,7 @@ class Writer:
                 outcomes = [_write_alone(connection, write) for write in writes]
             for write in later:
                 _write_alone(connection, write)
-            committing = True
+            committing = self._syncing = True
             connection.execute("COMMIT")
         except BaseException as error:
             raise self._undone(connection, error, committing=committing) from error
