@@ -7,11 +7,18 @@ applied twice, neighbours are answered, and the next event finds a store that wo
 import asyncio
 import sqlite3
 import threading
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from pystator import EventRequest, FSMError, Orchestrator, SQLiteStateStore, StateMachine
 from pystator.orchestrator.replay import replay
+
+try:
+    import resource
+except ImportError:
+    resource = None
 
 MACHINE = {
     "meta": {"machine_name": "tally", "version": "1.0"},
@@ -268,6 +275,46 @@ def test_a_disk_that_fills_up_in_the_middle_loses_and_tears_nothing(url, machine
         for name, times in applied.items():
             assert store.get_state_versioned(name)[1] == times
         audit(store)
+
+
+@pytest.mark.skipif(resource is None, reason="there is no such limit here")
+@pytest.mark.parametrize("rounds", [60, pytest.param(600, marks=pytest.mark.soak)])
+def test_files_that_may_not_grow_lose_and_tear_nothing(store, machine, rounds) -> None:
+    """The system itself refuses to write, in the middle of pages, of the log and of the file."""
+    orchestrator = Orchestrator(machine, store)
+    path = store.parts[0].url.path
+    applied = Counter()
+    refused = 0
+
+    async def send(items):
+        calls = [
+            orchestrator.async_process_event(e.entity_id, e.trigger, e.context, event_id=e.event_id)
+            for e in items
+        ]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for round_ in range(rounds):
+        text = {"text": "x" * (round_ * 13 % 3_000)}
+        items = [
+            EventRequest(f"f-{n % 5}", "add", text, f"{round_}-{n}" if round_ % 2 else None)
+            for n in range(8)
+        ]
+        size = max(Path(f"{path}{suffix}").stat().st_size for suffix in ("", "-wal"))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + round_ % 7 * 1_500, before[1]))
+        try:
+            bulk = round_ % 3
+            answers = orchestrator.process_events(items) if bulk else asyncio.run(send(items))
+        except FSMError:
+            answers = []
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        done = [not isinstance(each, BaseException) and each.success for each in answers]
+        refused += len(items) - sum(done)
+        applied.update(item.entity_id for item, answer in zip(items, done, strict=False) if answer)
+    assert refused
+    for entity_id, rows in audit(store).items():
+        assert len(rows) == applied[entity_id]
 
 
 # Closing ------------------------------------------------------------------------------------------
