@@ -54,10 +54,19 @@ def history(
     say(f"{style(entity, 'strong')}  {found.machine_name}{version}  {where}")
     say()
     columns = shutil.get_terminal_size().columns if style.on else None
-    for line in timeline(page.items, style, columns):
+    for line in timeline(page.items, style, columns, torn(page, after, newest=newest)):
         say(line)
     if page.next is not None:
         note(f"more: --after {page.next}", "dim")
+
+
+def torn(page: "Page[HistoryEntry]", after: str | None, *, newest: bool) -> int | None:
+    """The version whose rows go on upon another page: outcomes of actions follow their step."""
+    if not page.items:
+        return None
+    if newest:
+        return None if after is None else page.items[0].version
+    return None if page.next is None else page.items[-1].version
 
 
 def read(

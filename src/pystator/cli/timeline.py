@@ -27,11 +27,18 @@ SILENT = frozenset({EntryKind.ACTION, EntryKind.SNAPSHOT})
 
 
 def timeline(
-    entries: "Iterable[HistoryEntry]", style: Style, columns: int | None = None
+    entries: "Iterable[HistoryEntry]",
+    style: Style,
+    columns: int | None = None,
+    torn: int | None = None,
 ) -> list[str]:
     """One line a row, and the outcomes of actions below the row that planned them.
 
-    ``columns`` is the width of the terminal, if it is one.
+    Args:
+        entries: One page of history.
+        style: How words look.
+        columns: The width of the terminal, if it is one.
+        torn: The version whose rows go on upon another page.
     """
     rows = list(entries)
     outcomes = {
@@ -44,7 +51,9 @@ def timeline(
     cells: list[list[Cell]] = []
     for entry, head in steps:
         cells.append([*head, _words(entry, room)])
-        for words, tone in _actions(entry, outcomes.get(entry.version), room):
+        told = outcomes.get(entry.version)
+        missing = "on another page" if entry.version == torn else "unknown"
+        for words, tone in _actions(entry, told, room, missing):
             cells.append(["", "", "", "", (words, tone)])
     return table(cells, style, align=">")
 
@@ -95,13 +104,16 @@ def _words(entry: "HistoryEntry", room: int) -> Cell:
 
 
 def _actions(
-    entry: "HistoryEntry", outcomes: tuple[Mapping[str, Any], ...] | None, room: int
+    entry: "HistoryEntry",
+    outcomes: tuple[Mapping[str, Any], ...] | None,
+    room: int,
+    missing: str,
 ) -> list[tuple[str, Tone]]:
-    """What was planned, and what became of it: ``unknown`` when nobody could write it down."""
+    """What was planned, and what became of it; ``missing`` stands where no outcome does."""
     if not entry.success or not entry.actions:
         return []
     if outcomes is None:
-        return [(f"{_name(action)}: unknown", "warn") for action in entry.actions]
+        return [(f"{_name(action)}: {missing}", "warn") for action in entry.actions]
     lines: list[tuple[str, Tone]] = []
     for outcome in outcomes:
         if outcome.get("ok", True):
