@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "schema": "pystator.cli.schema:schema",
     "send": "pystator.cli.send:send",
     "process": "pystator.cli.process:process",
+    "fire": "pystator.cli.fire:fire",
     "show": "pystator.cli.show:show",
     "history": "pystator.cli.history:history",
     "entities": "pystator.cli.entities:entities",
