@@ -153,6 +153,53 @@ def test_a_timer_that_no_longer_counts_is_cleared_with_a_row(
     assert store.due(clock(), 10) == []
 
 
+def with_timeout(machine_of, seconds):
+    first = {**TICKET["states"][0], "timeout": {"seconds": seconds, "destination": "late"}}
+    return machine_of(**{**TICKET, "states": [first, *TICKET["states"][1:]]})
+
+
+def test_a_timeout_that_a_newer_machine_shortens_runs_from_where_it_began(
+    machine_of, tickets, store, clock, rows, audit
+):
+    """Nobody's timer would leave the entity waiting for ever."""
+    tickets.create_entity("t-1")
+    start = clock()
+    newer = Orchestrator(with_timeout(machine_of, 20), store, clock=clock)
+    clock.advance(30)
+    assert newer.process_event("t-1", "note").source_state == "late"
+    fired = next(row for row in rows(store, "t-1") if row.kind == "timer")
+    assert fired.now == start + 20_000_000
+    audit(store, "t-1", "ticket")
+
+
+def test_a_timeout_that_a_newer_machine_lengthens_is_swept_to_its_new_time(
+    machine_of, tickets, store, clock, rows, audit
+):
+    tickets.create_entity("t-1")
+    start = clock()
+    newer = Orchestrator(with_timeout(machine_of, 300), store, clock=clock)
+    clock.advance(61)
+    assert newer.fire_due() == []
+    assert newer.fire_due() == []
+    assert [row.kind for row in rows(store, "t-1")] == ["created", "migrated"]
+    assert [deadline for deadline, _ in newer.get_entity("t-1").timers.values()] == [
+        start + 300_000_000
+    ]
+    clock.advance(240)
+    assert [result.target_state for result in newer.fire_due()] == ["late"]
+    audit(store, "t-1", "ticket")
+
+
+def test_a_timer_of_another_way_is_not_taken_for_a_changed_one(machine_of, tickets, store, clock):
+    tickets.create_entity("t-1")
+    elsewhere = {**TICKET["states"][0], "timeout": {"seconds": 20, "destination": "busy"}}
+    states = [elsewhere, *TICKET["states"][1:]]
+    newer = Orchestrator(machine_of(**{**TICKET, "states": states}), store, clock=clock)
+    clock.advance(61)
+    assert newer.fire_due() == []
+    assert newer.get_entity("t-1").state == "new"
+
+
 def test_more_due_timers_than_a_commit_holds_go_in_several(machine_of, store, clock, rows, audit):
     machine = machine_of(
         meta={"machine_name": "beat"},

@@ -22,13 +22,18 @@ from pystator.records import Context, Entity
 __all__ = ["check_entity", "no_entity", "validate"]
 
 
-def check_entity(settings: Settings, entity: Entity, *, any_state: bool = False) -> None:
+def check_entity(
+    settings: Settings, entity: Entity, *, any_state: bool = False
+) -> TransitionResult | None:
     """See that the running machine can take the entity on.
 
     Args:
         settings: The running machine.
         entity: The entity.
         any_state: It is about to be put elsewhere: the state it is in does not matter.
+
+    Returns:
+        What being put there at its ``updated_at`` would do; None when nobody needs to know.
 
     Raises:
         EntityMachineMismatchError: It belongs to another machine.
@@ -43,9 +48,9 @@ def check_entity(settings: Settings, entity: Entity, *, any_state: bool = False)
             context={"entity_id": entity.entity_id, "machine_name": entity.machine_name},
         )
     if any_state or not entity.fingerprint or entity.fingerprint == settings.fingerprint:
-        return
+        return None
     try:
-        settings.machine.place(entity.state, entity.context, entity.updated_at)
+        return settings.machine.place(entity.state, entity.context, entity.updated_at)
     except UndefinedStateError as error:
         raise MachineVersionMismatchError(
             f"entity {entity.entity_id!r} is in state {entity.state!r},"

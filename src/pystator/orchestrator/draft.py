@@ -18,6 +18,7 @@ fallback state in the result's metadata (``hint``), or also puts the entity ther
 
 from pystator.engine.result import TransitionResult
 from pystator.errors import FSMError
+from pystator.orchestrator.adopt import carried
 from pystator.orchestrator.answers import REFUSALS, refusal
 from pystator.orchestrator.cases import Case, Todo
 from pystator.orchestrator.checks import check_entity, no_entity, validate
@@ -54,6 +55,7 @@ class Draft:
 
     __slots__ = (
         "_begun",
+        "_carried",
         "_expected",
         "_firing",
         "_foreign",
@@ -108,6 +110,7 @@ class Draft:
         self._begun: TransitionResult | None = None
         self._firing: tuple[str, int] | None = None
         self._voided = False
+        self._carried = False
         if entity is not None:
             self._read(entity, by_hand=by_hand)
         self._expected = self.version
@@ -115,15 +118,19 @@ class Draft:
         self._loaded_state = self.state
 
     def _read(self, entity: Entity, *, by_hand: bool) -> None:
+        placed: TransitionResult | None = None
         fingerprint = entity.fingerprint
         if fingerprint != self.settings.fingerprint or entity.machine_name != self.settings.name:
-            check_entity(self.settings, entity, any_state=by_hand)
+            placed = check_entity(self.settings, entity, any_state=by_hand)
             self._foreign = entity if fingerprint else None
         self.state = entity.state
         self.context = entity.context
         if entity.history is not None:
             self.context = {**entity.context, HISTORY: entity.history}
         self.timers = entity.timers
+        if placed is not None and entity.timers:
+            self.timers = carried(entity.timers, placed.timers.armed, entity.updated_at)
+            self._carried = self.timers.keys() != entity.timers.keys()
         self.version = entity.version
         self.updated = entity.updated_at
 
@@ -313,16 +320,25 @@ class Draft:
     def _next(self, now: int) -> int:
         """The next version; before the first one by a new machine version, that is recorded."""
         self.updated = max(self.updated, now)
-        if self._foreign is not None:
-            foreign, self._foreign = self._foreign, None
-            self.version += 1
-            note = {"machine_version": foreign.machine_version, "fingerprint": foreign.fingerprint}
-            state = foreign.state
-            self.entries.append(
-                Entry(self.version, EntryKind.MIGRATED, None, note, now, None, state, state)
-            )
+        self._migrate(now)
         self.version += 1
         return self.version
+
+    def _migrate(self, now: int) -> None:
+        if self._foreign is None:
+            return
+        foreign, self._foreign = self._foreign, None
+        self.version += 1
+        note = {"machine_version": foreign.machine_version, "fingerprint": foreign.fingerprint}
+        state = foreign.state
+        self.entries.append(
+            Entry(self.version, EntryKind.MIGRATED, None, note, now, None, state, state)
+        )
+
+    def adopt(self) -> None:
+        """Record that timers were carried over, where nothing else changed: they have new times."""
+        if self._carried and self._foreign is not None:
+            self._migrate(self.updated)
 
     def _change(
         self,

@@ -159,6 +159,7 @@ def _sweep(settings: Settings, entity: Entity, now: int, began: int) -> Program[
         pass
     except Exception as error:  # noqa: BLE001 # as above; what fired before is kept
         _tell(settings, entity.entity_id, error)
+    draft.adopt()
     return draft
 
 
