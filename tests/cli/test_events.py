@@ -81,7 +81,7 @@ def test_a_number_is_an_id(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         ('{"entity_id": "a", "trig', "not JSON: Unterminated string"),
-        ("[1]", "not a JSON object: list"),
+        ("[1]", "not a JSON object but [1]; write one object a line"),
         ('{"trigger": "t"}', "no entity_id"),
         ('{"entity_id": true, "trigger": "t"}', "entity_id is no text but true"),
         ('{"entity_id": "a"}', "no trigger"),

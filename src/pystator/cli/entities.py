@@ -102,10 +102,16 @@ def condition(where: str | None) -> Fits | None:
         raise typer.BadParameter(f"--where: {error}") from error
     now = time.time_ns() // 1_000
 
+    failed = False
+
     def fits(entity: "Entity") -> bool:
+        nonlocal failed
         try:
             return bool(evaluate(entity.context, Frame([], now=now)))
-        except EvaluationError:
+        except EvaluationError as error:
+            if not failed:
+                failed = True
+                note(f"warning: {entity.entity_id} is left out: {error.message}", "warn")
             return False
 
     return fits

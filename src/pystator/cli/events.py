@@ -110,25 +110,34 @@ def _parse(raw: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise _NoEventError(f"not UTF-8: {error.reason} at byte {error.start + 1}") from error
     except ValueError as error:
-        raise _NoEventError(f"not JSON: {error}") from error
+        raise _NoEventError(f"not JSON: {error}{_like_a_list(raw)}") from error
     if not isinstance(data, dict):
-        raise _NoEventError(f"not a JSON object: {type(data).__name__}")
+        raise _NoEventError(f"not a JSON object but {json.dumps(data)[:40]}{_like_a_list(raw)}")
     return cast("dict[str, Any]", data)
+
+
+def _like_a_list(raw: bytes) -> str:
+    """One list of all events is what people have most, when they have no lines."""
+    text = raw.strip()
+    listed = text.startswith(b"[") or text == b"]" or text.endswith(b"},")
+    return "; write one object a line, without '[' and ']' and commas between" if listed else ""
 
 
 # CSV --------------------------------------------------------------------------------------------
 
 
 def _read_csv(feed: Feed, rules: Rules) -> Iterator[Line]:
-    rows = csv.reader(_texts(feed), strict=True)
+    texts: list[str] = []  # of the row that is read
+    rows = csv.reader(_texts(feed, texts), strict=True)
     columns: list[str] | None = None
     while True:
+        texts.clear()
         try:
             row = next(rows)
         except StopIteration:
             return
         except csv.Error as error:
-            yield Line(feed.number, None, f"not CSV: {error}", raw="")
+            yield _no_row(texts, feed.number, error)
             continue
         if not row:
             continue
@@ -138,19 +147,39 @@ def _read_csv(feed: Feed, rules: Rules) -> Iterator[Line]:
             yield _csv_line(row, columns, feed.number, rules)
 
 
-def _texts(feed: Feed) -> Iterator[str]:
-    """Lines for the CSV reader; bytes that are not UTF-8 become surrogates, which no event has."""
+def _texts(feed: Feed, texts: list[str]) -> Iterator[str]:
+    """Lines for the CSV reader, also noted in a list of the caller.
+
+    Bytes that are not UTF-8 become surrogates, which no event has.
+    """
     for raw in feed:
-        yield raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape") + "\n"
+        text = raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape") + "\n"
+        texts.append(text)
+        yield text
+
+
+def _no_row(texts: list[str], number: int, error: csv.Error) -> Line:
+    """What is no CSV, all of it: a quotation that is not closed takes the lines after it along."""
+    said = str(error)
+    if "unexpected end" in said:
+        said = f"a quotation is not closed, from line {number - len(texts) + 1} to the end"
+    return Line(number, None, f"not CSV: {said}", raw=_shown("".join(texts)[:MAX_LINE]).rstrip())
+
+
+def _shown(text: str) -> str:
+    """With bytes that are not UTF-8 as escapes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _columns(row: list[str], name: str) -> list[str]:
     columns = [cell.strip() for cell in row]
     missing = [field for field in ("entity_id", "trigger") if field not in columns]
     if missing:
+        other = next((mark for mark in ";\t|" if len(row) == 1 and mark in row[0]), None)
         raise ConfigurationError(
             f"{name}: the first line names no column {' and no '.join(missing)}; "
-            f"it has: {', '.join(columns)}. A CSV file begins with a line of column names."
+            f"it has: {', '.join(columns)}. A CSV file begins with a line of column names"
+            + (f", and has commas between them, not {other!r}." if other else ".")
         )
     double = next((column for column in columns if columns.count(column) > 1), None)
     if double is not None:
@@ -163,8 +192,7 @@ def _csv_line(row: list[str], columns: list[str], number: int, rules: Rules) -> 
     try:
         return _line(_fields(_cells(row, columns)), number, rules)
     except _NoEventError as error:
-        shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        return Line(number, None, str(error), raw=shown)
+        return Line(number, None, str(error), raw=_shown(text))
 
 
 def _cells(row: list[str], columns: list[str]) -> dict[str, str]:

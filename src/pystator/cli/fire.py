@@ -152,7 +152,10 @@ class Sweep:
             say(f"{style(count(number), 'strong')} {noun(number, 'timer')} fired")
         for result in self.refused:
             why = result.reason if result.error is None else result.error.message
-            problem(f"{entity_of(result)}: {why}")
+            if result.reason == GUARD:
+                note(f"{entity_of(result)}: {why}", "dim")
+            else:
+                problem(f"{entity_of(result)}: {why}")
         for name, why in self.failed.items():
             problem(f"{name}: {why}")
         if self.left > len(self.failed):

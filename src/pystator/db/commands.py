@@ -267,8 +267,13 @@ def _migrate(
         try:
             run(config, before)
         except CommandError as error:
+            known = f"revisions: base, {', '.join(REVISIONS)}; head is the newest"
+            if before is not None and before not in REVISIONS:
+                known = (
+                    f"it is at {before}, which a newer release made: use that release's pystator"
+                )
             raise SchemaError(
-                f"{url}: {error} (revisions: base, {', '.join(REVISIONS)}; head is the newest)",
+                f"{url}: {error} ({known})",
                 context={"url": url, "revision": before},
             ) from error
         after = revision_of(raw)
