@@ -218,3 +218,19 @@ def test_no_password_is_ever_shown(cli: Callable[..., Any]) -> None:
             told = cli(*words, *more)
             assert told.code == 1
             assert "s3cret" not in told.out + told.err
+
+
+# Ctrl-C -----------------------------------------------------------------------------------------
+
+
+def test_an_interrupt_while_everything_is_imported_is_quiet(tmp_path: Path) -> None:
+    """Imports take most of a short command's time: that is when people hit Ctrl-C."""
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pystator", "entities"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "")

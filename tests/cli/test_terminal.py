@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -43,6 +44,14 @@ def on_terminal(words: list[object], folder: Path, **more: str) -> str:
     os.close(terminal)
     assert process.returncode == 0, seen
     return seen.decode()
+
+
+def test_a_list_fits_a_narrow_terminal(tmp_path: Path, examples: Path) -> None:
+    words = ["send", "o-1", "place", "total=5", f"note={'long ' * 9}", "-m"]
+    db = ["--db", "sqlite:///o.db"]
+    on_terminal([*words, examples / "order.yaml", *db], tmp_path)
+    seen = on_terminal(["entities", *db], tmp_path, COLUMNS="70")
+    assert max(len(re.sub(r"\x1b\[\d*m", "", line)) for line in seen.splitlines()) <= 70
 
 
 @pytest.fixture

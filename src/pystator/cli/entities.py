@@ -1,5 +1,6 @@
 """``pystator entities``: what is stored, by state and by what the contexts say."""
 
+import shutil
 import sys
 import time
 from collections import Counter
@@ -13,7 +14,7 @@ from pystator.cli.machines import open_store
 from pystator.cli.options import DatabaseOption, JsonOption, MachineNameOption
 from pystator.cli.output import note, paint, say, say_json
 from pystator.cli.pages import MOST, all_entities
-from pystator.cli.text import Cell, bar, count, moment, noun, pairs, table
+from pystator.cli.text import WIDEST, Cell, bar, count, moment, noun, pairs, room_beside, table
 from pystator.cli.views import entity_view
 from pystator.errors import EvaluationError
 
@@ -151,16 +152,21 @@ def show(found: "list[Entity]") -> None:
         note("no entities", "dim")
         return
     names = {entity.machine_name for entity in found}
-    rows: list[list[Cell]] = [
+    heads: list[list[Cell]] = [
         [
             (entity.entity_id, "strong"),
             *([entity.machine_name] if len(names) > 1 else []),
             (entity.state, "key"),
             f"v{entity.version}",
             (moment(entity.updated_at), "dim"),
-            pairs(entity.context),
         ]
         for entity in found
+    ]
+    width = WIDEST
+    if style.on:
+        width = min(width, room_beside(heads, shutil.get_terminal_size().columns, indent=0))
+    rows = [
+        [*head, pairs(entity.context, width)] for head, entity in zip(heads, found, strict=True)
     ]
     for line in table(rows, style, indent=""):
         say(line)

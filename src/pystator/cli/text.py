@@ -9,6 +9,7 @@ from pystator.cli.output import Style, Tone, plain
 from pystator.records import to_datetime
 
 __all__ = [
+    "WIDEST",
     "Cell",
     "bar",
     "count",
@@ -17,6 +18,7 @@ __all__ = [
     "moment",
     "noun",
     "pairs",
+    "room_beside",
     "short",
     "table",
     "value",
@@ -24,6 +26,9 @@ __all__ = [
 
 WIDEST = 60
 """Characters of one value in a line of many."""
+
+NARROWEST = 24
+"""Characters of a table's last column at least, however narrow the terminal."""
 
 LONGEST_BAR = 24
 
@@ -99,6 +104,14 @@ Cell = str | tuple[str, Tone]
 
 def _toned(cell: Cell) -> tuple[str, Tone]:
     return cell if isinstance(cell, tuple) else (cell, "plain")
+
+
+def room_beside(heads: Sequence[Sequence[Cell]], columns: int, *, indent: int = 2) -> int:
+    """What the first columns of a table leave of the terminal's width for the last one."""
+    taken = indent
+    for column in zip(*heads, strict=True):
+        taken += 2 + max(len(_toned(cell)[0]) for cell in column)
+    return max(NARROWEST, columns - taken)
 
 
 def table(

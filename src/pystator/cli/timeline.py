@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from pystator.cli.output import Style, Tone
-from pystator.cli.text import Cell, moment, short, table
+from pystator.cli.text import Cell, moment, room_beside, short, table
 from pystator.records import EntryKind
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["timeline"]
 
-NARROWEST, WIDEST = 24, 72
-"""Characters of the last column: at least on a terminal, and at most elsewhere."""
+WIDEST = 72
+"""Characters of the last column where there is no terminal to fit."""
 
 SILENT = frozenset({EntryKind.ACTION, EntryKind.SNAPSHOT})
 """Rows that are no step of their own: outcomes of actions stand with the step that planned them."""
@@ -47,7 +47,7 @@ def timeline(
         if entry.kind is EntryKind.ACTION and entry.ref is not None
     }
     steps = [(entry, _head(entry)) for entry in rows if entry.kind not in SILENT]
-    room = WIDEST if columns is None else _room([head for _, head in steps], columns)
+    room = WIDEST if columns is None else room_beside([head for _, head in steps], columns)
     cells: list[list[Cell]] = []
     for entry, head in steps:
         cells.append([*head, _words(entry, room)])
@@ -56,14 +56,6 @@ def timeline(
         for words, tone in _actions(entry, told, room, missing):
             cells.append(["", "", "", "", (words, tone)])
     return table(cells, style, align=">")
-
-
-def _room(heads: list[list[Cell]], columns: int) -> int:
-    """What the first columns leave of the terminal's width."""
-    taken = 2
-    for column in zip(*heads, strict=True):
-        taken += 2 + max(len(cell if isinstance(cell, str) else cell[0]) for cell in column)
-    return max(NARROWEST, columns - taken)
 
 
 def _head(entry: "HistoryEntry") -> list[Cell]:
