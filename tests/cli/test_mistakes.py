@@ -206,6 +206,19 @@ def test_a_full_disk_is_an_answer(
     assert "Traceback" not in done.stderr
 
 
+def test_closed_streams_are_empty_or_nowhere(tmp_path: Path) -> None:
+    """Services are started without any."""
+    words = "-m pystator check - <&- >&-"
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} {words}"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_no_password_is_ever_shown(cli: Callable[..., Any]) -> None:
     url = "postgresql://user:s3cret@host/db"
     for words in (

@@ -115,13 +115,13 @@ def plain(value: Any) -> Any:
 
 
 def prepare_streams() -> None:
-    """Let both outputs take any text, whatever the locale, and be there, even when closed."""
-    for name in ("stdout", "stderr"):
+    """Let both outputs take any text, whatever the locale; what is closed is empty, or nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
-            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+            nowhere = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - until the end
             setattr(sys, name, nowhere)
-        elif isinstance(stream, TextIOWrapper):
+        elif name != "stdin" and isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
