@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pystator import EventRequest, Orchestrator, StoreUnavailableError
+from pystator.stores.protocols import NativeStore
 
 
 def test_results_come_in_the_order_of_the_items(orders):
@@ -118,6 +119,8 @@ class Down:
         if self.loads < 0:
             raise StoreUnavailableError("down", context={"written": False})
         return self.store.load(lookups)
+
+    load_one = NativeStore.load_one
 
     def __getattr__(self, name):
         return getattr(self.store, name)

@@ -14,6 +14,7 @@ from pystator import (
     UndefinedStateError,
 )
 from pystator.records import Lookup
+from pystator.stores.protocols import NativeStore
 
 
 def test_creating_starts_the_entity(orders, store, rows, audit):
@@ -125,6 +126,8 @@ def test_another_machines_entity_under_the_same_key_is_refused(machine, machine_
             return super().load(
                 [Lookup(each.entity_id, "other", each.event_ids) for each in lookups]
             )
+
+        load_one = NativeStore.load_one
 
     store = ByIdOnly()
     store.set_state("o-1", "open", metadata={"machine_name": "other"})

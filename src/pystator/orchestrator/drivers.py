@@ -26,7 +26,7 @@ from pystator.orchestrator.requests import (
 )
 from pystator.orchestrator.settings import Settings
 from pystator.orchestrator.single import conclude
-from pystator.records import Commit, HistoryEntry, Lookup, Outcome, OutcomeKind
+from pystator.records import Commit, HistoryEntry, Loaded, Lookup, Outcome, OutcomeKind
 from pystator.stores.protocols import NativeStore
 
 __all__ = ["Driver"]
@@ -97,9 +97,9 @@ class Driver:
             FSMError: The event could not be decided or written.
         """
         began = settings.tick()
-        loaded = self.store.load((Lookup(entity_id, settings.name),))[0]
+        entity = self.store.load_one(entity_id, settings.name)
         now = self.nanoseconds() // 1_000
-        decided = decide_one(settings, trigger, payload, loaded.entity, now, began)
+        decided = decide_one(settings, trigger, payload, entity, now, began)
         outcome: Outcome | Exception | None = None
         if decided is not None and (commit := decided[0]) is not None:
             try:
@@ -110,7 +110,7 @@ class Driver:
                 if outcome.kind is APPLIED and not commit.entries[0].actions:
                     return decided[1]
         single = (settings, entity_id, trigger, payload, began)
-        return self.run(conclude(single, (loaded, now), decided, outcome))
+        return self.run(conclude(single, (Loaded(entity, {}), now), decided, outcome))
 
     def _answer(self, request: Request) -> Any:  # noqa: PLR0911 - one line a request
         """The reply to a request that most events do not make."""

@@ -127,6 +127,10 @@ class NativeStore(Protocol):
         """Entities and known event ids, one `Loaded` for each lookup, in order."""
         ...
 
+    def load_one(self, entity_id: str, machine_name: str) -> Entity | None:
+        """`load` of one entity without event ids, which is what most events ask."""
+        return self.load((Lookup(entity_id, machine_name),))[0].entity
+
     def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """Write; one `Outcome` for each commit, in order.
 

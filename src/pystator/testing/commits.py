@@ -55,6 +55,14 @@ class CommitsContract(StoreTests):
         assert drive.load([]) == []
         assert drive.commit([]) == []
 
+    def test_one_entity_is_loaded_as_among_many(self, store: Any) -> None:
+        with Driver(store, "sync") as drive:
+            applied(drive, change(context={"n": [1]}, timers={"t": (70, 1)}))
+        assert store.load_one("e", "m") == store.load([lookup()])[0].entity
+        assert store.load_one("e", "other") is None
+        store.load_one("e", "m").context["n"].append(2)
+        assert store.load_one("e", "m").context == {"n": [1]}
+
     def test_a_run_of_events_is_one_commit(self, drive: Driver) -> None:
         applied(drive, change(steps=3, context={"n": 3}))
         assert drive.load([lookup()])[0].entity.version == 3

@@ -12,7 +12,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
-from pystator.records import Commit, Loaded, Lookup, Outcome
+from pystator.records import Commit, Entity, Loaded, Lookup, Outcome
 from pystator.stores.protocols import NativeStore
 
 __all__ = ["Crash", "CrashingStore", "crash_points"]
@@ -53,6 +53,10 @@ class CrashingStore:
     def load(self, lookups: Sequence[Lookup]) -> list[Loaded]:
         """`NativeStore.load`, unless the process dies."""
         return self._call(lambda: self.store.load(lookups))
+
+    def load_one(self, entity_id: str, machine_name: str) -> Entity | None:
+        """`NativeStore.load_one`, unless the process dies."""
+        return self._call(lambda: self.store.load_one(entity_id, machine_name))
 
     def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """`NativeStore.commit`, unless the process dies."""
