@@ -18,11 +18,14 @@ from pystator.definition.model import Definition, Node, StateType, TransitionNod
 
 __all__ = ["fingerprint"]
 
+DIGITS = 32
+"""128 bits: it stands in every row of entities and history, and nobody forges machines."""
+
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def fingerprint(definition: Definition) -> str:
-    """The hash of a lowered machine: 64 hexadecimal digits."""
+    """The hash of a lowered machine: `DIGITS` hexadecimal digits."""
     shared: dict[int, Any] = {}
 
     def content(block: tuple[Any, ...]) -> Any:
@@ -54,7 +57,7 @@ def fingerprint(definition: Definition) -> str:
         _plain(definition.invariants),
     ]
     text = json.dumps(meaning, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
 
 def _modes(definition: Definition) -> list[Any]:
