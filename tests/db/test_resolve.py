@@ -101,17 +101,17 @@ def test_a_plain_path_gets_the_url_to_write(places) -> None:
 @pytest.mark.parametrize(
     ("url", "path"),
     [
-        ("sqlite:///shop.db", "/work/shop.db"),
-        ("sqlite:///data/../shop.db", "/work/shop.db"),
+        ("sqlite:///shop.db", "/srv/shop.db"),
+        ("sqlite:///data/../shop.db", "/srv/shop.db"),
         ("sqlite:////var/shop.db", "/var/shop.db"),
         ("SQLite+pysqlite:////var/shop.db", "/var/shop.db"),
-        ("sqlite:///with space%20.db", "/work/with space%20.db"),
+        ("sqlite:///with space%20.db", "/srv/with space%20.db"),
         ("sqlite://", None),
         ("sqlite:///:memory:", None),
     ],
 )
 def test_a_sqlite_url_names_a_file_as_sqlalchemy_reads_it(url, path) -> None:
-    assert parse_sqlite(url, folder=Path("/work")).path == (path and Path(path))
+    assert parse_sqlite(url, folder=Path("/srv")).path == (path and Path(path))
 
 
 @pytest.mark.parametrize(
