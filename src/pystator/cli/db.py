@@ -8,6 +8,7 @@ import typer
 from pystator.cli.app import new_app
 from pystator.cli.options import JsonOption
 from pystator.cli.output import note, paint, say, say_json
+from pystator.cli.text import count, noun
 from pystator.db.resolve import parse_sqlite, resolve, scheme_of
 from pystator.errors import ConfigurationError
 
@@ -35,6 +36,7 @@ WordsArgument = Annotated[
         show_default=False,
     ),
 ]
+ForceOption = Annotated[bool, typer.Option("--force", help="Do not ask.")]
 _WORDS = {"ignore_unknown_options": True}  # so that -1 is a revision
 
 
@@ -61,14 +63,20 @@ def upgrade(words: WordsArgument = None, json: JsonOption = False) -> None:
 
 
 @app.command(context_settings=_WORDS)
-def downgrade(words: WordsArgument = None, json: JsonOption = False) -> None:
-    """Undo migrations, and lose their data.
+def downgrade(
+    words: WordsArgument = None, force: ForceOption = False, json: JsonOption = False
+) -> None:
+    """Undo migrations, and lose their data; asks first where there is any.
 
     Down to a revision; by default -1, which is one migration. base undoes all: nothing is left.
     """
     from pystator.db import commands
 
     url, revision = _split(words, "-1")
+    shown = str(parse_sqlite(resolve(url)))
+    if not force and (found := commands.rows(url)):
+        what = f"the {count(found)} {noun(found, 'row')} of {shown}, or what a migration added"
+        confirm(f"This can delete {what}.", "Undo it?", shown)
     _tell(commands.downgrade(url, revision), json, "was downgraded")
 
 
@@ -142,7 +150,7 @@ def seed(url: UrlArgument = None, json: JsonOption = False) -> None:
 @app.command()
 def truncate(
     url: UrlArgument = None,
-    force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
+    force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
     """Delete every row of every table; asks first."""
@@ -151,17 +159,27 @@ def truncate(
     shown = str(parse_sqlite(resolve(url)))
     if not force:
         commands.current(url)  # nobody is asked about a database that is not there
-        note(f"This deletes every entity, its history and every machine in {shown}.", "warn")
-        if not agreed("Delete everything?"):
-            raise ConfigurationError(
-                "nothing was deleted: answer y, or use --force", context={"database": shown}
-            )
+        what = f"every entity, its history and every machine in {shown}"
+        confirm(f"This deletes {what}.", "Delete everything?", shown)
     deleted = commands.truncate(url)
     if json:
         say_json({"database": shown, "deleted": deleted})
         return
     for table, rows in deleted.items():
         say(f"{table:<20} {rows:>10,} deleted")
+
+
+def confirm(warning: str, question: str, database: str) -> None:
+    """Go on only with a yes.
+
+    Raises:
+        ConfigurationError: It was none.
+    """
+    note(warning, "warn")
+    if not agreed(question):
+        raise ConfigurationError(
+            "nothing was deleted: answer y, or use --force", context={"database": database}
+        )
 
 
 def agreed(question: str) -> bool:

@@ -212,6 +212,20 @@ def truncate(url: str | None = None) -> dict[str, int]:
             }
 
 
+def rows(url: str | None = None) -> int:
+    """Rows in all our tables, which a migration can lose; 0 for a revision that is none of ours."""
+    with _opened(url) as (connection, _):
+        if revision_of(connection) not in REVISIONS:
+            return 0
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        counts = [
+            connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - our own names
+            for table in TABLES
+            if table in names
+        ]
+        return sum(counts)
+
+
 # Parts --------------------------------------------------------------------------------------------
 
 
