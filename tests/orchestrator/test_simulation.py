@@ -99,9 +99,9 @@ class World:
                 return self.store.history(
                     request.entity_id,
                     machine_name=request.machine_name,
-                    limit=10_000,
+                    after=request.after,
                     newest_first=True,
-                ).items
+                )
             case FindDue():
                 now = self.clock()
                 return self.store.due(now, request.limit, machine_name="counter"), now

@@ -26,7 +26,7 @@ from pystator.orchestrator.requests import (
 )
 from pystator.orchestrator.settings import Settings
 from pystator.orchestrator.single import conclude
-from pystator.records import Commit, HistoryEntry, Loaded, Lookup, Outcome, OutcomeKind
+from pystator.records import Commit, Loaded, Lookup, Outcome, OutcomeKind
 from pystator.stores.protocols import NativeStore
 
 __all__ = ["Driver"]
@@ -34,8 +34,6 @@ __all__ = ["Driver"]
 T = TypeVar("T")
 
 APPLIED: Final = OutcomeKind.APPLIED
-_ROWS = 100
-"""Rows of a page when a lost answer is looked for."""
 
 
 class Driver:
@@ -130,7 +128,12 @@ class Driver:
                 now = self.clock() if request.now is None else request.now
                 return self.store.due(now, request.limit, machine_name=request.machine_name), now
             case ReadBack():
-                return self._read_back(request)
+                return self.store.history(
+                    request.entity_id,
+                    machine_name=request.machine_name,
+                    after=request.after,
+                    newest_first=True,
+                )
             case AwaitGuard():
                 raise FSMError(
                     f"guard {request.need.name!r} is async and this call is blocking:"
@@ -139,22 +142,6 @@ class Driver:
                 )
             case _:
                 raise TypeError(f"{type(request).__name__} is no request")
-
-    def _read_back(self, request: ReadBack) -> list[HistoryEntry]:
-        rows: list[HistoryEntry] = []
-        after: str | None = None
-        while True:
-            page = self.store.history(
-                request.entity_id,
-                machine_name=request.machine_name,
-                after=after,
-                limit=_ROWS,
-                newest_first=True,
-            )
-            rows += page.items
-            after = page.next
-            if after is None or page.items[-1].version < request.down_to:
-                return rows
 
     # Async --------------------------------------------------------------------------------------
 
@@ -199,27 +186,16 @@ class Driver:
                 keys = await self.store.adue(now, request.limit, machine_name=request.machine_name)
                 return keys, now
             case ReadBack():
-                return await self._aread_back(request)
+                return await self.store.ahistory(
+                    request.entity_id,
+                    machine_name=request.machine_name,
+                    after=request.after,
+                    newest_first=True,
+                )
             case AwaitGuard():
                 return await _verdict(request)
             case _:
                 raise TypeError(f"{type(request).__name__} is no request")
-
-    async def _aread_back(self, request: ReadBack) -> list[HistoryEntry]:
-        rows: list[HistoryEntry] = []
-        after: str | None = None
-        while True:
-            page = await self.store.ahistory(
-                request.entity_id,
-                machine_name=request.machine_name,
-                after=after,
-                limit=_ROWS,
-                newest_first=True,
-            )
-            rows += page.items
-            after = page.next
-            if after is None or page.items[-1].version < request.down_to:
-                return rows
 
 
 async def _verdict(request: AwaitGuard) -> bool | Exception:

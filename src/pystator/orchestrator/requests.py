@@ -12,7 +12,7 @@ request               reply
 a lone `Lookup`       ``(Loaded, wall clock now in microseconds)``
 `Write`               ``list of Outcome``
 a lone `Commit`       ``Outcome``
-`ReadBack`            newest history rows of an entity
+`ReadBack`            a page of an entity's history rows, newest first
 `FindDue`             ``(keys, wall clock now in microseconds)``
 `AwaitGuard`          the truth of the awaited verdict, or the error that the guard raised
 `RunActions`          ``list of ActionOutcome``
@@ -64,11 +64,11 @@ class Write:
 
 @record
 class ReadBack:
-    """Read the newest history rows of an entity, newest first, down to and including a version."""
+    """Read a page of an entity's rows, newest first; ``after`` is the cursor of the last one."""
 
     entity_id: str
     machine_name: str
-    down_to: int
+    after: str | None
 
 
 @record

@@ -6,9 +6,8 @@ that the compare-and-set decides: applied now; or stale, and then either its own
 through late (its id is found) or another writer was first, and the commit can never come through
 any more and may be decided again.
 
-A batch that fails as a whole is cut in halves until the commit that cannot be written stands alone:
-    its neighbours
-survive it.
+A batch that fails as a whole is cut in halves until the commit that cannot be written stands
+alone: its neighbours survive it.
 """
 
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from collections.abc import Sequence
 from pystator.errors import StoreUnavailableError
 from pystator.orchestrator.requests import Program, ReadBack, Write
 from pystator.orchestrator.settings import Settings
-from pystator.records import Commit, HistoryEntry, Outcome, OutcomeKind
+from pystator.records import Commit, HistoryEntry, Outcome, OutcomeKind, Page
 
 __all__ = ["find_out", "write"]
 
@@ -83,7 +82,11 @@ def _send_again(
 
 
 def _is_written(commit: Commit) -> Program[bool]:
-    rows: list[HistoryEntry] = yield ReadBack(
-        commit.entity_id, commit.machine_name, commit.new_version
-    )
-    return any(row.commit_id == commit.commit_id for row in rows)
+    after: str | None = None
+    while True:
+        page: Page[HistoryEntry] = yield ReadBack(commit.entity_id, commit.machine_name, after)
+        if any(row.commit_id == commit.commit_id for row in page.items):
+            return True
+        after = page.next
+        if after is None or page.items[-1].version < commit.new_version:
+            return False
