@@ -1,7 +1,7 @@
 """Transitions: from their entries to the model, one for each source."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from pystator.definition.content import Content
 from pystator.definition.data import is_list
@@ -27,7 +27,6 @@ MAX_TRANSITIONS: Final = 500_000
 """Of a machine, a list of sources and ``"*"`` counted one by one."""
 
 _LATER: Final = {"region": "parallel states ('region')"}
-Origin = Literal["transitions", "timeout"]
 
 
 @record

@@ -1,15 +1,15 @@
 """History rows -> the state and the context they lead to.
 
 History is complete: replaying all rows of an entity gives what the store holds. Audits and tests
-    rest on it; a store
-that has been pruned begins with a snapshot row, and replays from there.
+rest on it; a store that has been pruned begins with a snapshot row, and replays from there.
 """
 
 from collections.abc import Iterable
 
-from pystator.records import Context, Entry, EntryKind, HistoryEntry, Patch
+from pystator.records import Context, Entry, EntryKind, HistoryEntry
+from pystator.stores.columns import apply_patch
 
-__all__ = ["apply_patch", "replay"]
+__all__ = ["replay"]
 
 _SILENT = frozenset({EntryKind.REJECTED, EntryKind.ACTION})
 
@@ -34,13 +34,5 @@ def replay(entries: Iterable[HistoryEntry | Entry]) -> tuple[str | None, Context
         if entry.target_state is not None:
             state = entry.target_state
         if entry.patch is not None:
-            apply_patch(context, entry.patch)
+            context = apply_patch(context, entry.patch)
     return state, context
-
-
-def apply_patch(context: Context, patch: Patch) -> None:
-    """Do to the context, in place, what a change did to its top-level keys."""
-    changed, removed = patch
-    context.update(changed)
-    for key in removed:
-        context.pop(key, None)

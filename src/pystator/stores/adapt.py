@@ -321,10 +321,6 @@ class LiftedStore(ImmediateAsync):
             return []
         return self._run(face, self._load(lookups, versioned=face.versioned))
 
-    def load_one(self, entity_id: str, machine_name: str) -> Entity | None:
-        """`load` of one entity."""
-        return self.load((Lookup(entity_id, machine_name),))[0].entity
-
     def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """Write one after the other; what the store raised is the outcome's ``error``."""
         return self._finish(commits, self._need_sync())
