@@ -8,7 +8,7 @@
                  `- text.py
 
 Whatever is wrong is found at once: what has the wrong shape is reported and left out, and the rest
-    is still lowered.
+is still lowered.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """Planned actions after the commit: run in order, their outcomes recorded as one row.
 
 At most once: a process that dies between the commit and the outcomes leaves a row of planned
-    actions without a row of
-outcomes, which readers show as "unknown". An action that fails does not undo the event.
+actions without a row of outcomes, which readers show as "unknown". An action that fails does not
+undo the event.
 """
 
 import logging

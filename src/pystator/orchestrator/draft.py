@@ -11,9 +11,9 @@ Laws of a draft:
   version it saw.
 
 What becomes of an event that fails: an ordinary rejection
-    (`pystator.orchestrator.answers.REFUSALS`) is recorded. An
-error of the machine is recorded too and, by ``meta.orchestrator_default_fallback``, names the
-fallback state in the result's metadata (``hint``), or also puts the entity there (``persist``).
+(`pystator.orchestrator.answers.REFUSALS`) is recorded. An error of the machine is recorded too and,
+by ``meta.orchestrator_default_fallback``, names the fallback state in the result's metadata
+(``hint``), or also puts the entity there (``persist``).
 """
 
 from pystator.engine.result import TransitionResult
