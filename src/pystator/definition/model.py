@@ -20,7 +20,7 @@ error ends only its block in SCXML).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pystator.definition.expressions import Expression
 from pystator.records import record
@@ -58,7 +58,15 @@ __all__ = [
     "Timestamp",
     "TransitionNode",
     "ValidateKeys",
+    "region_key",
 ]
+
+_REGION: Final = "region:"
+
+
+def region_key(name: str) -> str:
+    """The name of a region's node: regions have a namespace of their own beside the states'."""
+    return _REGION + name
 
 
 class StateType(StrEnum):
@@ -343,7 +351,9 @@ class TransitionNode:
         timer: Enables the transition too, when it fires.
         eventless: Taken without an event (``auto``, or out of a choice).
         content: Actions between exits and entries.
-        origin: What wrote it: ``transitions``, a state's ``timeout``, ``on_done`` or ``when``.
+        region: What ``region`` named in the file: source and targets lie in it.
+        origin: What wrote it: ``transitions``, a state's ``timeout`` or ``on_done``. An ``on_done``
+            has the done event of its source, which nobody declares and nobody can send.
     """
 
     index: int
@@ -356,7 +366,7 @@ class TransitionNode:
     internal: bool
     eventless: bool
     region: str | None
-    origin: Literal["transitions", "timeout", "on_done", "when"]
+    origin: Literal["transitions", "timeout", "on_done"]
     description: str | None
     refs: tuple[str, ...]
     metadata: Mapping[str, Any]
@@ -368,10 +378,13 @@ class Node:
     """One state or region. Built by a lowering pass, not changed afterwards.
 
     Attributes:
+        name: Unique in the machine, and what targets, sources and ``in_state`` refer to; that of a
+            region is made by `region_key`.
         type: What YAML called it; a region has ``STABLE``.
         initial: Targets entered with a compound node or region; a choice or atomic node has none.
         transitions: Of this node, in document order.
-        final: Reaching it ends its parent (``type: terminal``).
+        when: Guards of routing by data: they hold, too, when data alone leads here. Empty: data
+            alone never does.
     """
 
     name: str
@@ -383,10 +396,16 @@ class Node:
     on_enter: tuple[tuple[Action, ...], ...] = ()
     on_exit: tuple[tuple[Action, ...], ...] = ()
     transitions: list[TransitionNode] = field(default_factory=list)
+    when: tuple[Guard, ...] = ()
     description: str | None = None
     group: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     position: Position = field(default_factory=Position)
+
+    @property
+    def label(self) -> str:
+        """The name as the author wrote it."""
+        return self.name.removeprefix(_REGION)
 
 
 @record
@@ -424,6 +443,7 @@ class Definition:
         normalizer: Applied to declared and incoming triggers.
         lenient_events: An unknown trigger or no matching transition is a successful no-op.
         lenient_guards: An unregistered guard passes.
+        auto_route: Every event that comes to rest is followed by routing by data (``when``).
         fingerprint: Hash of what the machine means; the same for two texts that mean the same.
         config: The plain data it was made from (for ``machines`` rows and diagrams).
         file: Where the text came from; None for data.
@@ -450,3 +470,4 @@ class Definition:
     fingerprint: str
     config: Mapping[str, Any]
     file: str | None
+    auto_route: bool = False
