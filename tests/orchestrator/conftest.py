@@ -1,6 +1,7 @@
 """The machine most tests here send events to, and how its stores and history are looked at."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -35,6 +36,40 @@ ORDER: dict[str, Any] = {
 }
 
 
+COUNTER: dict[str, Any] = {
+    "meta": {"machine_name": "counter", "version": "1.0"},
+    "states": [
+        {"name": "open", "type": "initial"},
+        {"name": "odd", "timeout": {"seconds": 5, "destination": "open"}},
+    ],
+    "transitions": [
+        {
+            "trigger": "add",
+            "source": source,
+            "dest": dest,
+            "actions": [{"increment": "n"}, "tell"],
+        }
+        for source, dest in (("open", "odd"), ("odd", "open"))
+    ],
+}
+
+
+class Slow(InMemoryStateStore):
+    """A memory store whose async calls take a turn of the loop."""
+
+    combines = True
+
+    async def aload(self, lookups):
+        await asyncio.sleep(0)
+        return self.load(lookups)
+
+    async def acommit(self, commits):
+        await asyncio.sleep(0)
+        outcomes = self.commit(commits)
+        await asyncio.sleep(0)
+        return outcomes
+
+
 @pytest.fixture(scope="session")
 def machine_of() -> Callable[..., StateMachine]:
     """The order machine, with other top-level keys."""
@@ -49,6 +84,24 @@ def machine() -> StateMachine:
 @pytest.fixture
 def store() -> InMemoryStateStore:
     return InMemoryStateStore()
+
+
+@pytest.fixture(scope="session")
+def counter() -> StateMachine:
+    """A machine whose only trigger goes back and forth, with a timer on one side."""
+    return StateMachine.from_dict(COUNTER)
+
+
+@pytest.fixture(scope="session")
+def slow_store() -> type[InMemoryStateStore]:
+    """``slow_store()`` makes a store whose async calls take a turn of the loop."""
+    return Slow
+
+
+@pytest.fixture(scope="session")
+def settle() -> Callable[[], Awaitable[None]]:
+    """``await settle()`` lets everything that runs in the background come to its end."""
+    return _settle
 
 
 @pytest.fixture
@@ -82,6 +135,11 @@ def rows() -> Callable[..., list[Any]]:
 def audit() -> Callable[..., None]:
     """``audit(store, entity_id)``: versions are contiguous, and history replays to what is stored."""
     return _audit
+
+
+async def _settle() -> None:
+    for _ in range(200):
+        await asyncio.sleep(0)
 
 
 def _rows(store, entity_id: str, *kinds: str, machine_name: str | None = None) -> list[Any]:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pystator import EventRequest, Orchestrator, StoreUnavailableError
+from pystator import EventRequest, InMemoryStateStore, Orchestrator, StoreUnavailableError
 from pystator.stores.protocols import NativeStore
 
 
@@ -140,3 +140,14 @@ def test_what_was_done_before_a_store_went_down_is_answered(machine, store):
     results = orders.process_events([(f"o-{n}", "note") for n in range(1_500)])
     assert [r.success for r in results] == [True] * 1_000 + [False] * 500
     assert results[-1].error.code == "store_unavailable"
+
+
+def test_ten_thousand_events_on_one_entity_and_one_on_each_of_ten_thousand(machine, audit):
+    store = InMemoryStateStore()
+    orders = Orchestrator(machine, store)
+    results = orders.process_events(("o-1", "note") for _ in range(10_000))
+    assert [result.version for result in results] == list(range(1, 10_001))
+    results = orders.process_events((f"e-{number}", "note") for number in range(10_000))
+    assert {result.version for result in results} == {1}
+    assert store.count_by_state() == {"draft": 10_001}
+    audit(store, "o-1")

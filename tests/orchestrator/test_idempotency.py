@@ -133,3 +133,40 @@ def test_a_three_method_store_is_called_once_for_each(machine):
 def test_replays_survive_a_restart(machine, store):
     Orchestrator(machine, store).process_event("o-1", "submit", event_id="e-1")
     assert Orchestrator(machine, store).process_event("o-1", "submit", event_id="e-1").replayed
+
+
+def test_an_id_that_a_validator_refused_stays_refused_until_a_new_id_is_sent(machine, store, rows):
+    strict = [True]
+
+    def validator(*_):
+        return (not strict, ["not today"])
+
+    orders = Orchestrator(machine, store, context_validator=validator)
+    first = orders.process_event("o-1", "submit", event_id="x")
+    strict.clear()
+    again = orders.process_event("o-1", "submit", event_id="x")
+    assert (again.success, again.replayed) == (False, True)
+    assert (again.reason, again.error.code) == (first.reason, first.error.code)
+    assert again.error.message == first.error.message
+    assert orders.process_event("o-1", "submit", event_id="y").success
+    assert len(rows(store, "o-1", "rejected")) == 1
+
+
+def test_one_id_many_times_in_one_call_among_others(orders, store, audit, rows):
+    items = [
+        EventRequest("o-1", "submit", {"amount": 10}, "a"),
+        EventRequest("o-1", "pay", None, "b"),
+        EventRequest("o-1", "submit", {"amount": 10}, "a"),
+        EventRequest("o-2", "submit", {"amount": 10}, "a"),
+        EventRequest("o-1", "pay", None, "b"),
+        EventRequest("o-1", "pay", None, "c"),
+        EventRequest("o-1", "pay", {"amount": 5}, "b"),
+    ]
+    for _ in range(2):
+        results = orders.process_events(items)
+        assert [result.success for result in results] == [True] * 5 + [False] * 2
+        assert [result.version for result in results[:5]] == [1, 2, 1, 1, 2]
+        assert results[6].error.code == "idempotency_conflict"
+    assert len(rows(store, "o-1", "event")) == 2
+    assert len(rows(store, "o-1", "rejected")) == 1
+    audit(store, "o-1")

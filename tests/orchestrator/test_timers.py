@@ -1,10 +1,12 @@
 """Deadlines: stored with the entity, fired before its next event or by `fire_due`."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
 from pystator import InMemoryStateStore, Orchestrator
+from pystator.records import to_datetime
 
 TICKET = {
     "meta": {"machine_name": "ticket", "version": "1.0"},
@@ -224,3 +226,50 @@ def test_forcing_a_state_rearms_its_timers(tickets, clock):
     assert [deadline for deadline, _ in tickets.get_entity("t-1").timers.values()] == [
         clock() + 60_000_000
     ]
+
+
+def test_an_entity_whose_timers_cannot_fire_stops_no_other(machine_of, store, clock, caplog):
+    """Its guard is async and the sweep is blocking: it is said in the log, and stays first in line."""
+
+    async def slow(_):
+        await asyncio.sleep(0)
+        return True
+
+    way = {"source": "late", "dest": "lost", "after": 1_000, "guards": ["slow"]}
+    machine = machine_of(**{**TICKET, "transitions": [way, *TICKET["transitions"][1:]]})
+    tickets = Orchestrator(machine, store, guards={"slow": slow}, clock=clock)
+    for number in range(5):
+        tickets.create_entity(f"stuck-{number}")
+    clock.advance(60)
+    assert len(tickets.fire_due()) == 5
+    tickets.create_entity("good")
+    clock.advance(120)
+    fired = tickets.fire_due(limit=2)
+    assert [result.metadata["entity_id"] for result in fired] == ["good"]
+    assert "stuck-0" in caplog.text
+    assert "async" in caplog.text
+    assert tickets.fire_due(limit=2) == []
+    fired = asyncio.run(tickets.async_fire_due())
+    assert len(fired) == 6
+
+
+def test_a_clock_that_goes_back_moves_no_time_back_and_loses_no_timer(
+    counter, store, clock, audit, rows
+):
+    counters = Orchestrator(counter, store, actions={"tell": lambda _: None}, clock=clock)
+    counters.process_event("c-1", "add")
+    made = store.entities().items[0]
+    clock.advance(-3_600)
+    counters.process_event("c-2", "add")
+    assert counters.process_event("c-1", "add").version == 2
+    assert counters.process_event("c-1", "add").version == 3
+    entity = next(each for each in store.entities().items if each.entity_id == "c-1")
+    assert entity.updated_at >= made.updated_at
+    old = to_datetime(made.updated_at) - timedelta(days=1)
+    assert counters.process_event("c-1", "never", now=old).version == 3
+    clock.advance(7_200)
+    assert {each.metadata["entity_id"] for each in counters.fire_due()} == {"c-1", "c-2"}
+    times = [row.now for row in rows(store, "c-1") if row.kind != "action"]
+    assert times == sorted(times)
+    for entity_id in ("c-1", "c-2"):
+        audit(store, entity_id, "counter")
