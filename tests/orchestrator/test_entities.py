@@ -143,7 +143,7 @@ def test_another_machines_entity_under_the_same_key_is_refused(machine, machine_
 
 @pytest.mark.parametrize(
     "option",
-    [{"scheduler": object()}, {"action_delivery": "outbox"}],
+    [{"action_delivery": "outbox"}],
     ids=lambda option: next(iter(option)),
 )
 def test_options_of_later_releases_are_refused_clearly(machine, store, option):

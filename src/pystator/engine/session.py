@@ -47,7 +47,8 @@ class EntitySession:
         execute_actions: Run the machine's actions after each step; their outcomes are in
             `outcomes`.
         history_limit: Results to remember.
-        clock: Tells the time as an aware datetime; by default the system's.
+        clock: Tells the time, as an aware datetime or in microseconds since the epoch; by default
+            the system's.
 
     Raises:
         FSMError: The machine cannot begin with this context; the error says why.
@@ -67,7 +68,7 @@ class EntitySession:
         initial_state: str | None = None,
         execute_actions: bool = False,
         history_limit: int = 100,
-        clock: Callable[[], datetime] | None = None,
+        clock: Callable[[], datetime | int] | None = None,
     ) -> None:
         check_payload(context or {})
         own = copy_mapping(context or {})
@@ -86,7 +87,7 @@ class EntitySession:
         entity_id: str | None,
         execute_actions: bool,
         history_limit: int,
-        clock: Callable[[], datetime] | None,
+        clock: Callable[[], datetime | int] | None,
     ) -> None:
         self.machine = machine
         self.entity_id = entity_id
@@ -200,7 +201,10 @@ class EntitySession:
     # Steps ----------------------------------------------------------------------------------
 
     def _now(self) -> int:
-        return time.time_ns() // 1000 if self._clock is None else from_datetime(self._clock())
+        if self._clock is None:
+            return time.time_ns() // 1000
+        now = self._clock()
+        return now if isinstance(now, int) else from_datetime(now)
 
     def _step(self, event: Event, now: int) -> "_Step":
         return lambda verdicts: self.machine.step(
@@ -294,7 +298,7 @@ class EntitySession:
         *,
         execute_actions: bool = False,
         history_limit: int = 100,
-        clock: Callable[[], datetime] | None = None,
+        clock: Callable[[], datetime | int] | None = None,
     ) -> Self:
         """Take an entity up again: nothing is entered, no action runs, timers keep their deadlines.
 

@@ -7,6 +7,7 @@ from typing import cast
 from pystator.engine.machine import StateMachine
 from pystator.errors import ConfigurationError, InvalidValueError
 from pystator.orchestrator.hooks import NAMES
+from pystator.orchestrator.scheduling import SCHEDULER
 
 __all__ = ["check_forced", "check_limit", "check_options"]
 
@@ -29,11 +30,7 @@ def check_options(
             f"must be a StateMachine, not {type(machine).__name__}:"
             " StateMachine.from_yaml(path) or .from_dict(config) makes one",
         )
-    if scheduler is not None:
-        raise _wrong(
-            "scheduler",
-            "is not in this release: call fire_due() as often as timers have to be noticed",
-        )
+    _check_scheduler(scheduler)
     if action_delivery != "inline":
         raise _wrong(
             "action_delivery",
@@ -42,6 +39,17 @@ def check_options(
         )
     _check_validator(validator)
     _check_hooks(hooks)
+
+
+def _check_scheduler(scheduler: object) -> None:
+    if scheduler is not None and (
+        isinstance(scheduler, type)
+        or not all(callable(getattr(scheduler, name, None)) for name in SCHEDULER)
+    ):
+        raise _wrong(
+            "scheduler",
+            f"must be an AsyncioScheduler() of pystator.scheduler, not {scheduler!r:.80}",
+        )
 
 
 def _check_validator(validator: object) -> None:

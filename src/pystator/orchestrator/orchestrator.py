@@ -21,6 +21,7 @@ from pystator.orchestrator.hooks import Hooks
 from pystator.orchestrator.options import check_forced, check_limit, check_options
 from pystator.orchestrator.program import process
 from pystator.orchestrator.requests import Program
+from pystator.orchestrator.scheduling import Scheduler, StoredTimers, watch
 from pystator.orchestrator.settings import Settings, Validator
 from pystator.orchestrator.single import process_one
 from pystator.records import Entity, EventRequest
@@ -50,7 +51,8 @@ class Orchestrator:
         actions: Actions by name; by default those registered with the machine.
         context_validator: ``(entity_id, state, trigger, context) -> (ok, errors)``, asked before
             the guards with the event's data merged in.
-        scheduler: Not in this release: call `fire_due`.
+        scheduler: Fires due timers in this process, see `pystator.scheduler`; without one, call
+            `fire_due`.
         hooks: Observers, see `TransitionHook`.
         use_initial_state_when_missing: An event for a missing entity starts it; otherwise it is
             rejected.
@@ -85,7 +87,7 @@ class Orchestrator:
         actions: _Actions | None = None,
         *,
         context_validator: Validator | None = None,
-        scheduler: object = None,
+        scheduler: Scheduler | None = None,
         hooks: Sequence[object] | None = None,
         use_initial_state_when_missing: bool = True,
         action_delivery: str = "inline",
@@ -96,6 +98,8 @@ class Orchestrator:
         self.machine = machine if guards is None else machine.with_guards(guards)
         self.state_store = state_store
         store = lift(state_store)
+        if scheduler is not None:
+            store = watch(store, scheduler)
         self._store = store
         self._settings = Settings(
             self.machine,
@@ -114,6 +118,10 @@ class Orchestrator:
         self._plain = plain and store.sync
         self._aplain = plain and store.has_async and not self._batching
         self._combiner: Callable[[], Combiner] | None = None
+        self._scheduler = scheduler
+        if scheduler is not None:
+            scheduler.attach(StoredTimers(self._settings, self._driver, clock))
+            scheduler.start()
 
     # Events -------------------------------------------------------------------------------------
 
@@ -184,6 +192,8 @@ class Orchestrator:
         connection: object = None,
     ) -> TransitionResult:
         """`process_event` for asyncio; concurrent calls share loads and commits."""
+        if self._scheduler is not None:
+            self._scheduler.start()
         if (
             event_id is None
             and actor is None
@@ -329,11 +339,11 @@ class Orchestrator:
     # The end ------------------------------------------------------------------------------------
 
     def close(self) -> Closing:
-        """Wait until the outcomes of actions are written; the store stays open.
+        """End the scheduler, wait until outcomes of actions are written; the store stays open.
 
         In async code ``await`` the call.
         """
-        return Closing(self._store)
+        return Closing(self._store, self._scheduler)
 
     # Inside -------------------------------------------------------------------------------------
 
@@ -353,6 +363,8 @@ class Orchestrator:
                 f"{type(self.state_store).__name__} has only blocking methods: "
                 "use the blocking twin of this call, e.g. process_event(...)"
             )
+        if self._scheduler is not None:
+            self._scheduler.start()
         return await self._driver.arun(program)
 
     def _case(
