@@ -22,6 +22,7 @@ from pystator.definition.format import (
     ACTION,
     DOCUMENT,
     GUARD,
+    STATE,
     Anything,
     Choice,
     Flag,
@@ -66,6 +67,7 @@ def _validator() -> SchemaValidator:
     definitions = [
         _forms(GUARD, "guard", "a guard"),
         _forms(ACTION, "action", "an action"),
+        _object(STATE, ref="state"),
     ]
     return SchemaValidator(core.definitions_schema(_schema(DOCUMENT), definitions))
 
@@ -102,7 +104,7 @@ def _schema(shape: Shape) -> Schema:  # noqa: C901, PLR0911 - one case for each 
             raise TypeError("a union that contains itself is defined once and referred to")
 
 
-def _object(shape: Object) -> Schema:
+def _object(shape: Object, ref: str | None = None) -> Schema:
     """Null is the same as absent, for a key that may be absent."""
     fields: dict[str, core.TypedDictField] = {}
     for name, key in shape.keys.items():
@@ -111,7 +113,9 @@ def _object(shape: Object) -> Schema:
             fields[name] = core.typed_dict_field(inner, required=True)
         else:
             fields[name] = core.typed_dict_field(core.nullable_schema(inner), required=False)
-    return core.typed_dict_schema(fields, extra_behavior="allow" if shape.free else "forbid")
+    return core.typed_dict_schema(
+        fields, extra_behavior="allow" if shape.free else "forbid", ref=ref
+    )
 
 
 def _kind_of(kinds: frozenset[str], otherwise: str) -> Callable[[Any], str]:

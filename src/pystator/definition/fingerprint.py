@@ -4,8 +4,8 @@ Two texts have the same fingerprint when they give the same machine: layout, com
 keys, descriptions, groups, requirement ids, ``events``, ``metadata`` and the user's own keys of
 ``meta`` do not count, a list of sources is the same as a transition for each, and ``5s`` is 5000.
 The order of states and transitions does count: it decides. So do the modes of ``meta``, variables
-and invariants. Name and version of the machine do not: they stand beside the fingerprint wherever
-it is kept, and a version that changed nothing shows as one.
+and invariants, and how states lie in each other. Name and version of the machine do not: they stand
+beside the fingerprint wherever it is kept, and a version that changed nothing shows as one.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from typing import Any
 
 from pystator.definition.expressions import Expression
 from pystator.definition.model import Definition, Node, StateType, TransitionNode
+from pystator.definition.timers import target_text
 
 __all__ = ["fingerprint"]
 
@@ -38,9 +39,9 @@ def fingerprint(definition: Definition) -> str:
         return found
 
     def transition(node: TransitionNode) -> list[Any]:
-        return [
+        found = [
             node.source,
-            [target.name + target.history for target in node.targets],
+            [target_text(target) for target in node.targets],
             node.events,
             _plain(node.timer),
             content(node.guards),
@@ -48,6 +49,9 @@ def fingerprint(definition: Definition) -> str:
             node.internal,
             node.eventless,
         ]
+        if node.origin == "on_done":
+            found.append(node.origin)  # nobody can send its event
+        return found
 
     meaning = [
         _modes(definition),
@@ -61,7 +65,7 @@ def fingerprint(definition: Definition) -> str:
 
 
 def _modes(definition: Definition) -> list[Any]:
-    return [
+    found = [
         [target.name for target in definition.initial],
         definition.normalizer,
         definition.lenient_events,
@@ -70,13 +74,25 @@ def _modes(definition: Definition) -> list[Any]:
         definition.fallback,
         definition.fallback_state,
     ]
+    if definition.auto_route:
+        found.append("auto_route")
+    return found
 
 
 def _state(node: Node) -> list[Any]:
+    """What has its default is left out: a flat machine's hash does not know of nesting."""
     kind = StateType.STABLE if node.type is StateType.INITIAL else node.type
-    if not (node.on_enter or node.on_exit):
-        return [node.name, kind]
-    return [node.name, kind, _plain(node.on_enter), _plain(node.on_exit)]
+    found: list[Any] = [node.name, kind]
+    if node.on_enter or node.on_exit:
+        found += [_plain(node.on_enter), _plain(node.on_exit)]
+    more = {
+        "parent": node.parent,
+        "initial": [target_text(target) for target in node.initial],
+        "when": _plain(node.when),
+    }
+    if any(more.values()):
+        found.append({name: value for name, value in more.items() if value})
+    return found
 
 
 _IGNORED = frozenset({"description", "message"})

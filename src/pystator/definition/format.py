@@ -14,6 +14,7 @@ __all__ = [
     "ACTION",
     "DOCUMENT",
     "GUARD",
+    "STATE",
     "Anything",
     "Choice",
     "Flag",
@@ -129,7 +130,7 @@ class Forms:
 
 @record
 class Ref:
-    """`GUARD` or `ACTION`, which contain themselves."""
+    """`GUARD`, `ACTION` or `STATE`, which contain themselves."""
 
     name: str
 
@@ -146,6 +147,7 @@ NAMES: Final = Kinds({"text": TEXT, "list": ListOf(TEXT, least=1)})
 DURATION: Final = Kinds({"number": Integer(), "text": TEXT})
 GUARD_REF: Final = Ref("guard")
 ACTION_REF: Final = Ref("action")
+STATE_REF: Final = Ref("state")
 ACTIONS: Final = ListOf(ACTION_REF)
 
 EXPR: Final = Object(
@@ -282,26 +284,47 @@ ACTION: Final = Forms(
     },
 )
 
+DONE: Final = Object(
+    "A way on when a state is done.",
+    {
+        "dest": Key(NAMES, "The state to go to, H(state), or states; absent only with internal."),
+        "guards": Key(ListOf(GUARD_REF), "All must hold."),
+        "actions": Key(ACTIONS, "Actions between leaving and entering."),
+        "internal": Key(FLAG, "Stay in the state: no exit, no entry."),
+        "description": Key(TEXT, "For people."),
+        "ref": Key(TEXT, "A requirement this implements."),
+        "refs": Key(ListOf(TEXT), "Requirements this implements."),
+        "metadata": Key(FREE, "Your own data."),
+    },
+)
+
 STATE: Final = Object(
     "One state.",
     {
         "name": Key(NAME, "Unique in the machine.", required=True),
         "type": Key(
             Choice(("initial", "stable", "terminal", "error", "parallel", "choice")),
-            "stable if absent; exactly one state is initial.",
+            "stable if absent; exactly one state is initial, and at most one inside of each state.",
         ),
         "description": Key(TEXT, "For people."),
         "group": Key(TEXT, "A group declared under groups."),
-        "parent": Key(TEXT, "The state this one is nested in."),
-        "initial_child": Key(TEXT, "The child entered with this state."),
+        "parent": Key(TEXT, "The state, or region, this one is nested in."),
+        "initial_child": Key(
+            TEXT, "The state inside that is entered with this one; the first if absent."
+        ),
         "regions": Key(
             ListOf(
                 Object(
                     "One region of a parallel state.",
                     {
                         "name": Key(NAME, "Unique in the machine.", required=True),
-                        "initial": Key(TEXT, "The state entered first."),
-                        "states": Key(ListOf(ANY), "The region's states."),
+                        "initial": Key(
+                            TEXT, "The state entered with the region; the first if absent."
+                        ),
+                        "states": Key(
+                            ListOf(Kinds({"text": TEXT, "map": STATE_REF})),
+                            "The region's states: names, or states as they are.",
+                        ),
                         "description": Key(TEXT, "For people."),
                     },
                 )
@@ -310,7 +333,16 @@ STATE: Final = Object(
         ),
         "on_enter": Key(ACTIONS, "Actions on entering the state."),
         "on_exit": Key(ACTIONS, "Actions on leaving the state."),
-        "on_done": Key(ANY, "Where to go when a terminal child is reached."),
+        "on_done": Key(
+            Kinds(
+                {
+                    "text": TEXT,
+                    "list": ListOf(Kinds({"text": TEXT, "map": DONE}), least=1),
+                    "map": DONE,
+                }
+            ),
+            "Where to go when a terminal state inside is reached, in every region of a parallel.",
+        ),
         "timeout": Key(
             Object(
                 "Leaves the state by itself.",
@@ -323,7 +355,10 @@ STATE: Final = Object(
             ),
             "Leave the state after so many seconds.",
         ),
-        "when": Key(ANY, "Routing by data."),
+        "when": Key(
+            Kinds({"text": GUARD_REF, "list": ListOf(GUARD_REF), "map": GUARD_REF}),
+            "When these guards hold, data alone leads here, along a transition.",
+        ),
         "invoke": Key(ANY, "Work started with the state."),
         "metadata": Key(FREE, "Your own data."),
     },
@@ -340,7 +375,9 @@ TRANSITION: Final = Object(
             "Name of the timer of after or at.",
         ),
         "source": Key(NAMES, 'A state, a list of states, or "*" for all.', required=True),
-        "dest": Key(NAMES, "The state to go to; absent only with internal."),
+        "dest": Key(
+            NAMES, "The state to go to, H(state), H*(state), or states; absent only with internal."
+        ),
         "guards": Key(ListOf(GUARD_REF), "All must hold."),
         "actions": Key(ACTIONS, "Actions between leaving and entering."),
         "region": Key(TEXT, "Asserts that source and dest lie in this region."),
@@ -402,7 +439,10 @@ DOCUMENT: Final = Object(
     "A PyStator machine.",
     {
         "meta": Key(META, "Name, version and modes."),
-        "initial": Key(NAMES, "The state of a new entity, unless one has type: initial."),
+        "initial": Key(
+            NAMES,
+            "The state of a new entity, or states in regions; else the one with type: initial.",
+        ),
         "states": Key(ListOf(STATE, least=1), "The states.", required=True),
         "transitions": Key(ListOf(TRANSITION), "The ways between them.", required=True),
         "groups": Key(

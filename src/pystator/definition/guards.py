@@ -98,8 +98,7 @@ class Guards:
         return Not(self.one(entry, path))
 
     def _in_state(self, name: str, path: Path) -> Guard:
-        self.names.state(name, path, self.report)
-        return InState(name)
+        return InState(self.names.place(name, path, self.report) or name)
 
     def _check(self, entry: Mapping[str, Any], path: Path) -> Guard:
         operator: Any = entry["op"]

@@ -18,11 +18,12 @@ from typing import Any
 from pystator.definition.data import is_map
 from pystator.definition.document import mistakes
 from pystator.definition.issues import Issue, Locate, Path, Report, configuration_error, show
-from pystator.definition.lower import Places, lower
+from pystator.definition.lower import lower
 from pystator.definition.mistakes import explain, sound
 from pystator.definition.model import Definition
 from pystator.definition.plain import copy_plain
 from pystator.definition.positions import locate, written
+from pystator.definition.states import Places
 from pystator.definition.text import MAX_BYTES, decode, prepare, read
 
 __all__ = [

@@ -4,8 +4,8 @@ The data has the right shape (`pystator.definition.document`), or what has not w
 listed in ``damaged``. Here names find what they mean, and the rules of the engine are checked. A
 check never stops the others.
 
-What this release does not run - nesting, parallel states, routing, requests - is refused here, and
-only here: a part that is built later is lowered instead.
+What this release does not run is refused here, and only here: a part that is built later is lowered
+instead.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,12 +17,10 @@ from pystator.definition.fingerprint import fingerprint
 from pystator.definition.format import GUARD, META
 from pystator.definition.issues import Path, Report, closest, show, slug
 from pystator.definition.model import (
-    Action,
     Definition,
     Invariant,
     Kind,
     Node,
-    Position,
     StateType,
     StateVariable,
     Target,
@@ -30,6 +28,8 @@ from pystator.definition.model import (
 )
 from pystator.definition.names import Names
 from pystator.definition.rules import check_states
+from pystator.definition.states import Places, StateEntry, States
+from pystator.definition.targets import Targets
 from pystator.definition.transitions import Transitions
 
 __all__ = ["DEFAULT_NAME", "DEFAULT_VERSION", "lower"]
@@ -37,29 +37,12 @@ __all__ = ["DEFAULT_NAME", "DEFAULT_VERSION", "lower"]
 DEFAULT_NAME: Final = "default"
 DEFAULT_VERSION: Final = "1.0.0"
 
-_KINDS: Final = {
-    StateType.CHOICE: Kind.CHOICE,
-    StateType.TERMINAL: Kind.TERMINAL,
-    StateType.PARALLEL: Kind.PARALLEL,
-}
-_LATER: Final = {
-    "parent": "nested states ('parent')",
-    "initial_child": "nested states ('initial_child')",
-    "regions": "parallel states ('regions')",
-    "on_done": "'on_done'",
-    "when": "routing by data ('when')",
-    "invoke": "'invoke'",
-}
-_NO_PLACE: Final = Position()
 _VALUE_TYPES: Final[Mapping[str, Any]] = {
     "string": (str,),
     "number": (int, float),
     "boolean": (bool,),
     "object": (dict,),
 }
-
-Places = Mapping[int, tuple[int, int]]
-"""``id`` of an entry of ``states`` or ``transitions`` -> (line, column), from 0."""
 
 
 def lower(
@@ -103,32 +86,38 @@ class _Machine:
         self.data = data
         self.report = report
         self.damaged = damaged
-        self.places = places
         self.meta: Mapping[str, Any] = data.get("meta") or {}
         groups: Mapping[str, Any] = data.get("groups") or {}
+        states, regions = _declared(source.get("states"))
         self.names = Names(
-            None if ("states",) in damaged else _state_names(source.get("states")),
+            None if ("states",) in damaged else states,
+            regions,
             None if ("groups",) in damaged else groups,
             _normalizer(self.meta),
         )
         self.content = Content(self.names, report)
+        self.states = States(self.names, self.content, report, damaged, places)
 
     def definition(self, file: str | None) -> Definition:
         """Lower everything, in the order in which names must be known."""
         meta = self.meta
         self._check_meta()
-        nodes = self._states()
-        transitions = self._transitions(nodes)
+        states = self.states
+        states.lower(self.data.get("states") or [])
+        nodes = states.nodes
+        targets = Targets(nodes, self.names, self.report, whole=not states.lost)
+        transitions = self._transitions(states, targets)
         self._events()
         self.names.check_raised(self.report)
-        initial = self._initial(nodes)
+        initial = self._initial(states, targets)
         strict = meta.get("strict_mode") is not False
         variables = self._variables()
         invariants = self._invariants()
         fallback: Any = meta.get("orchestrator_default_fallback") or "off"
         fallback_state = self._fallback(fallback)
-        check_states(nodes, self._entries("states"), self.report)
-        root = Node("", Kind.COMPOUND, StateType.STABLE, None, list(nodes.values()), initial)
+        check_states(states.entries, self.report)
+        roots = [node for node in nodes.values() if not node.parent]
+        root = Node("", Kind.COMPOUND, StateType.STABLE, None, roots, initial)
         made = Definition(
             name=meta.get("machine_name") or DEFAULT_NAME,
             version=DEFAULT_VERSION if meta.get("version") is None else str(meta["version"]),
@@ -151,6 +140,7 @@ class _Machine:
             fingerprint="",
             config=self.data,
             file=file,
+            auto_route=_auto_route(meta) is True,
         )
         if not self.report.failed:
             made.fingerprint = fingerprint(made)
@@ -164,10 +154,6 @@ class _Machine:
         for index, entry in enumerate(entries):
             if entry is not None:
                 yield index, entry
-
-    def _place(self, entry: Mapping[str, Any]) -> Position:
-        place = self.places.get(id(entry))
-        return Position(place[0] + 1, place[1] + 1) if place else _NO_PLACE
 
     def _check_meta(self) -> None:
         for key in self.meta:
@@ -183,114 +169,91 @@ class _Machine:
                         suggestion=near,
                         key=True,
                     )
-        classification: Any = self.meta.get("classification")
-        if is_map(classification) and classification.get("auto_route"):
-            self.names.not_supported(
-                "routing by data", ("meta", "classification", "auto_route"), self.report
+        auto_route = _auto_route(self.meta)
+        if auto_route is not None and not isinstance(auto_route, bool):
+            self.report.add(
+                "wrong_type",
+                ("meta", "classification", "auto_route"),
+                f"'auto_route' must be true or false, not {show(auto_route)!r}",
+                text=show(auto_route),
             )
 
     # States -----------------------------------------------------------------------------------
 
-    def _states(self) -> dict[str, Node]:
-        nodes: dict[str, Node] = {}
-        for index, entry in self._entries("states"):
-            path: Path = ("states", index)
-            name: str = entry["name"]
-            if name in nodes:
-                self.report.add(
-                    "duplicate_state",
-                    (*path, "name"),
-                    f"there is a state {name!r} already",
-                    text=name,
-                )
-                continue
-            nodes[name] = self._state(entry, path)
-        return nodes
-
-    def _state(self, entry: Mapping[str, Any], path: Path) -> Node:
-        self.names.refuse_later(entry, _LATER, path, self.report)
-        kind = StateType(entry.get("type") or "stable")
-        if kind is StateType.PARALLEL and entry.get("regions") is None:
-            self.names.not_supported("parallel states", (*path, "type"), self.report)
-        group = entry.get("group")
-        if group is not None:
-            self.names.group(group, (*path, "group"), self.report)
-        return Node(
-            entry["name"],
-            _KINDS.get(kind, Kind.ATOMIC),
-            kind,
-            "",
-            on_enter=self._block(entry, "on_enter", path),
-            on_exit=self._block(entry, "on_exit", path),
-            description=entry.get("description"),
-            group=group,
-            metadata=entry.get("metadata") or {},
-            position=self._place(entry),
-        )
-
-    def _block(
-        self, entry: Mapping[str, Any], key: str, path: Path
-    ) -> tuple[tuple[Action, ...], ...]:
-        actions = self.content.actions(entry.get(key), (*path, key))
-        return (actions,) if actions else ()
-
-    def _initial(self, nodes: Mapping[str, Node]) -> tuple[Target, ...]:
-        marked = [node for node in nodes.values() if node.type is StateType.INITIAL]
+    def _initial(self, states: States, lowering: Targets) -> tuple[Target, ...]:
+        roots = [found for found in states.entries if not found.node.parent]
+        marked = [
+            found
+            for found in roots
+            if found.node.type is StateType.INITIAL and found.node.name not in states.lost
+        ]
         given: Any = self.data.get("initial")
         if given is not None:
-            return self._given_initial(given, marked)
-        if len(marked) == 1:
-            return (Target(marked[0].name),)
-        if marked:
-            self._several_initial(marked)
-        elif not any(path[0] in {"states", "initial"} for path in self.damaged if path):
-            first = next(iter(nodes), None)
-            hint = f": write 'type: initial' in {first!r}, or in another" if first else ""
-            self.report.add("initial", ("states",), f"no state is the initial one{hint}", key=True)
-        return ()
-
-    def _given_initial(self, given: Any, marked: list[Node]) -> tuple[Target, ...]:
-        path: Path = ("initial",)
-        if is_list(given):
-            if len(given) > 1:
-                self.names.not_supported("a list of initial states", path, self.report)
-                return ()
-            given, path = given[0], ("initial", 0)
-        if self.names.state(given, path, self.report, what="initial state") and any(
-            node.name != given for node in marked
-        ):
-            other = next(node.name for node in marked if node.name != given)
+            return self._given_initial(given, marked, lowering)
+        for other in marked[1:]:
+            first = marked[0].node.name
             self.report.add(
                 "initial",
-                path,
-                f"{given!r} is initial here, and {other!r} has 'type: initial': keep one",
-                text=given,
+                (*other.path, "type"),
+                f"a machine has one initial state, and {first!r} is it already",
+                text="initial",
             )
-        return (Target(given),)
+        if marked:
+            return (Target(marked[0].node.name),)
+        if not states.lost and not any(
+            path[0] in {"states", "initial"} for path in self.damaged if path
+        ):
+            self._no_initial(roots)
+        return ()
 
-    def _several_initial(self, marked: list[Node]) -> None:
-        first, *others = (node.name for node in marked)
-        for index, entry in self._entries("states"):
-            if entry["name"] in others and entry.get("type") == "initial":
-                self.report.add(
-                    "initial",
-                    ("states", index, "type"),
-                    f"a machine has one initial state, and {first!r} is it already",
-                    text="initial",
-                )
+    def _no_initial(self, roots: list[StateEntry]) -> None:
+        hint = ""
+        if roots:
+            first = roots[0].node
+            hint = f": write 'type: initial' in {first.name!r}, or in another"
+            if first.type not in {StateType.STABLE, StateType.ERROR}:
+                hint = f": write initial: {first.name} at the top, or 'type: initial' in another"
+        self.report.add("initial", ("states",), f"no state is the initial one{hint}", key=True)
+
+    def _given_initial(
+        self, given: Any, marked: list[StateEntry], lowering: Targets
+    ) -> tuple[Target, ...]:
+        path: Path = ("initial",)
+        targets = lowering.all(given, path, what="initial state")
+        for index, target in enumerate(targets):
+            at: Path = (*path, index) if is_list(given) else path
+            if target.history:
+                message = f"nothing was active before the start: write {target.name}"
+                self.report.add("initial", at, message, text=show(given))
+            for other in marked:
+                if not lowering.is_in(target.name, other.node.name):
+                    self.report.add(
+                        "initial",
+                        at,
+                        f"{target.name!r} is initial here, and {other.node.name!r} has"
+                        " 'type: initial': keep one",
+                        text=target.name,
+                    )
+                    break
+        return targets
 
     # Transitions ------------------------------------------------------------------------------
 
-    def _transitions(self, nodes: Mapping[str, Node]) -> list[TransitionNode]:
-        lowering = Transitions(nodes, self.names, self.content, self.report, self.damaged)
+    def _transitions(self, states: States, targets: Targets) -> list[TransitionNode]:
+        lowering = Transitions(
+            states.nodes, self.names, self.content, targets, self.report, self.damaged
+        )
         for index, entry in self._entries("transitions"):
-            if not lowering.add(entry, ("transitions", index), self._place(entry)):
+            if not lowering.add(entry, ("transitions", index), states.place(entry)):
                 break
-        for index, entry in self._entries("states"):
-            if entry.get("timeout") is not None and entry["name"] in nodes:
-                lowering.add_timeout(entry, ("states", index, "timeout"), self._place(entry))
+        for found in states.entries:
+            if found.entry.get("timeout") is not None:
+                lowering.add_timeout(found)
+        for found in states.entries:
+            if found.entry.get("on_done") is not None:
+                lowering.add_done(found)
         for transition in lowering.made:
-            nodes[transition.source].transitions.append(transition)
+            states.nodes[transition.source].transitions.append(transition)
         return lowering.made
 
     # The rest ---------------------------------------------------------------------------------
@@ -385,15 +348,36 @@ class _Machine:
         return state
 
 
-def _state_names(states: Any) -> Iterator[str]:
-    if is_list(states):
-        for entry in states:
-            name = entry.get("name") if is_map(entry) else None
-            if isinstance(name, str):
-                yield name
-                if not name.islower():
-                    # What refers to the name as it should be is right once the name is mended.
-                    yield slug(name)
+def _auto_route(meta: Mapping[str, Any]) -> Any:
+    classification: Any = meta.get("classification")
+    return classification.get("auto_route") if is_map(classification) else None
+
+
+def _declared(states: Any) -> tuple[list[str], list[str]]:
+    """The names of all states and of all regions, also of those that have a mistake."""
+    names: list[str] = []
+    regions: list[str] = []
+    pending: list[Any] = [states]
+    while pending:
+        section = pending.pop()
+        for entry in section if is_list(section) else ():
+            if is_map(entry):
+                _add_name(names, entry)
+                inside = entry.get("regions")
+                for region in inside if is_list(inside) else ():
+                    if is_map(region):
+                        _add_name(regions, region)
+                        pending.append(region.get("states"))
+    return names, regions
+
+
+def _add_name(names: list[str], entry: Mapping[str, Any]) -> None:
+    name = entry.get("name")
+    if isinstance(name, str):
+        names.append(name)
+        if not name.islower():
+            # What refers to the name as it should be is right once the name is mended.
+            names.append(slug(name))
 
 
 def _normalizer(meta: Mapping[str, Any]) -> Literal["lower", "upper"] | None:

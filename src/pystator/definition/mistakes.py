@@ -16,6 +16,7 @@ from pystator.definition.format import (
     DOCUMENT,
     GUARD,
     NAME,
+    STATE,
     TEXT,
     Choice,
     Forms,
@@ -203,9 +204,12 @@ def _owner(path: Path) -> str:
 # The table along a path -------------------------------------------------------------------------
 
 
+_REFERRED: dict[str, Shape] = {"guard": GUARD, "action": ACTION, "state": STATE}
+
+
 def _resolve(shape: Shape) -> Shape:
     if isinstance(shape, Ref):
-        return {"guard": GUARD, "action": ACTION}[shape.name]
+        return _REFERRED[shape.name]
     return shape
 
 

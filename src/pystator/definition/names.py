@@ -1,26 +1,24 @@
 """What a machine declares, and what happens to a name that is not among it."""
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal
+from collections.abc import Iterable
+from typing import Final, Literal
 
 from pystator.definition.issues import Path, Report, show
+from pystator.definition.model import region_key
 
 __all__ = ["Names"]
 
 _TRIGGER: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-_HISTORY: Final = re.compile(r"H\*?\(.*\)")
-
-
-FLAT_ONLY: Final = "this release runs flat machines"
 
 
 class Names:
-    """States, triggers and groups of one machine.
+    """States, regions, triggers and groups of one machine.
 
     Args:
         states: Names of all states, also of those that have a mistake; None when they are not
             known, so that none is judged.
+        regions: Names of all regions.
         groups: Names of the groups; None when they are not known, so that none is judged.
         normalizer: Applied to every trigger.
     """
@@ -28,14 +26,17 @@ class Names:
     def __init__(
         self,
         states: Iterable[str] | None,
+        regions: Iterable[str],
         groups: Iterable[str] | None,
         normalizer: Literal["lower", "upper"] | None,
     ) -> None:
         self.states = None if states is None else dict.fromkeys(states)
+        self.regions = dict.fromkeys(regions)
         self.groups = None if groups is None else frozenset(groups)
         self.normalizer: Literal["lower", "upper"] | None = normalizer
         self.triggers: dict[str, None] = {}
         self._raised: list[tuple[str, str, Path]] = []
+        self._done: set[str] = set()
 
     # States -----------------------------------------------------------------------------------
 
@@ -43,17 +44,40 @@ class Names:
         """Whether there is a state of this name; if not, that is reported."""
         if self.states is None or name in self.states:
             return True
-        if _HISTORY.fullmatch(name):
-            self.not_supported("history states", path, report)
+        if name in self.regions:
+            message = f"{name!r} is a region: name a state here"
+            report.add("region_name", path, message, text=name)
             return False
+        self._unknown(name, self.states, path, report, what)
+        return False
+
+    def place(self, name: str, path: Path, report: Report, *, what: str = "state") -> str | None:
+        """The node of a state, or else region, of this name; if there is none, that is reported."""
+        if self.states is None or name in self.states:
+            return name
+        if name in self.regions:
+            return region_key(name)
+        self._unknown(name, self.states | self.regions, path, report, what)
+        return None
+
+    def region(self, name: str, path: Path, report: Report) -> str | None:
+        """The node of a region; if there is none, that is reported."""
+        if name in self.regions:
+            return region_key(name)
+        if self.states is not None:
+            self._unknown(name, self.regions, path, report, "region")
+        return None
+
+    def _unknown(
+        self, name: str, known: Iterable[str], path: Path, report: Report, what: str
+    ) -> None:
         report.add(
-            "unknown_state",
+            "unknown_region" if what == "region" else "unknown_state",
             path,
             f"unknown {what} {show(name)!r}",
             text=show(name),
-            suggestion=report.closest(name, self.states),
+            suggestion=report.closest(name, [*known]),
         )
-        return False
 
     def group(self, name: str, path: Path, report: Report) -> None:
         """A reference to a group."""
@@ -76,6 +100,12 @@ class Names:
         self.triggers[normal] = None
         return normal
 
+    def done(self, label: str) -> str:
+        """The event that the end of a state or region queues; nobody has to declare it."""
+        event = self._normal(f"done.state.{label}")
+        self._done.add(event)
+        return event
+
     def raised(self, name: str, path: Path, report: Report) -> str:
         """A trigger that an action raises; `check_raised` judges it when all are declared."""
         normal = self._normal(name)
@@ -88,7 +118,7 @@ class Names:
     def check_raised(self, report: Report) -> None:
         """Report raised triggers that nothing declares."""
         for normal, name, path in self._raised:
-            if normal not in self.triggers:
+            if normal not in self.triggers and normal not in self._done:
                 report.add(
                     "unknown_trigger",
                     path,
@@ -118,9 +148,7 @@ class Names:
 
     # What is not built yet ----------------------------------------------------------------------
 
-    def not_supported(
-        self, what: str, path: Path, report: Report, *, instead: str = FLAT_ONLY
-    ) -> None:
+    def not_supported(self, what: str, path: Path, report: Report, *, instead: str) -> None:
         """Refuse a part of the format that this release does not run."""
         report.add(
             "not_supported",
@@ -128,11 +156,3 @@ class Names:
             f"{what} cannot be used yet: {instead}",
             key=bool(path) and isinstance(path[-1], str),
         )
-
-    def refuse_later(
-        self, entry: Mapping[str, Any], later: Mapping[str, str], path: Path, report: Report
-    ) -> None:
-        """Refuse each key of an entry that this release does not run."""
-        for key, what in later.items():
-            if entry.get(key) is not None:
-                self.not_supported(what, (*path, key), report)

@@ -1,29 +1,23 @@
 """Rules about a state with all its transitions, checked when the whole machine is known."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from pystator.definition.issues import Path, Report
 from pystator.definition.model import Kind, Node, TransitionNode
+from pystator.definition.states import StateEntry
 
 __all__ = ["check_states"]
 
 
-def check_states(
-    nodes: Mapping[str, Node], entries: Iterable[tuple[int, Mapping[str, Any]]], report: Report
-) -> None:
+def check_states(entries: Iterable[StateEntry], report: Report) -> None:
     """Check choices, terminal states and loops.
 
     Args:
-        nodes: The states.
-        entries: The entries of ``states`` with their positions in the list.
+        entries: The states, with what was written.
         report: Takes the mistakes.
     """
-    for index, entry in entries:
-        node = nodes.get(entry["name"])
-        if node is None:
-            continue
-        path: Path = ("states", index)
+    for found in entries:
+        node, path = found.node, found.path
         if node.kind is Kind.CHOICE:
             _check_choice(node, report, path)
         elif node.kind is Kind.TERMINAL:
@@ -51,7 +45,7 @@ def _check_choice(node: Node, report: Report, path: Path) -> None:
 
 
 def _check_terminal(node: Node, report: Report, path: Path) -> None:
-    if node.on_exit:
+    if node.on_exit and not node.parent:
         report.warn("never", (*path, "on_exit"), f"{node.name!r} is terminal and never left")
 
 

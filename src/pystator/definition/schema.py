@@ -13,6 +13,7 @@ from pystator.definition.format import (
     ACTION,
     DOCUMENT,
     GUARD,
+    STATE,
     Anything,
     Choice,
     Flag,
@@ -40,7 +41,11 @@ def json_schema() -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "PyStator machine",
         **_object(DOCUMENT),
-        "$defs": {"guard": _forms(GUARD, "A guard"), "action": _forms(ACTION, "An action")},
+        "$defs": {
+            "guard": _forms(GUARD, "A guard"),
+            "action": _forms(ACTION, "An action"),
+            "state": _object(STATE),
+        },
     }
 
 
@@ -65,9 +70,10 @@ def _schema(shape: Shape) -> Schema:  # noqa: C901, PLR0911 - one case for each 
             limit = _bounds("object", minProperties=least or None)
             return limit | {"additionalProperties": inner}
         case Object():
-            return _object(shape)
+            return {"$ref": "#/$defs/state"} if shape is STATE else _object(shape)
         case Kinds(by):
-            return {"anyOf": [_schema(inner) for inner in by.values()]}
+            found = [_schema(inner) for inner in by.values()]
+            return {"anyOf": [one for n, one in enumerate(found) if one not in found[:n]]}
         case Ref(name):
             return {"$ref": f"#/$defs/{name}"}
         case Forms():

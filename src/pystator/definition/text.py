@@ -54,7 +54,7 @@ _PAIR: Final = r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-
 _MERGE: Final = str(b"<<", "ascii")
 """The plain key ``<<``: another object than a quoted one, which is just a key."""
 _ITEM_DEPTH = 3
-"""Depth of the mappings of ``states: [{...}]``."""
+"""Depth of the mappings of ``states: [{...}]``; each level of regions adds four."""
 
 
 @record
@@ -205,7 +205,7 @@ class _Reader:
                 if is_map and key is _NO_KEY:
                     self.stop("key_type", "a key must be text, not a list or a mapping", event)
                 value = {} if kind is MappingStartEvent else []
-                if depth == _ITEM_DEPTH and kind is MappingStartEvent:
+                if depth & 3 == _ITEM_DEPTH and kind is MappingStartEvent:
                     mark = event.start_mark
                     self.places[id(value)] = (mark.line, mark.column)
                 anchor = event.anchor

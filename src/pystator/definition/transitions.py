@@ -1,16 +1,17 @@
-"""Transitions: from their entries to the model, one for each source."""
+"""Transitions: from their entries to the model, one for each source.
+
+A state's ``timeout`` and ``on_done`` are transitions too: on a timer, and on the event that its end
+queues.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from pystator.definition.content import Content
-from pystator.definition.data import is_list
-from pystator.definition.durations import DurationError, microseconds
+from pystator.definition.data import is_list, is_map
 from pystator.definition.issues import Path, Report, show
 from pystator.definition.model import (
     Action,
-    After,
-    At,
     Guard,
     Kind,
     Node,
@@ -19,6 +20,9 @@ from pystator.definition.model import (
     TransitionNode,
 )
 from pystator.definition.names import Names
+from pystator.definition.states import StateEntry
+from pystator.definition.targets import Targets
+from pystator.definition.timers import Timers
 from pystator.records import record
 
 __all__ = ["MAX_TRANSITIONS", "Transitions"]
@@ -26,7 +30,7 @@ __all__ = ["MAX_TRANSITIONS", "Transitions"]
 MAX_TRANSITIONS: Final = 500_000
 """Of a machine, a list of sources and ``"*"`` counted one by one."""
 
-_LATER: Final = {"region": "parallel states ('region')"}
+_HOLDERS: Final = frozenset({Kind.COMPOUND, Kind.REGION})
 
 
 @record
@@ -34,6 +38,7 @@ class _Shared:
     """What the transitions of one entry have in common."""
 
     targets: tuple[Target, ...]
+    region: Node | None
     events: tuple[str, ...]
     guards: tuple[Guard, ...]
     content: tuple[Action, ...]
@@ -54,25 +59,27 @@ class Transitions:
         nodes: Mapping[str, Node],
         names: Names,
         content: Content,
+        targets: Targets,
         report: Report,
         damaged: frozenset[Path],
     ) -> None:
         self.nodes = nodes
         self.names = names
         self.content = content
+        self.targets = targets
+        self.timers = Timers(content.terms, report)
         self.report = report
         self.damaged = damaged
         self.made: list[TransitionNode] = []
-        self._timers: dict[str, Path] = {}
 
     # One entry --------------------------------------------------------------------------------
 
     def add(self, entry: Mapping[str, Any], path: Path, place: Position) -> bool:
         """Lower one entry of ``transitions``; False when the machine has too many."""
-        self.names.refuse_later(entry, _LATER, path, self.report)
         trigger = entry.get("trigger")
         shared = _Shared(
-            targets=self._targets(entry, path),
+            targets=self._dest(entry, path),
+            region=None if entry.get("region") is None else self._region(entry, path),
             events=()
             if trigger is None
             else (self.names.declare(trigger, (*path, "trigger"), self.report),),
@@ -89,37 +96,38 @@ class Transitions:
                     "too_large", at, f"a machine has at most {MAX_TRANSITIONS:,} transitions"
                 )
                 return False
-            self._one(source, entry, shared, path, place)
+            self._one(source, at, entry, shared, path, place)
         return True
 
     def _one(
-        self, source: Node, entry: Mapping[str, Any], shared: _Shared, path: Path, place: Position
+        self,
+        source: Node,
+        at: Path,
+        entry: Mapping[str, Any],
+        shared: _Shared,
+        path: Path,
+        place: Position,
     ) -> None:
-        choice = source.kind is Kind.CHOICE
-        self._check_source(source, entry, shared, path)
-        dest = shared.targets[0].name if shared.targets else source.name
+        if shared.region is not None:
+            source = self._in_region(source, at, shared, (*path, "dest"))
         targets = shared.targets
         if shared.internal:
-            if dest != source.name:
-                self.report.add(
-                    "internal",
-                    (*path, "dest"),
-                    f"an internal transition stays in {source.name!r}: leave 'dest' out",
-                    text=dest,
-                )
-            targets = ()
+            targets = self._stay(source, targets, (*path, "dest"))
+        elif source.parent:
+            self.targets.warn_crossing(source.name, targets, (*path, "dest"))
+        self._check_source(source, entry, shared, path)
         self.made.append(
             TransitionNode(
                 index=len(self.made),
                 source=source.name,
                 targets=targets,
                 events=shared.events,
-                timer=self._timer(entry, source.name, dest, path),
+                timer=self.timers.of(entry, source.name, targets, path),
                 guards=shared.guards,
                 content=shared.content,
                 internal=shared.internal,
-                eventless=shared.auto or choice,
-                region=None,
+                eventless=shared.auto or source.kind is Kind.CHOICE,
+                region=entry.get("region"),
                 origin="transitions",
                 description=entry.get("description"),
                 refs=shared.refs,
@@ -128,26 +136,29 @@ class Transitions:
             )
         )
 
-    def add_timeout(self, entry: Mapping[str, Any], path: Path, place: Position) -> None:
+    # What a state says ------------------------------------------------------------------------
+
+    def add_timeout(self, found: StateEntry) -> None:
         """Lower the ``timeout`` of a state."""
-        source: str = entry["name"]
-        timeout = entry["timeout"]
-        dest: str = timeout["destination"]
-        if not self.names.state(dest, (*path, "destination"), self.report):
+        source, timeout = found.node, found.entry["timeout"]
+        path: Path = (*found.path, "timeout")
+        target = self.targets.one(timeout["destination"], (*path, "destination"))
+        if target is None:
             return
-        kind = self.nodes[source].kind
+        kind = source.kind
         if kind in {Kind.TERMINAL, Kind.CHOICE}:
             self.report.add(
                 f"{kind}_timeout", path, f"a {kind} state cannot have a timeout", key=True
             )
-        wait = max(1, round(timeout["seconds"] * 1_000_000))
+        if source.parent:
+            self.targets.warn_crossing(source.name, (target,), (*path, "destination"))
         self.made.append(
             TransitionNode(
                 index=len(self.made),
-                source=source,
-                targets=(Target(dest),),
+                source=source.name,
+                targets=(target,),
                 events=(),
-                timer=After(wait, self._timer_id(f"{source}:after:{_milliseconds(wait)}:{dest}")),
+                timer=self.timers.timeout(timeout["seconds"], source.name, target),
                 guards=(),
                 content=(),
                 internal=False,
@@ -157,16 +168,83 @@ class Transitions:
                 description=None,
                 refs=(),
                 metadata={},
-                position=place,
+                position=source.position,
             )
         )
 
-    # Its parts --------------------------------------------------------------------------------
+    def add_done(self, found: StateEntry) -> None:
+        """Lower the ``on_done`` of a state: a destination, a mapping, or a list of mappings."""
+        given, path = found.entry["on_done"], (*found.path, "on_done")
+        if found.node.kind not in {Kind.COMPOUND, Kind.PARALLEL}:
+            self._refuse_done(found.node, path)
+            return
+        if is_map(given):
+            self._done(found.node, given, path)
+        elif is_list(given) and any(is_map(each) for each in given):
+            for index, each in enumerate(given):
+                if is_map(each):
+                    self._done(found.node, each, (*path, index))
+                else:
+                    self.report.add(
+                        "on_done",
+                        (*path, index),
+                        "a list of 'on_done' has destinations, or mappings that are tried in"
+                        f" order: write {{dest: {show(each)}}}",
+                        text=show(each),
+                    )
+        else:
+            self._make_done(found.node, {}, self.targets.all(given, path), path, path)
+
+    def _refuse_done(self, node: Node, path: Path) -> None:
+        said = f"a {node.kind} state has no 'on_done'"
+        if node.kind is Kind.ATOMIC:
+            said = f"no state is inside {node.name!r}, so it is never done"
+        if node.kind is not Kind.ATOMIC or self.targets.whole:
+            self.report.add("on_done", path, f"{said}: remove 'on_done'", key=True)
+
+    def _done(self, source: Node, entry: Mapping[str, Any], path: Path) -> None:
+        at: Path = (*path, "dest")
+        targets = self._dest(entry, path)
+        if entry.get("internal"):
+            targets = self._stay(source, targets, at)
+        self._make_done(source, entry, targets, path, at)
+
+    def _make_done(
+        self,
+        source: Node,
+        entry: Mapping[str, Any],
+        targets: tuple[Target, ...],
+        path: Path,
+        at: Path,
+    ) -> None:
+        if not entry.get("internal"):
+            self.targets.warn_crossing(source.name, targets, at)
+        self.made.append(
+            TransitionNode(
+                index=len(self.made),
+                source=source.name,
+                targets=targets,
+                events=(self.names.done(source.label),),
+                timer=None,
+                guards=self.content.guards.all(entry.get("guards"), (*path, "guards")),
+                content=self.content.actions(entry.get("actions"), (*path, "actions")),
+                internal=bool(entry.get("internal")),
+                eventless=False,
+                region=None,
+                origin="on_done",
+                description=entry.get("description"),
+                refs=_refs(entry),
+                metadata=entry.get("metadata") or {},
+                position=source.position,
+            )
+        )
+
+    # Sources ----------------------------------------------------------------------------------
 
     def _sources(self, source: str | list[str], path: Path) -> Iterator[tuple[Node, Path]]:
         if source == "*":
             for node in self.nodes.values():
-                if node.kind not in {Kind.TERMINAL, Kind.CHOICE}:
+                if not node.parent and node.kind not in {Kind.TERMINAL, Kind.CHOICE}:
                     yield node, path
             return
         if isinstance(source, str):
@@ -190,22 +268,116 @@ class Transitions:
             and source in self.nodes
         )
 
-    def _targets(self, entry: Mapping[str, Any], path: Path) -> tuple[Target, ...]:
-        dest: Any = entry.get("dest")
-        at: Path = (*path, "dest")
-        if dest is None:
-            if not entry.get("internal") and path not in self.damaged:
+    def _check_source(
+        self, source: Node, entry: Mapping[str, Any], shared: _Shared, path: Path
+    ) -> None:
+        at: Path = (*path, "source")
+        if source.kind is Kind.TERMINAL:
+            message = f"{source.name!r} is terminal: no transition can leave it"
+            if source.parent:
+                around = self.nodes[source.parent].label
+                message = f"{source.name!r} is terminal and ends {around!r}: write 'on_done' there"
+            self.report.add("terminal_transition", at, message, text=source.name)
+        elif source.kind is Kind.CHOICE:
+            self._check_choice(source, entry, path)
+        elif not (shared.events or shared.auto or path in self.damaged) and all(
+            entry.get(key) is None for key in ("after", "at")
+        ):
+            self.report.add(
+                "never_taken",
+                path,
+                "nothing takes this transition: add 'trigger', 'after', 'at' or 'auto: true'",
+            )
+
+    def _check_choice(self, source: Node, entry: Mapping[str, Any], path: Path) -> None:
+        for key in ("trigger", "after", "at"):
+            if entry.get(key) is not None:
                 self.report.add(
-                    "no_dest", path, "a transition needs 'dest'; 'internal: true' stays without one"
+                    "choice",
+                    (*path, key),
+                    f"{source.name!r} is a choice and goes on at once: remove {key!r}",
+                    key=True,
                 )
+        if entry.get("internal"):
+            self.report.add(
+                "choice",
+                (*path, "internal"),
+                f"{source.name!r} is a choice and must be left",
+                key=True,
+            )
+
+    # Destinations -----------------------------------------------------------------------------
+
+    def _dest(self, entry: Mapping[str, Any], path: Path) -> tuple[Target, ...]:
+        dest: Any = entry.get("dest")
+        if dest is not None:
+            return self.targets.all(dest, (*path, "dest"))
+        if not entry.get("internal") and path not in self.damaged:
+            what = "'on_done'" if path[0] == "states" else "a transition"
+            self.report.add(
+                "no_dest", path, f"{what} needs 'dest'; 'internal: true' stays without one"
+            )
+        return ()
+
+    def _stay(self, source: Node, targets: tuple[Target, ...], path: Path) -> tuple[Target, ...]:
+        """The targets of an internal transition: inside its source, or none."""
+        if not targets or (len(targets) == 1 and targets[0] == Target(source.name)):
             return ()
-        if is_list(dest):
-            if len(dest) > 1:
-                self.names.not_supported("a list of destinations", at, self.report)
-                return ()
-            dest, at = dest[0], (*at, 0)
-        self.names.state(dest, at, self.report, what="destination")
-        return (Target(dest),)
+        for target in targets:
+            inside = target.history != "" or target.name != source.name
+            if inside and self.targets.is_in(target.name, source.name):
+                if source.kind in _HOLDERS:
+                    continue
+                message = (
+                    f"{source.label!r} is parallel, and an internal transition into it would leave"
+                    " its regions: remove 'internal'"
+                )
+            elif source.kind in _HOLDERS:
+                message = (
+                    f"an internal transition stays in {source.label!r}: name a state inside it, or"
+                    " leave 'dest' out"
+                )
+            else:
+                message = f"an internal transition stays in {source.label!r}: leave 'dest' out"
+            self.report.add("internal", path, message, text=target.name)
+            return ()
+        return targets
+
+    # Regions ----------------------------------------------------------------------------------
+
+    def _region(self, entry: Mapping[str, Any], path: Path) -> Node | None:
+        at: Path = (*path, "region")
+        region = self.nodes.get(self.names.region(entry["region"], at, self.report) or "")
+        if region is None or entry["source"] != "*":
+            return region
+        self.report.add(
+            "region",
+            (*path, "source"),
+            f"'*' is every state at the top: name the states in {region.label!r}, or"
+            f" {region.parent!r} for all of them",
+            text="*",
+        )
+        return None
+
+    def _in_region(self, source: Node, at: Path, shared: _Shared, dest: Path) -> Node:
+        """The source that ``region`` asserts: a state in the region, or the region itself."""
+        region = shared.region
+        if region is None or not self.targets.whole:
+            return source
+        for target in shared.targets:
+            if not self.targets.is_in(target.name, region.name):
+                message = f"{target.name!r} is not in the region {region.label!r}"
+                self.report.add(
+                    "region", dest, f"{message}: remove 'region', or go to a state in it"
+                )
+        if source.name == region.parent:
+            return region
+        if not self.targets.is_in(source.name, region.name):
+            message = f"{source.name!r} is not in the region {region.label!r}: remove 'region'"
+            self.report.add("region", at, message, text=source.name)
+        return source
+
+    # What enables it --------------------------------------------------------------------------
 
     def _check_enabling(self, entry: Mapping[str, Any], shared: _Shared, path: Path) -> None:
         """``auto`` stands alone, and a time is said once."""
@@ -236,92 +408,6 @@ class Transitions:
                 "a timer with an 'id' has one source: write a transition for each",
                 key=True,
             )
-
-    def _check_source(
-        self, source: Node, entry: Mapping[str, Any], shared: _Shared, path: Path
-    ) -> None:
-        at: Path = (*path, "source")
-        if source.kind is Kind.TERMINAL:
-            self.report.add(
-                "terminal_transition",
-                at,
-                f"{source.name!r} is terminal: no transition can leave it",
-                text=source.name,
-            )
-        elif source.kind is Kind.CHOICE:
-            self._check_choice(source, entry, path)
-        elif not (shared.events or shared.auto or path in self.damaged) and all(
-            entry.get(key) is None for key in ("after", "at")
-        ):
-            self.report.add(
-                "never_taken",
-                path,
-                "nothing takes this transition: add 'trigger', 'after', 'at' or 'auto: true'",
-            )
-
-    def _check_choice(self, source: Node, entry: Mapping[str, Any], path: Path) -> None:
-        for key in ("trigger", "after", "at"):
-            if entry.get(key) is not None:
-                self.report.add(
-                    "choice",
-                    (*path, key),
-                    f"{source.name!r} is a choice and goes on at once: remove {key!r}",
-                    key=True,
-                )
-        if entry.get("internal"):
-            self.report.add(
-                "choice",
-                (*path, "internal"),
-                f"{source.name!r} is a choice and must be left",
-                key=True,
-            )
-
-    # Timers -----------------------------------------------------------------------------------
-
-    def _timer(
-        self, entry: Mapping[str, Any], source: str, dest: str, path: Path
-    ) -> After | At | None:
-        after, at = entry.get("after"), entry.get("at")
-        if after is not None:
-            try:
-                wait = microseconds(after)
-            except DurationError as error:
-                self.report.add("duration", (*path, "after"), str(error), text=show(after))
-                return None
-            given = f"{source}:after:{_milliseconds(wait)}:{dest}"
-            return After(wait, self._given_id(entry, given, path))
-        if at is not None:
-            where: Path = (*path, "at") if isinstance(at, str) else (*path, "at", "expr")
-            expression = self.content.terms.expression(
-                at if isinstance(at, str) else at["expr"], where
-            )
-            if expression is not None:
-                return At(expression, self._given_id(entry, f"{source}:at:{dest}", path))
-        return None
-
-    def _given_id(self, entry: Mapping[str, Any], default: str, path: Path) -> str:
-        given: str | None = entry.get("id")
-        if given is None:
-            return self._timer_id(default)
-        if given in self._timers:
-            self.report.add(
-                "duplicate_timer", (*path, "id"), f"there is a timer {given!r} already", text=given
-            )
-        self._timers[given] = path
-        return given
-
-    def _timer_id(self, wanted: str) -> str:
-        found, count = wanted, 1
-        while found in self._timers:
-            count += 1
-            found = f"{wanted}:{count}"
-        self._timers[found] = ()
-        return found
-
-
-def _milliseconds(wait: int) -> str:
-    """Microseconds -> milliseconds as text, without a fraction when there is none."""
-    return f"{wait // 1_000}" if wait % 1_000 == 0 else f"{wait / 1_000:.3f}"
 
 
 def _refs(entry: Mapping[str, Any]) -> tuple[str, ...]:
