@@ -247,6 +247,9 @@ class States:
         parent = self.nodes.get(known or "")
         if parent is None:
             return None
+        listing = self._listed.get(name)
+        if listing is not None and self.nodes[listing.region].parent == parent.name:
+            return listing.region
         if parent.name == name:
             message = f"{name!r} is its own parent: name the state around it, or remove 'parent'"
         elif parent.kind in {Kind.TERMINAL, Kind.CHOICE}:
