@@ -32,7 +32,7 @@ from pystator.engine.guards import Bind, compile_guard, uses_frame
 from pystator.errors import ConfigurationError
 from pystator.records import Context
 
-__all__ = ["Step", "compile_block", "parts", "reads_frame", "reads_time"]
+__all__ = ["Step", "compile_block", "parts", "queueing", "reads_frame", "reads_time"]
 
 
 class Step:
@@ -42,14 +42,15 @@ class Step:
         spec: The planned action, when it is known before the event.
         pure: It is an effect: all it does is the context it returns.
         raises: It may queue an internal event.
-        source: The part of the model it was compiled from.
+        looks: It may look at which states are active.
+        source: The part of the model it was compiled from; None for what the engine does itself.
     """
 
-    __slots__ = ("pure", "raises", "run", "source", "spec")
+    __slots__ = ("looks", "pure", "raises", "run", "source", "spec")
 
     def __init__(
         self,
-        source: Action,
+        source: Action | None,
         run: Effect,
         *,
         spec: ActionSpec | None = None,
@@ -61,6 +62,7 @@ class Step:
         self.spec = spec
         self.pure = pure
         self.raises = raises
+        self.looks = any(isinstance(part, InState) for part in parts(source))
 
 
 # What is inside of a part of the model ----------------------------------------------------------
@@ -118,6 +120,11 @@ def _step(action: Action, phase: Phase, bind: Bind) -> Step:
     if isinstance(action, Http | Send):
         raise ConfigurationError(f"{type(action).__name__.lower()} actions are not supported")
     return Step(action, compile_effect(action, bind), pure=True)
+
+
+def queueing(event: str) -> Step:
+    """The step that queues an event of the engine's own."""
+    return Step(None, _raise(event), raises=True)
 
 
 def _raise(trigger: str) -> Effect:

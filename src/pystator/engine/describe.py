@@ -35,7 +35,14 @@ from pystator.definition.model import (
 )
 from pystator.engine.public import Transition
 
-__all__ = ["action_entry", "guard_entry", "guard_name", "public_transition", "target_text"]
+__all__ = [
+    "action_entry",
+    "destination",
+    "guard_entry",
+    "guard_name",
+    "public_transition",
+    "target_text",
+]
 
 
 def guard_entry(guard: Guard) -> Any:  # noqa: PLR0911 # one line a guard
@@ -172,6 +179,11 @@ def target_text(target: Target) -> str:
     if not target.history:
         return target.name
     return f"H({target.name})" if target.history == "shallow" else f"H*({target.name})"
+
+
+def destination(node: TransitionNode) -> str:
+    """Where a transition leads, in one word: its targets, or its source when it stays."""
+    return "+".join([target_text(target) for target in node.targets]) or node.source
 
 
 def public_transition(node: TransitionNode) -> Transition:

@@ -1,4 +1,4 @@
-"""A topology with the guards bound to it: the four pure operations."""
+"""A topology with the guards bound to it: the pure operations."""
 
 import time
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from pystator.engine.guards import bind_guard
 from pystator.engine.plans import Cell, Choice, Plan
 from pystator.engine.registry import GuardRegistry
 from pystator.engine.result import Facts, TransitionResult
-from pystator.engine.step import Macrostep, Verdicts, choose, deadline, failed, wrapped
+from pystator.engine.step import Macrostep, Verdicts, deadline, failed, wrapped
 from pystator.engine.table import Row
 from pystator.engine.topology import Topology
 from pystator.errors import ErrorCode, InvalidTransitionError
@@ -80,7 +80,7 @@ class Engine:
                     if not test(merged, self.idle):
                         return TransitionResult(refusal, given, now)
                 else:
-                    found = choose(cell, merged, self.idle)
+                    found = cell.decide(merged, self.idle)
                     if not isinstance(found, Plan):
                         return TransitionResult(found, given, now)
                     plan = found
@@ -134,6 +134,23 @@ class Engine:
         )
         return TransitionResult(facts, context, now)
 
+    def apply(
+        self,
+        row: Row,
+        data: Mapping[str, Any],
+        context: Context,
+        now: int | None,
+        verdicts: Verdicts | None,
+    ) -> TransitionResult:
+        """New data without an event: merged into the context, and what follows from it alone.
+
+        Raises:
+            NeedGuard: The verdict of an async guard is missing.
+        """
+        frame = Frame(self.vector, None, None, now, row.active, verdicts)
+        merged = {**context, **data}
+        return Macrostep(self.topology, row, context, frame).settle(row, merged)
+
     def place(self, row: Row, context: Context, now: int) -> TransitionResult:
         """Be in a configuration without having entered it."""
         topology = self.topology
@@ -147,7 +164,7 @@ class Engine:
             )
             return failed(None, None, error, context, now)
         try:
-            delays, ats = topology.timers_of(row.configuration)
+            delays, ats = topology.planner.timers_of(row.configuration)
             deadlines = [(timer, now + delay) for timer, delay in delays]
             for timer, evaluate in ats:
                 moment = deadline(timer, evaluate, context, frame)

@@ -4,7 +4,7 @@ A table (`pystator.engine.topology`) leads from configuration and trigger to a c
 
     Cell       Refusal | UnknownTrigger     nothing leads out of here by this trigger
                Plan                         one way, whoever asks
-               Choice                       guards decide between candidates, each with its plan
+               Choice                       guards decide: Chain | Fork
 
 A `Plan` is one microstep in numbers and closures: what it leaves, runs and enters, and the facts of
 its result. It is made when somebody first goes this way and shared by every entity that goes it
@@ -18,17 +18,30 @@ brings with it.
 from collections.abc import Mapping
 from typing import Final
 
+from pystator.definition.model import Guard, TransitionNode
 from pystator.engine.actions import Phase
 from pystator.engine.content import Step
+from pystator.engine.describe import destination
 from pystator.engine.effects import Effect
-from pystator.engine.frame import Evaluate, Test
+from pystator.engine.frame import Evaluate, Frame, Test
 from pystator.engine.result import Facts
 from pystator.engine.tree import Configuration
+from pystator.records import Context
 
-__all__ = ["Block", "Candidate", "Cell", "Choice", "Foreign", "Plan", "Refusal", "UnknownTrigger"]
+__all__ = [
+    "Block",
+    "Candidate",
+    "Cell",
+    "Chain",
+    "Choice",
+    "Foreign",
+    "Plan",
+    "Refusal",
+    "UnknownTrigger",
+]
 
-Block = tuple[Phase, frozenset[str], tuple[Step, ...]]
-"""Phase, names of the states that are active while it runs, and what it runs."""
+Block = tuple[Phase, frozenset[str] | None, tuple[Step, ...]]
+"""Phase, names of the states that are active while it runs if it looks at them, what it runs."""
 
 _KEPT_REFUSALS: Final = 64
 
@@ -50,7 +63,7 @@ class Cell(Facts):
 
 
 class Plan(Cell):
-    """One microstep along one transition, out of one configuration.
+    """One microstep out of one configuration, along one transition or several in regions.
 
     Attributes:
         quiet: Nothing can follow it: no raised event, no eventless transition, no check at rest.
@@ -128,36 +141,47 @@ class Foreign(Cell):
 
 
 class Candidate:
-    """A transition that may be taken: its guards, all of which must hold, and the plan then.
+    """A transition that may be taken: its guards, all of which must hold.
 
     Attributes:
         names: The guards in words.
+        conditions: The guards of the model.
+        returns: One of its targets is a history: where it leads is data.
     """
 
-    __slots__ = ("guards", "names", "plan")
+    __slots__ = ("conditions", "guards", "names", "returns", "way")
 
-    def __init__(self, guards: tuple[Test, ...], names: tuple[str, ...], plan: Plan) -> None:
+    def __init__(
+        self,
+        way: TransitionNode,
+        conditions: tuple[Guard, ...],
+        guards: tuple[Test, ...],
+        names: tuple[str, ...],
+    ) -> None:
+        self.way = way
+        self.conditions = conditions
         self.guards = guards
         self.names = names
-        self.plan = plan
+        self.returns = any(target.history for target in way.targets)
+
+    def objection(self, context: Context, frame: Frame) -> str | None:
+        """The first guard that does not hold, in words; None when all do."""
+        for position, guard in enumerate(self.guards):
+            if not guard(context, frame):
+                return self.names[position]
+        return None
 
 
 class Choice(Cell):
-    """A cell whose guards decide; candidates in order of priority.
+    """A cell whose guards decide.
 
     Attributes:
+        candidates: Everything that may be taken, in order of priority.
         consumes: The timer that is used up even when nobody takes it.
         lone: The guard and what it decides between, when there is one candidate with one guard.
     """
 
-    __slots__ = (
-        "_refusals",
-        "candidates",
-        "consumes",
-        "idle",
-        "lone",
-        "needs_now",
-    )
+    __slots__ = ("_refusals", "candidates", "consumes", "idle", "lone", "needs_now")
 
     idle: bool
     needs_now: bool
@@ -167,22 +191,18 @@ class Choice(Cell):
         source: str,
         trigger: str | None,
         candidates: tuple[Candidate, ...],
-        *,
-        idle: bool,
-        needs_now: bool,
-        consumes: tuple[str, ...] = (),
+        consumes: tuple[str, ...],
     ) -> None:
         self.source_state = source
         self.trigger = trigger
         self.candidates = candidates
-        self.idle = idle
-        self.needs_now = needs_now
         self.consumes = consumes
-        self._refusals: dict[tuple[str, ...], Refusal] = {}
         self.lone: tuple[Test, Plan, Refusal] | None = None
-        if len(candidates) == len(candidates[0].guards) == 1:
-            only = candidates[0]
-            self.lone = (only.guards[0], only.plan, self.refusal(only.names))
+        self._refusals: dict[tuple[str, ...], Refusal] = {}
+
+    def decide(self, context: Context, frame: Frame) -> Plan | Refusal:
+        """The plan of what the guards allow; else why there is none."""
+        raise NotImplementedError
 
     def refusal(self, names: tuple[str, ...]) -> Refusal:
         """The refusal when these guards, one of each candidate, said no."""
@@ -198,7 +218,7 @@ class Choice(Cell):
                 details={
                     "guard_name": names[0],
                     "rejections": [
-                        {"target": candidate.plan.target, "guard": name}
+                        {"target": destination(candidate.way), "guard": name}
                         for candidate, name in zip(self.candidates, names, strict=True)
                     ],
                 },
@@ -206,3 +226,35 @@ class Choice(Cell):
             if len(self._refusals) < _KEPT_REFUSALS:
                 self._refusals[names] = refusal
         return refusal
+
+
+class Chain(Choice):
+    """One transition at most: the first candidate whose guards hold; each has its plan."""
+
+    __slots__ = ("_plans",)
+
+    def __init__(
+        self,
+        source: str,
+        trigger: str | None,
+        candidates: tuple[Candidate, ...],
+        consumes: tuple[str, ...],
+        plans: tuple[Plan, ...],
+    ) -> None:
+        super().__init__(source, trigger, candidates, consumes)
+        self._plans = plans
+        if len(candidates) == len(candidates[0].guards) == 1:
+            only = candidates[0]
+            self.lone = (only.guards[0], plans[0], self.refusal(only.names))
+
+    def decide(self, context: Context, frame: Frame) -> Plan | Refusal:
+        """The plan of the first candidate whose guards all hold; else why there is none."""
+        rejected: list[str] = []
+        for candidate, plan in zip(self.candidates, self._plans, strict=True):
+            for position, guard in enumerate(candidate.guards):
+                if not guard(context, frame):
+                    rejected.append(candidate.names[position])
+                    break
+            else:
+                return plan
+        return self.refusal(tuple(rejected))

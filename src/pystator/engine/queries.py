@@ -171,7 +171,9 @@ class Queries:
                 public_transition(way)
                 for way in self._ways(state)
                 if any(target.name == dest for target in way.targets)
-                and self._holds(state, self._topology.guards_of(way), context or {}, None)
+                and self._holds(
+                    state, self._topology.selector.candidate(way).guards, context or {}, None
+                )
             )
         )
 

@@ -25,13 +25,13 @@ __all__ = ["Facts", "Microstep", "TimerChanges", "TransitionResult"]
 
 @record
 class Microstep:
-    """One transition taken.
+    """One transition taken, or several at once in regions.
 
     Attributes:
         source, target: The configurations before and after it.
         trigger: The event it was taken on; None when it was taken without one.
-        exited, entered: States, in order.
-        index: The transition's position in the machine; None for the initial entry.
+        exited, entered: States and regions, in order.
+        transitions: Positions in the machine of what was taken; empty for the initial entry.
     """
 
     source: str | None
@@ -39,7 +39,7 @@ class Microstep:
     trigger: str | None
     exited: tuple[str, ...]
     entered: tuple[str, ...]
-    index: int | None
+    transitions: tuple[int, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""

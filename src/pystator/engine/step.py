@@ -20,8 +20,10 @@ Laws of a step:
         |          |        |
         |          |        `--> raised event that somebody takes?
         |          |                      |            |
-        `----------|----------------------'            no
-                   v                                   v
+        |----------|----------------------'            no
+        |          |                                   v
+        `----------|------------------- data alone leads somewhere?
+                   v                                   |
               at rest: choice resolved? checks --> result
 """
 
@@ -30,7 +32,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pystator.engine.frame import Evaluate, Frame, NeedGuard, VerdictKey
-from pystator.engine.plans import Choice, Plan, Refusal
+from pystator.engine.plans import Choice, Plan
 from pystator.engine.result import Facts, Microstep, TransitionResult
 from pystator.engine.table import Row
 from pystator.engine.topology import Topology
@@ -42,25 +44,12 @@ from pystator.errors import (
 )
 from pystator.records import Context, from_datetime
 
-__all__ = ["LIVELOCK", "Macrostep", "Verdicts", "choose", "deadline", "failed", "wrapped"]
+__all__ = ["LIVELOCK", "Macrostep", "Verdicts", "deadline", "failed", "wrapped"]
 
 LIVELOCK: Final = 1_000
 """Microsteps of one event after which it is certain that it never comes to rest."""
 
 Verdicts = Mapping[VerdictKey, bool]
-
-
-def choose(choice: Choice, context: Context, frame: Frame) -> Plan | Refusal:
-    """The plan of the first candidate whose guards all hold; else why there is none."""
-    rejected: list[str] = []
-    for candidate in choice.candidates:
-        for position, guard in enumerate(candidate.guards):
-            if not guard(context, frame):
-                rejected.append(candidate.names[position])
-                break
-        else:
-            return candidate.plan
-    return choice.refusal(tuple(rejected))
 
 
 class Macrostep:
@@ -81,6 +70,7 @@ class Macrostep:
         "_start",
         "_topology",
         "_trigger",
+        "_visited",
     )
 
     def __init__(self, topology: Topology, start: Row | None, given: Context, frame: Frame) -> None:
@@ -90,6 +80,9 @@ class Macrostep:
         self._frame = frame
         self._trigger = frame.trigger
         self._active = frame.active
+        self._visited: set[str] | None = None
+        if topology.definition.auto_route:
+            self._visited = set(frame.active)
         self._armed: dict[str, int] = {}
         self._cancelled: dict[str, None] = {}
 
@@ -107,7 +100,7 @@ class Macrostep:
         try:
             if check and self._topology.checks is not None:
                 self._topology.checks.check(context, self._frame)
-            plan = cell if isinstance(cell, Plan) else choose(cell, context, self._frame)
+            plan = cell if isinstance(cell, Plan) else cell.decide(context, self._frame)
             if not isinstance(plan, Plan):
                 return TransitionResult(plan, self._given, self._frame.now)
             if plan.short:
@@ -121,6 +114,29 @@ class Macrostep:
             source = None if self._start is None else self._start.text
             return failed(source, self._trigger, wrapped(error), self._given, self._frame.now)
 
+    def settle(self, row: Row, context: Context) -> TransitionResult:
+        """What data alone does, without an event: eventless transitions and routing.
+
+        Args:
+            row: Where the entity is.
+            context: With the data that came.
+
+        Raises:
+            NeedGuard: The verdict of an async guard is missing.
+        """
+        try:
+            if self._topology.checks is not None:
+                self._topology.checks.check(context, self._frame)
+            self._visited = set(row.active)
+            plan = None if row.ends else self._following(row, context)
+            if plan is None:
+                return self._at_rest(row, context, [])
+            return self._advance(plan, context)
+        except NeedGuard:
+            raise
+        except Exception as error:  # noqa: BLE001 # as for an event
+            return failed(row.text, None, wrapped(error), self._given, self._frame.now)
+
     def _advance(self, plan: Plan, context: Context) -> TransitionResult:
         """Microsteps until nothing follows."""
         frame, table = self._frame, self._topology.table
@@ -130,6 +146,8 @@ class Macrostep:
             steps.extend(plan.microsteps)
             row = table[plan.target]
             frame.active = row.active
+            if self._visited is not None:
+                self._visited.update(row.active)
             if row.ends:
                 break
             following = self._following(row, context)
@@ -138,7 +156,20 @@ class Macrostep:
             if len(steps) >= LIVELOCK:
                 raise _livelock(steps)
             plan = following
-        self._rest(row, context)
+        return self._at_rest(row, context, steps)
+
+    def _at_rest(self, row: Row, context: Context, steps: list[Microstep]) -> TransitionResult:
+        """The result of an event after which nothing follows."""
+        if row.choosing is not None:
+            raise InvalidTransitionError(
+                f"choice state {row.choosing!r} cannot be left: no guard of its transitions holds;"
+                " add a last transition without guards",
+                context={"state": row.choosing, "trigger": self._trigger},
+                code=ErrorCode.CHOICE_UNRESOLVED,
+            )
+        frame = self._frame
+        if self._topology.checks is not None and steps:
+            self._topology.checks.check(context, frame)
         facts = Facts(
             success=True,
             source_state=None if self._start is None else self._start.text,
@@ -156,7 +187,9 @@ class Macrostep:
         frame = self._frame
         as_events = self._topology.definition.errors == "event"
         for phase, active, block in plan.blocks:
-            frame.phase, frame.active = phase, active
+            frame.phase = phase
+            if active is not None:
+                frame.active = active
             try:
                 for step in block:
                     context = step.run(context, frame)
@@ -190,35 +223,39 @@ class Macrostep:
             self._cancelled[timer] = None
 
     def _following(self, row: Row, context: Context) -> Plan | None:
-        """What happens next without a new event: eventless transitions, then what was raised."""
-        frame = self._frame
+        """What happens next without a new event, in this order: eventless transitions, what was
+        raised, and routing by data.
+        """
         if row.eventless is not None:
             plan = self._select(row.eventless, context)
             if plan is not None:
                 return plan
+        if self._frame.raised:
+            plan = self._raised(row, context)
+            if plan is not None:
+                return plan
+        if self._visited is not None and row.routing is not None:
+            return row.routing.unvisited(self._visited, context, self._frame)
+        return None
+
+    def _raised(self, row: Row, context: Context) -> Plan | None:
+        """The first raised event that somebody takes; the others before it leave no trace."""
+        frame = self._frame
+        before = frame.trigger, frame.data
         while frame.raised:
-            frame.trigger, frame.data = frame.raised.pop(0), None
-            cell = row[frame.trigger]
-            if isinstance(cell, Plan | Choice):
+            event = frame.raised.pop(0)
+            cell = row.internal(event)
+            if cell is not None:
+                frame.trigger, frame.data = event, None
                 plan = self._select(cell, context)
                 if plan is not None:
                     return plan
+        frame.trigger, frame.data = before
         return None
 
     def _select(self, cell: Plan | Choice, context: Context) -> Plan | None:
-        found = cell if isinstance(cell, Plan) else choose(cell, context, self._frame)
+        found = cell if isinstance(cell, Plan) else cell.decide(context, self._frame)
         return found if isinstance(found, Plan) else None
-
-    def _rest(self, row: Row, context: Context) -> None:
-        if row.choosing is not None:
-            raise InvalidTransitionError(
-                f"choice state {row.choosing!r} cannot be left: no guard of its transitions holds;"
-                " add a last transition without guards",
-                context={"state": row.choosing, "trigger": self._trigger},
-                code=ErrorCode.CHOICE_UNRESOLVED,
-            )
-        if self._topology.checks is not None:
-            self._topology.checks.check(context, self._frame)
 
 
 def failed(

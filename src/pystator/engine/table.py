@@ -4,9 +4,14 @@ Both are filled as they are asked for, and both stay small whatever people ask: 
 generations of configurations, a row only the triggers that the machine declares.
 """
 
+from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from pystator.definition.model import TransitionNode
+from pystator.engine.history import Memory
 from pystator.engine.plans import Cell, Choice, Foreign, Plan, Refusal, UnknownTrigger
+from pystator.engine.select import Fork
 from pystator.engine.tree import Configuration
 
 if TYPE_CHECKING:
@@ -26,42 +31,42 @@ class Row(dict[str, Cell]):
 
     Attributes:
         text: The configuration's canonical text.
-        active: Names of all active states, ancestors included.
         ends: A root-level terminal is active.
         choosing: The active choice state.
-        eventless: What happens without an event.
     """
-
-    __slots__ = (
-        "active",
-        "choosing",
-        "configuration",
-        "declared",
-        "ends",
-        "eventless",
-        "terminal",
-        "text",
-        "timers",
-        "topology",
-    )
 
     def __init__(self, topology: "Topology", configuration: Configuration) -> None:
         super().__init__()
-        tree = topology.tree
         self.topology = topology
         self.configuration = configuration
-        self.text = tree.text(configuration)
+        self.text = topology.tree.text(configuration)
         self.declared = topology.triggers if topology.exact else None
-        self.active = frozenset(tree.nodes[number].name for number in tree.active(configuration))
         self.ends = topology.ends(configuration)
-        self.terminal = topology.is_terminal(configuration)
         self.choosing = topology.choosing(configuration)
-        self.eventless = topology.cell(
-            configuration,
-            None,
-            [way for way in topology.transitions(configuration) if way.eventless],
-        )
-        self.timers: dict[str, Plan | Choice | None] = {}
+        self._timers: dict[str, Plan | Choice | None] = {}
+        self._internal: dict[str, Plan | Choice | None] = {}
+
+    @cached_property
+    def active(self) -> frozenset[str]:
+        """Names of all active states and regions, ancestors included."""
+        tree = self.topology.tree
+        return frozenset(tree.nodes[number].name for number in tree.active(self.configuration))
+
+    @cached_property
+    def terminal(self) -> bool:
+        """Nothing can happen any more."""
+        return self.topology.is_terminal(self.configuration)
+
+    @cached_property
+    def eventless(self) -> Plan | Choice | None:
+        """What happens without an event."""
+        return self._cell(None)
+
+    @cached_property
+    def routing(self) -> Fork | None:
+        """What data alone may do when nothing else happens."""
+        chains = self.topology.selector.routes(self.configuration)
+        return Fork(self, None, chains) if chains else None
 
     def __missing__(self, trigger: object) -> Cell:
         declared = self.declared
@@ -74,47 +79,65 @@ class Row(dict[str, Cell]):
         topology = self.topology
         if not isinstance(trigger, str):
             return _FOREIGN
-        definition = topology.definition
-        if definition.normalizer is not None:
-            normal = trigger.lower() if definition.normalizer == "lower" else trigger.upper()
-            if normal != trigger:
-                return self[normal]
+        normal = topology.normal(trigger)
+        if normal != trigger:
+            return self[normal]
+        lenient = topology.definition.lenient_events
         if trigger not in topology.triggers:
-            if definition.lenient_events:
+            if lenient:
                 return self._ignored(trigger)
             return UnknownTrigger(self.text, trigger, topology.triggers)
-        found: Cell | None = None
-        if not self.terminal:
-            ways = self.topology.transitions(self.configuration)
-            found = self.topology.cell(
-                self.configuration, trigger, [way for way in ways if trigger in way.events]
-            )
+        found: Cell | None = None if self.ends else self._cell(trigger)
         if found is None:
-            found = self._ignored(trigger) if definition.lenient_events else self._refusal(trigger)
+            found = self._ignored(trigger) if lenient else self._refusal(trigger)
         self[str.__str__(trigger)] = found
         return found
 
     @property
     def allowed(self) -> list[str]:
-        """Triggers some transition of the configuration has, in order."""
+        """Declared triggers some transition of the configuration has, in order."""
         if self.terminal:
             return []
         ways = self.topology.transitions(self.configuration)
-        return list(dict.fromkeys(event for way in ways for event in way.events))
+        declared = self.topology.triggers
+        found = dict.fromkeys(event for way in ways for event in way.events)
+        return [event for event in found if event in declared]
 
     def timer(self, timer: str) -> Plan | Choice | None:
         """The cell of a timer; None when the timer does not count in this configuration."""
-        try:
-            return self.timers[timer]
-        except KeyError:
-            way = self.topology.timers.get(timer)
-            if way is None:
-                return None
-            cell = None
-            if way.source in self.active:
-                cell = self.topology.cell(self.configuration, timer, [way], consumes=(timer,))
-            self.timers[timer] = cell
-            return cell
+        way = self.topology.timers.get(timer)
+        if way is None or way.source not in self.active:
+            return None
+        if timer not in self._timers:
+            selector = self.topology.selector
+            chains = [(selector.candidate(way),)]
+            self._timers[timer] = selector.cell(self, timer, chains, consumes=(timer,))
+        return self._timers[timer]
+
+    def internal(self, event: str) -> Plan | Choice | None:
+        """The cell of an event of the machine's own, declared or not; None when nobody takes it."""
+        if event in self.topology.triggers:
+            cell = self[event]
+            return cell if isinstance(cell, Plan | Choice) else None
+        if event not in self.topology.listened:
+            return None
+        if event not in self._internal:
+            self._internal[event] = self._cell(event)
+        return self._internal[event]
+
+    def _cell(self, trigger: str | None) -> Plan | Choice | None:
+        selector = self.topology.selector
+        return selector.cell(self, trigger, selector.chains(self.configuration, trigger))
+
+    def plan(
+        self,
+        ways: Sequence[TransitionNode],
+        trigger: str | None,
+        memory: Memory,
+        consumes: tuple[str, ...],
+    ) -> Plan:
+        """The plan of transitions that were selected here."""
+        return self.topology.planner.plan(self.configuration, ways, trigger, memory, consumes)
 
     def _ignored(self, trigger: str) -> Refusal:
         return Refusal(

@@ -12,7 +12,7 @@ leaves in document order; its text joins their names with ``+``. A flat machine 
 of one leaf below the root.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from pystator.definition.model import Definition, Kind, Node, Target
 from pystator.errors import UndefinedStateError
@@ -87,22 +87,25 @@ class Tree:
         """The leaves and all their ancestors, without the root."""
         return {number for leaf in configuration for number in self.upward(leaf)}
 
-    def domain(self, source: int, targets: Iterable[int], *, internal: bool) -> int:
+    def domain(self, source: int, goals: Iterable[int], *, internal: bool) -> int:
         """The innermost compound node that stays active: what lies below it is left and entered.
 
         An internal transition into its own compound source keeps the source.
         """
-        goals = list(targets)
-        if internal and all(self.is_below(goal, source) for goal in goals):
-            return source
+        first, *others = sorted(goals)
+        last = others[-1] if others else first  # below a node are the numbers from it to its last
         number = source
-        while number != ROOT:
+        if not internal or not self.is_holder(source):
+            number = self.parents[source]
+        while number != ROOT and not (
+            self.is_holder(number) and number < first and last <= self.last[number]
+        ):
             number = self.parents[number]
-            if (number == ROOT or self.nodes[number].kind in _HOLDERS) and all(
-                self.is_below(goal, number) for goal in goals
-            ):
-                break
         return number
+
+    def is_holder(self, number: int) -> bool:
+        """Exactly one child is active whenever it is: the root, a compound state or a region."""
+        return number == ROOT or self.nodes[number].kind in _HOLDERS
 
     # Movement -------------------------------------------------------------------------------
 
@@ -113,32 +116,39 @@ class Tree:
             reverse=True,
         )
 
-    def entries(self, domain: int, targets: Iterable[int]) -> list[int]:
-        """What reaching the targets enters, in order of entering: outermost and first first."""
-        goals = list(targets)
+    def entries(self, domain: int, goals: Iterable[int]) -> list[int]:
+        """What reaching the goals enters, in order of entering: outermost and first first."""
         entered: set[int] = set()
         for goal in goals:
-            entered.update(number for number in self.upward(goal) if self.is_below(number, domain))
-        pending = sorted(entered)
+            entered.update(self._between(domain, goal))
+        pending = list(entered)
         while pending:
-            more = [number for number in self._defaults(pending.pop(), entered) if number > domain]
+            more = self._defaults(pending.pop(), entered)
             entered.update(more)
             pending.extend(more)
         return sorted(entered)
 
-    def _defaults(self, number: int, entered: set[int]) -> list[int]:
+    def _between(self, above: int, number: int) -> Iterator[int]:
+        """The node and its ancestors below ``above``."""
+        while number > above:
+            yield number
+            number = self.parents[number]
+
+    def _defaults(self, number: int, entered: set[int]) -> set[int]:
         """What must be entered below an entered node that nothing chose yet."""
+        children = self.children[number]
+        if self.nodes[number].kind is Kind.PARALLEL:
+            return {child for child in children if child not in entered}
+        if any(child in entered for child in children):
+            return set()
+        return {step for goal in self.initial(number) for step in self._between(number, goal)}
+
+    def initial(self, number: int) -> list[int]:
+        """What an entry of the node enters by default; a parallel node enters all its regions."""
         node = self.nodes[number]
-        if node.kind in _HOLDERS:
-            if any(child in entered for child in self.children[number]):
-                return []
-            return [
-                step
-                for target in node.initial
-                for step in self.upward(self.index[target.name])
-                if self.is_below(step, number) and step not in entered
-            ]
-        return [child for child in self.children[number] if child not in entered]
+        if node.kind is Kind.PARALLEL:
+            return [*self.children[number]]
+        return self.numbers(node.initial)
 
     def leaves(self, numbers: Iterable[int]) -> Configuration:
         """Those of the numbers that have no children, in document order."""
@@ -156,12 +166,30 @@ class Tree:
         """A configuration from its text, in any order, completed by defaults.
 
         Raises:
-            UndefinedStateError: A name is not a state of this machine.
+            UndefinedStateError: A name is not a state of this machine, or two of the states are
+                never active together.
         """
         names = text.split("+") if type(text) is str else []
-        if not names or any(self.index.get(name, ROOT) == ROOT for name in names):
+        numbers = [self.index.get(name, ROOT) for name in names]
+        if not names or any(
+            number == ROOT or self.nodes[number].kind is Kind.REGION for number in numbers
+        ):
             raise self.undefined(text)
-        return self.leaves(self.entries(ROOT, [self.index[name] for name in names]))
+        entered = self.entries(ROOT, numbers)
+        self._check_exclusive(entered, text)
+        return self.leaves(entered)
+
+    def _check_exclusive(self, entered: list[int], text: str) -> None:
+        active: dict[int, int] = {}
+        for number in entered:
+            parent = self.parents[number]
+            other = active.setdefault(parent, number)
+            if other != number and self.is_holder(parent):
+                raise UndefinedStateError(
+                    f"{text!r} is no configuration of this machine: {self.nodes[other].label!r} and"
+                    f" {self.nodes[number].label!r} are never active together",
+                    context={"state": text},
+                )
 
     def numbers(self, targets: Iterable[Target]) -> list[int]:
         """The nodes that targets name."""
@@ -169,10 +197,10 @@ class Tree:
 
     def undefined(self, text: object) -> UndefinedStateError:
         """The error for a text that names no configuration, with the closest name there is."""
-        names = [node.name for node in self.nodes[1:]]
+        names = [node.name for node in self.nodes[1:] if node.kind is not Kind.REGION]
         wrong = str(text)
         if type(text) is str:
-            wrong = next((name for name in text.split("+") if name not in self.index), text)
+            wrong = next((name for name in text.split("+") if name not in names), text)
         from difflib import get_close_matches  # only an error pays for it
 
         close = get_close_matches(wrong, names, n=1)

@@ -1,0 +1,123 @@
+"""What compound, parallel and region nodes remember.
+
+Memory is data of the entity: ``context["_history"]`` maps a node to the leaves that were active
+below it when it was last left. Only nodes that some transition returns to - ``H(node)`` or
+``H*(node)`` - are recorded. Both forms read the same record: deep history enters the leaves
+themselves, shallow history the children of the node that hold them, and their defaults.
+
+A record is read with distrust: the machine may have been changed since. Names that do not lie below
+the node any more, and states that are never active together, are left out; a record of which
+nothing is left is the node's default entry, as if there were none.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, cast
+
+from pystator.definition.model import Definition, Kind, Target, TransitionNode
+from pystator.engine.frame import Frame
+from pystator.engine.tree import Configuration, Tree
+from pystator.engine.values import is_list
+from pystator.records import Context
+
+__all__ = ["HISTORY", "History", "Memory"]
+
+HISTORY: Final = "_history"
+"""The reserved key of the context."""
+
+Memory = tuple[tuple[int, ...], ...]
+"""What each history target of some transitions, in order, leads to: numbers of nodes."""
+
+
+class History:
+    """The nodes of one machine that are returned to.
+
+    Attributes:
+        keys: Number of a node -> its name in records: what people call it, but for a region that
+            shares its name with a state.
+    """
+
+    __slots__ = ("_tree", "keys")
+
+    def __init__(self, definition: Definition, tree: Tree) -> None:
+        self._tree = tree
+        self.keys: dict[int, str] = {}
+        for way in definition.transitions:
+            for target in way.targets:
+                if target.history:
+                    node = tree.nodes[tree.index[target.name]]
+                    taken = node.kind is Kind.REGION and node.label in tree.index
+                    self.keys[tree.index[target.name]] = node.name if taken else node.label
+
+    # Recording ------------------------------------------------------------------------------
+
+    def record(self, configuration: Configuration, exits: Iterable[int]) -> dict[str, list[str]]:
+        """What leaving these nodes writes down."""
+        tree = self._tree
+        return {
+            self.keys[number]: [
+                tree.nodes[leaf].name for leaf in configuration if tree.is_below(leaf, number)
+            ]
+            for number in exits
+            if number in self.keys
+        }
+
+    # Returning ------------------------------------------------------------------------------
+
+    def read(self, ways: Iterable[TransitionNode], context: Context) -> Memory:
+        """What the history targets of these transitions lead to, as the context has it."""
+        records = context.get(HISTORY)
+        found: Mapping[str, Any] = {}
+        if isinstance(records, Mapping):
+            found = cast("Mapping[str, Any]", records)
+        return tuple(
+            self.resolve(target, found.get(self.keys[self._tree.index[target.name]]))
+            for target in history_targets(ways)
+        )
+
+    def resolve(self, target: Target, leaves: Any) -> tuple[int, ...]:
+        """The nodes that a history target stands for, given the record of its node."""
+        tree = self._tree
+        node = tree.index[target.name]
+        goals = {
+            number if target.history == "deep" else self._child(node, number)
+            for number in self._known(leaves)
+            if tree.is_below(number, node)
+        }
+        together: list[int] = []
+        for goal in sorted(goals):
+            if all(self._can_be_active(goal, other) for other in together):
+                together.append(goal)
+        return tuple(together or tree.initial(node))
+
+    def _known(self, leaves: Any) -> list[int]:
+        index = self._tree.index
+        if not is_list(leaves):
+            return []
+        return [index[name] for name in leaves if isinstance(name, str) and name in index]
+
+    def _child(self, node: int, number: int) -> int:
+        """The child of a node that holds a number below it."""
+        parents = self._tree.parents
+        while parents[number] != node:
+            number = parents[number]
+        return number
+
+    def _can_be_active(self, number: int, other: int) -> bool:
+        """Two nodes, neither of which holds the other, may be active at once."""
+        tree = self._tree
+        while not other <= number <= tree.last[other]:
+            other = tree.parents[other]
+        return tree.nodes[other].kind is Kind.PARALLEL
+
+
+def history_targets(ways: Iterable[TransitionNode]) -> list[Target]:
+    """The history targets of transitions, in order."""
+    return [target for way in ways for target in way.targets if target.history]
+
+
+def recording(records: Mapping[str, list[str]], context: Context, _frame: Frame) -> Context:
+    """The effect of writing records down; every entity gets lists of its own."""
+    before = context.get(HISTORY)
+    after: dict[str, Any] = dict(cast("Any", before)) if isinstance(before, Mapping) else {}
+    after.update({key: [*leaves] for key, leaves in records.items()})
+    return {**context, HISTORY: after}
