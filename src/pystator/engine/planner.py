@@ -141,7 +141,7 @@ class Planner:
         return kept
 
     def _conflict(self, one: _Leg, other: _Leg) -> bool:
-        """Both leave some state: the inner of their domains is active, and so is something in it."""
+        """Both leave some state: one of their domains lies in the other, or they are one."""
         if _NOWHERE in {one.domain, other.domain}:
             return False
         return (

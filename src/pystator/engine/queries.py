@@ -166,14 +166,13 @@ class Queries:
             EvaluationError: A guard failed, or has to be awaited.
         """
         self._topology.tree.read(dest)
+        candidate = self._topology.selector.candidate
         return DestinationCheckResult(
             tuple(
                 public_transition(way)
                 for way in self._ways(state)
                 if any(target.name == dest for target in way.targets)
-                and self._holds(
-                    state, self._topology.selector.candidate(way).guards, context or {}, None
-                )
+                and self._holds(state, candidate(way).guards, context or {}, None)
             )
         )
 

@@ -21,12 +21,12 @@ from pystator.engine.content import reads_frame, reads_time
 from pystator.engine.describe import guard_name
 from pystator.engine.frame import Frame
 from pystator.engine.guards import compile_guard
-from pystator.engine.history import Memory
 from pystator.engine.plans import Candidate, Chain, Choice, Plan, Refusal
 from pystator.engine.tree import Configuration
 from pystator.records import Context
 
 if TYPE_CHECKING:
+    from pystator.engine.history import Memory
     from pystator.engine.table import Row
     from pystator.engine.topology import Topology
 
@@ -195,8 +195,9 @@ class Selector:
 
 
 class Fork(Choice):
-    """Several chains, or transitions that lead to a history: the plan is found when it is known
-    what was selected and what is remembered.
+    """Several chains, or transitions that lead to a history.
+
+    The plan is found when it is known what was selected and what is remembered.
     """
 
     __slots__ = ("_chains", "_plans", "_row")
@@ -235,7 +236,7 @@ class Fork(Choice):
     def _ask(
         self, chains: Iterable[Iterable[Candidate]], context: Context, frame: Frame
     ) -> tuple[dict[Candidate, None], dict[Candidate, str]]:
-        """What is selected, in order of selection, and the first guard that said no of the others."""
+        """What is selected, in order, and of the others the first guard that said no."""
         selected: dict[Candidate, None] = {}
         rejected: dict[Candidate, str] = {}
         for chain in chains:

@@ -223,9 +223,7 @@ class Macrostep:
             self._cancelled[timer] = None
 
     def _following(self, row: Row, context: Context) -> Plan | None:
-        """What happens next without a new event, in this order: eventless transitions, what was
-        raised, and routing by data.
-        """
+        """What happens without a new event: eventless, then raised, then by data."""
         if row.eventless is not None:
             plan = self._select(row.eventless, context)
             if plan is not None:
