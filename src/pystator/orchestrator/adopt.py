@@ -13,7 +13,7 @@ from pystator.records import Timers
 
 __all__ = ["carried"]
 
-_AFTER = re.compile(r"(?P<source>\w+):after:(?P<milliseconds>\d+):(?P<dest>[\w+]*)(?::\d+)?")
+_AFTER = re.compile(r"(?P<source>\w+):after:(?P<milliseconds>\d+):(?P<dest>[^:]*)(?::\d+)?")
 
 
 def carried(timers: Timers, armed: Mapping[str, int], at: int) -> Timers:

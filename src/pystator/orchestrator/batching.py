@@ -8,6 +8,7 @@ Laws:
   goes on alone with the later events of its entity behind it, and holds up nobody else.
 - A caller that is cancelled before its batch is sent has sent nothing; afterwards its event takes
   its course, actions included.
+- A guard that would wait for its own entity is told so, see `pystator.orchestrator.waiting`.
 - A combiner belongs to one event loop.
 """
 
@@ -22,6 +23,7 @@ from pystator.orchestrator.cases import Case
 from pystator.orchestrator.drivers import Driver
 from pystator.orchestrator.program import announce, decide, decide_once
 from pystator.orchestrator.settings import Settings
+from pystator.orchestrator.waiting import DECIDING, Deciding, Waits
 
 __all__ = ["MOST", "Combiner"]
 
@@ -57,7 +59,7 @@ class Combiner:
         self._driver = driver
         self._most = most
         self._waiting: deque[_Call] = deque()
-        self._alone: set[str] = set()
+        self._alone: Waits = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._sending = False
 
@@ -65,8 +67,19 @@ class Combiner:
         """Have the case decided and written in a batch, then run its actions.
 
         Raises:
+            EvaluationError: A guard waits for an event that waits for this guard.
             FSMError: The event could not be decided or written.
         """
+        asker = DECIDING.get()
+        if asker is None or not asker.asking:
+            return await self._submit(case)
+        asker.wait_for(self._alone, case.entity_id)
+        try:
+            return await self._submit(case)
+        finally:
+            asker.go_on(self._alone, case.entity_id)
+
+    async def _submit(self, case: Case) -> TransitionResult:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         announce(self._settings, (case,))
         self._waiting.append(_Call(case, future))
@@ -138,12 +151,13 @@ class Combiner:
             else:
                 self._release(call)
         for entity_id, calls in left.items():
-            self._alone.add(entity_id)
-            self._spawn(self._go_on(entity_id, calls))
+            deciding = self._alone[entity_id] = Deciding(entity_id)
+            self._spawn(self._go_on(deciding, calls))
 
-    async def _go_on(self, entity_id: str, calls: Sequence[_Call]) -> None:
+    async def _go_on(self, deciding: Deciding, calls: Sequence[_Call]) -> None:
         """Decide one entity's cases with all the patience they need."""
         cases = [call.case for call in calls]
+        DECIDING.set(deciding)
         try:
             try:
                 await self._driver.arun(decide(self._settings, cases))
@@ -152,7 +166,7 @@ class Combiner:
             for call in calls:
                 self._release(call)
         finally:
-            self._alone.discard(entity_id)
+            self._alone.pop(deciding.entity_id, None)
             _abandon(calls)
             self._wake()
 

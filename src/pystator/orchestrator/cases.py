@@ -26,6 +26,7 @@ class Case:
 
     Attributes:
         payload: Shares nothing with the caller's mapping; None when there is none.
+        is_data: It brings data and no trigger, see `Orchestrator.apply_data`.
         occurred_at, now: Microseconds since the epoch.
         todos: Planned actions, once the commit is written.
     """
@@ -35,6 +36,7 @@ class Case:
         "entity_id",
         "error",
         "event_id",
+        "is_data",
         "now",
         "occurred_at",
         "payload",
@@ -60,6 +62,7 @@ class Case:
         self.event_id = event_id
         self.request_hash: str | None = None
         self.actor = actor
+        self.is_data = False
         self.occurred_at: int | None = None
         self.now: int | None = None
         self.result: TransitionResult | None = None
@@ -87,17 +90,22 @@ class Case:
         if event.timestamp is not None:
             self.occurred_at = moment(event.timestamp)
 
-    def identify(self, trigger: str) -> None:
+    def identify(self, trigger: str | None) -> None:
         """Hash what was asked, so that a retry is told from another event under the same id.
 
         Args:
-            trigger: The trigger as the machine reads it.
+            trigger: The trigger as the machine reads it; None for data.
 
         Raises:
             InvalidValueError: The event id or the payload cannot be stored.
         """
         check_event_id(self.event_id)
         self.request_hash = request_hash(trigger, self.payload)
+
+    @property
+    def what(self) -> str:
+        """For messages: ``event 'pay'``, or ``data``."""
+        return "data" if self.is_data else f"event {self.trigger!r}"
 
     @property
     def open(self) -> bool:
@@ -155,14 +163,14 @@ def moment(value: datetime) -> int:
         ) from error
 
 
-def plain_payload(payload: object) -> dict[str, Any]:
-    """An event's data as a dictionary of its own.
+def plain_payload(payload: object, what: str = "context") -> dict[str, Any]:
+    """An event's data as a dictionary of its own; ``what`` the caller calls it.
 
     Raises:
         InvalidValueError: It is no mapping, or a key is no string or starts with ``_``.
     """
     if not isinstance(payload, Mapping):
-        raise _wrong("context", payload, "a mapping")
+        raise _wrong(what, payload, "a mapping")
     plain = detach(cast("Mapping[str, Any]", payload))
     check_payload(plain)
     return plain

@@ -95,7 +95,7 @@ def validate(
     return refusal(
         error,
         reason,
-        trigger=settings.normalise(case.trigger),
+        trigger=settings.normalise(case.trigger) or None,
         state=state,
         context=context,
         now=now,
@@ -109,8 +109,8 @@ def _told(errors: Any) -> list[str]:
 
 def _invalid(case: Case, state: str, told: list[str]) -> InvalidTransitionError:
     return InvalidTransitionError(
-        f"event {case.trigger!r} of entity {case.entity_id!r} was refused"
-        " by the context validator: " + ("; ".join(told) or "it gave no reason"),
-        context={"state": state, "trigger": case.trigger, "errors": told},
+        f"{case.what} of entity {case.entity_id!r} was refused by the context validator: "
+        + ("; ".join(told) or "it gave no reason"),
+        context={"state": state, "trigger": case.trigger or None, "errors": told},
         code=ErrorCode.CONTEXT_INVALID,
     )

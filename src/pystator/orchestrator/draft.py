@@ -1,14 +1,10 @@
-"""One entity on paper: loaded, its events decided in order, written as one commit.
+"""The events of one entity decided in order, on a paper that becomes one commit.
 
 Laws of a draft:
 
-- Nothing here is kept unless its commit is applied; a stale one is thrown away whole and made
-  again.
 - Before an event at time t, every timer with a deadline at or before t fires, in the order
   (deadline, document), each with its deadline as its time and a row of its own.
 - A timer is consumed by its firing, also when its guard says no; one that no longer counts is void.
-- A row that changes the entity makes the next version; a row that changes nothing carries the
-  version it saw.
 
 What becomes of an event that fails: an ordinary rejection
 (`pystator.orchestrator.answers.REFUSALS`) is recorded. An error of the machine is recorded too and,
@@ -18,13 +14,13 @@ by ``meta.orchestrator_default_fallback``, names the fallback state in the resul
 
 from pystator.engine.result import TransitionResult
 from pystator.errors import FSMError
-from pystator.orchestrator.adopt import carried
 from pystator.orchestrator.answers import REFUSALS, refusal
 from pystator.orchestrator.cases import Case, Todo
-from pystator.orchestrator.checks import check_entity, no_entity, validate
-from pystator.orchestrator.rows import HISTORY, failed_row, patch_of, row
+from pystator.orchestrator.checks import no_entity, validate
+from pystator.orchestrator.paper import Paper
+from pystator.orchestrator.rows import failed_row, row
 from pystator.orchestrator.settings import Settings
-from pystator.records import Commit, Context, Entity, Entry, EntryKind, Timers
+from pystator.records import Commit, Context, Entity, EntryKind
 
 __all__ = ["MOST_TIMERS", "Draft", "Overdue"]
 
@@ -36,14 +32,10 @@ class Overdue(Exception):  # noqa: N818 # tells the program to write what there 
     """So many timers were due that they need a commit of their own before the event."""
 
 
-class Draft:
+class Draft(Paper):
     """One entity and what is decided on it.
 
     Attributes:
-        version, state, context, timers: As they are after what was decided so far; ``state`` is
-            None for no entity.
-        updated: The latest time of a step.
-        entries: History rows to write.
         answers: The decided cases, with their results and what to do after the commit.
         fired: Results of timers.
         todos: Actions of timers that no case has taken along yet.
@@ -55,28 +47,12 @@ class Draft:
 
     __slots__ = (
         "_begun",
-        "_carried",
-        "_expected",
         "_firing",
-        "_foreign",
-        "_loaded",
-        "_loaded_state",
-        "_voided",
         "answers",
-        "began",
-        "context",
-        "entity_id",
-        "entries",
         "fired",
-        "now",
-        "settings",
-        "state",
         "sweeping",
-        "timers",
         "todos",
-        "updated",
         "verdicts",
-        "version",
         "waiting",
     )
 
@@ -90,49 +66,15 @@ class Draft:
         *,
         by_hand: bool = False,
     ) -> None:
-        self.settings = settings
-        self.entity_id = entity_id
-        self.now = now
-        self.began = began
-        self.entries: list[Entry] = []
+        super().__init__(settings, entity_id, entity, now, began, by_hand=by_hand)
         self.answers: list[tuple[Case, TransitionResult, list[Todo]]] = []
         self.fired: list[TransitionResult] = []
         self.todos: list[Todo] = []
         self.sweeping = False
         self.verdicts: dict[tuple[int, str], bool] | None = None
         self.waiting: Case | None = None
-        self.state: str | None = None
-        self.context: Context = {}
-        self.timers: Timers = {}
-        self.version = 0
-        self.updated = 0
-        self._foreign: Entity | None = None
         self._begun: TransitionResult | None = None
         self._firing: tuple[str, int] | None = None
-        self._voided = False
-        self._carried = False
-        if entity is not None:
-            self._read(entity, by_hand=by_hand)
-        self._expected = self.version
-        self._loaded = self.context
-        self._loaded_state = self.state
-
-    def _read(self, entity: Entity, *, by_hand: bool) -> None:
-        placed: TransitionResult | None = None
-        fingerprint = entity.fingerprint
-        if fingerprint != self.settings.fingerprint or entity.machine_name != self.settings.name:
-            placed = check_entity(self.settings, entity, any_state=by_hand)
-            self._foreign = entity if fingerprint else None
-        self.state = entity.state
-        self.context = entity.context
-        if entity.history is not None:
-            self.context = {**entity.context, HISTORY: entity.history}
-        self.timers = entity.timers
-        if placed is not None and entity.timers:
-            self.timers = carried(entity.timers, placed.timers.armed, entity.updated_at)
-            self._carried = self.timers.keys() != entity.timers.keys()
-        self.version = entity.version
-        self.updated = entity.updated_at
 
     # Events -------------------------------------------------------------------------------------
 
@@ -149,7 +91,7 @@ class Draft:
         now = self._time(case)
         if self.timers and settings.timed:
             self.fire(now)
-        state, context = self.state, self.context
+        state, context = self.state, self.given()
         if state is None:
             begun = self._begin(case, now)
             if not begun.success:
@@ -160,11 +102,15 @@ class Draft:
         if settings.validator is not None:
             result = validate(settings.validator, settings, case, state, context, now)
         if result is None:
-            result = settings.machine.step(
-                state, case.trigger, case.payload, context, now, self.verdicts
-            )
+            result = self._step(case, state, context, now)
             self.verdicts = None
         self.judge(case, result, now)
+
+    def _step(self, case: Case, state: str, context: Context, now: int) -> TransitionResult:
+        machine = self.settings.machine
+        if case.is_data:
+            return machine.merge(state, case.payload or {}, context, now, self.verdicts)
+        return machine.step(state, case.trigger, case.payload, context, now, self.verdicts)
 
     def judge(self, case: Case, result: TransitionResult, now: int) -> None:
         """Record what a step said about a case."""
@@ -174,7 +120,8 @@ class Draft:
         elif facts.reason == "ignored":
             self._ignore(case, result, now)
         else:
-            self._change(EntryKind.EVENT, result, facts.trigger or case.trigger, now, case)
+            trigger = facts.trigger or case.trigger or None
+            self._change(EntryKind.EVENT, result, trigger, now, case)
             self._answer(case, result)
         self._begun = None
 
@@ -197,9 +144,9 @@ class Draft:
         """Put the entity by hand where `StateMachine.place` said it can be."""
         now = self._time(case)
         source, target = self.state, placed.target_state
-        version = self._next(now)
+        version = self.next_version(now)
         self.entries.append(row(case, version, EntryKind.FORCED, None, now, None, source, target))
-        self._settle(placed, version)
+        self.settle(placed, version)
         result = TransitionResult.from_parts(
             success=True,
             source_state=source,
@@ -261,7 +208,7 @@ class Draft:
         return refusal(
             error,
             reason,
-            trigger=self.settings.normalise(case.trigger),
+            trigger=self.settings.normalise(case.trigger) or None,
             state=self.state,
             context=self.context,
             now=now,
@@ -289,7 +236,7 @@ class Draft:
                 raise Overdue
             deadline, _, timer = min(due)
             self._firing = (timer, deadline)
-            result = machine.fire(self.state or "", timer, self.context, deadline, self.verdicts)
+            result = machine.fire(self.state or "", timer, self.given(), deadline, self.verdicts)
             self.forget()
             self._fired(timer, deadline, result)
 
@@ -305,40 +252,18 @@ class Draft:
         elif self._falls(result):
             result = self._fall_back(EntryKind.TIMER, result, timer, deadline, None)
         else:
+            self.part(result)
             result.written = self._lapse(timer, deadline, result.error)
         self.fired.append(result)
 
     def _lapse(self, timer: str, deadline: int, error: FSMError | None) -> int:
         """Record a timer used up without a transition; the timers changed: that makes a version."""
-        version = self._next(deadline)
+        version = self.next_version(deadline)
         kind = EntryKind.TIMER
         self.entries.append(failed_row(None, version, kind, timer, deadline, error, self.state))
         return version
 
     # What is recorded ---------------------------------------------------------------------------
-
-    def _next(self, now: int) -> int:
-        """The next version; before the first one by a new machine version, that is recorded."""
-        self.updated = max(self.updated, now)
-        self._migrate(now)
-        self.version += 1
-        return self.version
-
-    def _migrate(self, now: int) -> None:
-        if self._foreign is None:
-            return
-        foreign, self._foreign = self._foreign, None
-        self.version += 1
-        note = {"machine_version": foreign.machine_version, "fingerprint": foreign.fingerprint}
-        state = foreign.state
-        self.entries.append(
-            Entry(self.version, EntryKind.MIGRATED, None, note, now, None, state, state)
-        )
-
-    def adopt(self) -> None:
-        """Record that timers were carried over, where nothing else changed: they have new times."""
-        if self._carried and self._foreign is not None:
-            self._migrate(self.updated)
 
     def _change(
         self,
@@ -348,30 +273,13 @@ class Draft:
         now: int,
         case: Case | None,
     ) -> None:
-        """Take over what a step did."""
-        settings = self.settings
-        facts = result.facts
+        """Take over what a step did; its actions and its hooks wait for the commit."""
         begun = self._begun
-        version = self._next(now)
-        specs = facts.actions if begun is None else begun.facts.actions + facts.actions
-        before = {} if self.state is None else self.context
-        patch = patch_of(before, result.context)
-        planned = tuple([spec.to_dict() for spec in specs]) if specs else ()
-        source, target = facts.source_state, facts.target_state
-        self.entries.append(
-            row(case, version, kind, trigger, now, patch, source, target, planned, self._spent())
-        )
-        self.state = target
-        self.context = result.context
-        if settings.timed:
-            if begun is not None:
-                self._arm(begun, version)
-            self._arm(result, version)
-        result.written = version
+        specs = self.change(kind, result, trigger, now, case, begun)
         if specs:
-            self.todos.append((version, specs, result))
-        if settings.hooks is not None:
-            settings.hooks.start(self.entity_id, result)
+            self.todos.append((result.written, specs, result))
+        if self.settings.hooks is not None:
+            self.settings.hooks.start(self.entity_id, result)
 
     def _refuse(self, case: Case, result: TransitionResult, now: int) -> None:
         """Record a failed event."""
@@ -379,9 +287,10 @@ class Draft:
         if self._falls(result):
             result = self._fall_back(EntryKind.EVENT, result, trigger, now, case)
         else:
+            self.part(result)
             version = result.written = self.version
             kind, error, state = EntryKind.REJECTED, result.error, result.source_state
-            spent = self._spent()
+            spent = self.spent()
             self.entries.append(
                 failed_row(case, version, kind, trigger, now, error, state, None, spent)
             )
@@ -389,6 +298,7 @@ class Draft:
 
     def _ignore(self, case: Case, result: TransitionResult, now: int) -> None:
         """A no-op leaves a row only where its event id has to be remembered."""
+        self.part(result)
         version = result.written = self.version
         if case.event_id is not None:
             state, trigger = result.source_state, result.trigger
@@ -400,22 +310,6 @@ class Draft:
     def _answer(self, case: Case, result: TransitionResult) -> None:
         self.answers.append((case, result, self.todos))
         self.todos = []
-
-    def _spent(self) -> int:
-        return (self.settings.tick() - self.began) // 1_000
-
-    def _arm(self, result: TransitionResult, version: int) -> None:
-        changes = result.timers
-        for timer in changes.cancelled:
-            self.timers.pop(timer, None)
-        for timer, deadline in changes.armed.items():
-            self.timers[timer] = (deadline, version)
-
-    def _settle(self, placed: TransitionResult, version: int) -> None:
-        self.state = placed.target_state
-        self.timers = {}
-        self._voided = True  # timers of the left state have to be wiped
-        self._arm(placed, version)
 
     # Fallback -----------------------------------------------------------------------------------
 
@@ -442,11 +336,11 @@ class Draft:
         placed = settings.machine.place(settings.fallback_state or "", self.context, now)
         placed.raise_for_error()
         source, target = failed.source_state, placed.target_state
-        version = self._next(now)
+        version = self.next_version(now)
         self.entries.append(
             failed_row(case, version, kind, trigger, now, failed.error, source, target)
         )
-        self._settle(placed, version)
+        self.settle(placed, version)
         result = TransitionResult.from_parts(
             success=False,
             source_state=source,
@@ -466,30 +360,6 @@ class Draft:
 
     def commit(self) -> Commit | None:
         """What to write; None when nothing was decided that leaves a trace."""
-        settings = self.settings
-        expected, version = self._expected, self.version
-        if not self.entries or (version == expected and not settings.rows):
-            return None
         if not (self.answers or self.waiting or self.sweeping):
             return None  # timers fired for an event that could not be decided: they will fire again
-        if version == expected:
-            return Commit(
-                self.entity_id, settings.name, version, version, None, None, None, None,
-                settings.version, settings.fingerprint, self.now, tuple(self.entries),
-                settings.identify(self.now),
-            )  # fmt: skip
-        context: Context | None = self.context
-        history: dict[str, list[str]] | None = None
-        if context is self._loaded and expected:
-            context = None
-        elif HISTORY in self.context:
-            context = dict(self.context)
-            history = context.pop(HISTORY)
-        timers = self.timers if settings.timed or self._voided else None
-        # A state that stays is not written: its index is a third of what a commit writes.
-        state = None if expected and self.state == self._loaded_state else self.state
-        return Commit(
-            self.entity_id, settings.name, expected, version, state, context, history, timers,
-            settings.version, settings.fingerprint, self.updated, tuple(self.entries),
-            settings.identify(self.now),
-        )  # fmt: skip
+        return self.written()

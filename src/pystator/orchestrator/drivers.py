@@ -26,6 +26,7 @@ from pystator.orchestrator.requests import (
 )
 from pystator.orchestrator.settings import Settings
 from pystator.orchestrator.single import conclude
+from pystator.orchestrator.waiting import DECIDING
 from pystator.records import Commit, Loaded, Lookup, Outcome, OutcomeKind
 from pystator.stores.protocols import NativeStore
 
@@ -199,6 +200,17 @@ class Driver:
 
 
 async def _verdict(request: AwaitGuard) -> bool | Exception:
+    deciding = DECIDING.get()
+    if deciding is None:
+        return await _asked(request)
+    deciding.asking = True
+    try:
+        return await _asked(request)
+    finally:
+        deciding.asking = False
+
+
+async def _asked(request: AwaitGuard) -> bool | Exception:
     try:
         return bool(await request.need.call())
     except Exception as error:  # noqa: BLE001 # the guard's own error is its verdict

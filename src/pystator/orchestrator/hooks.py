@@ -26,7 +26,8 @@ NAMES: Final = (
 class TransitionHook:
     """What an orchestrator tells about each event; override what you need.
 
-    Calls are blocking and made between the steps of an event: keep them short.
+    Calls are blocking and made between the steps of an event: keep them short. A start and data
+    without an event have the trigger ``""``.
     """
 
     def on_before_process(
@@ -62,15 +63,18 @@ class LoggingHook(TransitionHook):
             self.level,
             "%s: %s %s -> %s (version %s)",
             entity_id,
-            result.trigger or "start",
+            result.trigger or ("start" if result.source_state is None else "data"),
             result.source_state,
             result.target_state,
             result.metadata.get("version"),
         )
 
     def on_transition_error(self, entity_id: str, trigger: str | None, error: Exception) -> None:
-        """``order-1: fill failed: why``."""
-        self.logger.warning("%s: %s failed: %s", entity_id, trigger or "start", error)
+        """``order-1: fill failed: why``; without a trigger ``order-1 failed: why``."""
+        if trigger:
+            self.logger.warning("%s: %s failed: %s", entity_id, trigger, error)
+        else:
+            self.logger.warning("%s failed: %s", entity_id, error)
 
 
 class MetricsCollector(TransitionHook):

@@ -11,9 +11,9 @@ from pystator.engine.machine import StateMachine
 from pystator.engine.public import Event
 from pystator.engine.registry import ActionRegistry, GuardRegistry
 from pystator.engine.result import TransitionResult
-from pystator.errors import ConfigurationError, InvalidValueError, StoreUnavailableError
+from pystator.errors import ConfigurationError, InvalidValueError
 from pystator.orchestrator import ops
-from pystator.orchestrator.answers import failure
+from pystator.orchestrator.calls import names_of, payload_of, results_of
 from pystator.orchestrator.cases import Case, Item, case_of, moment, plain_payload
 from pystator.orchestrator.closing import Closing
 from pystator.orchestrator.drivers import Driver
@@ -24,7 +24,7 @@ from pystator.orchestrator.requests import Program
 from pystator.orchestrator.scheduling import Scheduler, StoredTimers, watch
 from pystator.orchestrator.settings import Settings, Validator
 from pystator.orchestrator.single import process_one
-from pystator.records import Entity, EventRequest
+from pystator.records import Entity
 from pystator.stores.adapt import lift
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Orchestrator:
             and type(trigger) is str
             and type(entity_id) is str
         ):
-            payload = _payload(context) if context else None
+            payload = payload_of(context) if context else None
             return self._run_one(self._settings, entity_id, trigger, payload)
         case = self._case(
             entity_id, trigger, context, event_id, actor, occurred_at, now, connection
@@ -204,7 +204,7 @@ class Orchestrator:
             and type(trigger) is str
             and type(entity_id) is str
         ):
-            payload = detach(_payload(context)) if context else None
+            payload = detach(payload_of(context)) if context else None
             program = process_one(self._settings, entity_id, trigger, payload)
             return await self._driver.arun(program)
         case = self._case(
@@ -234,7 +234,7 @@ class Orchestrator:
         results: list[TransitionResult] = []
         for cases in self._chunks(items, actor):
             self._run(process(self._settings, cases))
-            results += _results(cases, first=not results)
+            results += results_of(cases, first=not results)
         return results
 
     async def async_process_events(
@@ -244,8 +244,71 @@ class Orchestrator:
         results: list[TransitionResult] = []
         for cases in self._chunks(items, actor):
             await self._arun(process(self._settings, cases))
-            results += _results(cases, first=not results)
+            results += results_of(cases, first=not results)
         return results
+
+    # Data ---------------------------------------------------------------------------------------
+
+    def apply_data(
+        self,
+        entity_id: str,
+        data: Mapping[str, Any],
+        *,
+        event_id: str | None = None,
+        actor: str | None = None,
+        occurred_at: datetime | None = None,
+        now: datetime | None = None,
+    ) -> TransitionResult:
+        """Merge data into an entity's context, then take the transitions whose ``when`` holds.
+
+        It is an event without a trigger: the data is kept also when nothing follows from it, and
+        everything said of `process_event` is true of it, from missing entities to ``event_id``.
+        A validator and hooks are given ``""`` for the trigger.
+
+        Args:
+            entity_id: The entity; a missing one is started first.
+            data: Merged into its context key by key.
+            event_id: Makes it idempotent: sent again, the first result is given again.
+            actor: Who sent it; kept in history.
+            occurred_at: When it happened (aware); kept in history.
+            now: The time of the step (aware); by default the clock's.
+
+        Returns:
+            The result: ``trigger`` is None, and ``target_state`` is ``source_state`` when the data
+            led nowhere. Data that breaks the machine's rules about its context is rejected.
+
+        Raises:
+            InvalidValueError: The data cannot be stored; nothing was written.
+            StaleVersionError, IdempotencyConflictError, MachineVersionMismatchError,
+            EntityMachineMismatchError, UndefinedStateError, StoreUnavailableError: As
+                `process_event`.
+        """
+        brought = plain_payload(data, "data")
+        case = self._case(
+            entity_id, "", brought, event_id, actor, occurred_at, now, None, is_data=True
+        )
+        self._run(process(self._settings, (case,)))
+        return case.answer()
+
+    async def async_apply_data(
+        self,
+        entity_id: str,
+        data: Mapping[str, Any],
+        *,
+        event_id: str | None = None,
+        actor: str | None = None,
+        occurred_at: datetime | None = None,
+        now: datetime | None = None,
+    ) -> TransitionResult:
+        """`apply_data` for asyncio; concurrent calls share loads and commits with events."""
+        brought = plain_payload(data, "data")
+        case = self._case(
+            entity_id, "", brought, event_id, actor, occurred_at, now, None, is_data=True
+        )
+        if self._batching:
+            return await self._combine().submit(case)
+        await self._arun(process(self._settings, (case,)))
+        return case.answer()
 
     # Entities -----------------------------------------------------------------------------------
 
@@ -377,6 +440,8 @@ class Orchestrator:
         occurred_at: datetime | None,
         now: datetime | None,
         connection: object,
+        *,
+        is_data: bool = False,
     ) -> Case:
         if connection is not None:
             raise ConfigurationError(
@@ -385,6 +450,7 @@ class Orchestrator:
                 context={"option": "connection"},
             )
         case = Case(entity_id, trigger, context, event_id, actor, occurred_at, now)
+        case.is_data = is_data
         self._identify(case)
         return case
 
@@ -397,7 +463,7 @@ class Orchestrator:
                 f" {type(self.state_store).__name__} does not:"
                 " leave it out, or use one of PyStator's stores"
             )
-        case.identify(self._settings.normalise(case.trigger))
+        case.identify(None if case.is_data else self._settings.normalise(case.trigger))
 
     def _chunks(self, items: Iterable[Item], actor: str | None) -> Iterator[list[Case]]:
         rest = iter(items)
@@ -410,7 +476,7 @@ class Orchestrator:
             case = case_of(item, actor)
             self._identify(case)
         except InvalidValueError as error:
-            case = Case(*_names(item), None)
+            case = Case(*names_of(item), None)
             case.error = error
         return case
 
@@ -421,32 +487,3 @@ class Orchestrator:
 
             self._combiner = Loops(self._settings, self._driver).combiner
         return self._combiner()
-
-
-def _results(cases: Sequence[Case], *, first: bool) -> list[TransitionResult]:
-    error = cases[0].error
-    down = first and isinstance(error, StoreUnavailableError)
-    if down and error is not None and all(case.error is error for case in cases):
-        raise error
-    return [failure(case) if case.result is None else case.result for case in cases]
-
-
-def _names(item: Any) -> tuple[str, str]:
-    """What can be said of an item that is no event."""
-    if isinstance(item, EventRequest):
-        return str(item.entity_id), str(item.trigger)
-    try:
-        entity_id, trigger, *_ = item
-    except (TypeError, ValueError):
-        return "", ""
-    return str(entity_id), str(getattr(trigger, "trigger", trigger))
-
-
-def _payload(context: Any) -> dict[str, Any]:
-    if type(context) is not dict:
-        return plain_payload(context)
-    own: dict[Any, Any] = {**context}
-    for key in own:
-        if type(key) is not str or key[:1] == "_":
-            return plain_payload(own)
-    return own

@@ -9,9 +9,9 @@ from typing import Any, Final
 from pystator.engine.frame import NeedGuard
 from pystator.engine.result import TransitionResult
 from pystator.orchestrator.cases import Case
-from pystator.orchestrator.rows import patch_of
+from pystator.orchestrator.rows import HISTORY, Recorded, patch_of, with_history, without_history
 from pystator.orchestrator.settings import Settings
-from pystator.records import Commit, Entity, Entry, EntryKind
+from pystator.records import Commit, Entity, Entry, EntryKind, Patch
 
 __all__ = ["Decided", "Single", "decide_one"]
 
@@ -52,25 +52,36 @@ def decide_one(
         or entity.fingerprint != settings.fingerprint
         or entity.machine_name != settings.name
         or entity.timers
-        or entity.history is not None
     ):
         return None
     commit_id = settings.identify(now)
     if now < entity.updated_at:  # noqa: PLR1730 - four times as fast as max()
         now = entity.updated_at
     before = entity.context
-    source = entity.state
+    history = entity.history
+    given = with_history(before, history) if history is not None and settings.remembers else before
     try:
-        result = settings.machine.step(source, trigger, payload, before, now)
+        result = settings.machine.step(entity.state, trigger, payload, given, now)
     except NeedGuard:
         return None
     facts = result.facts
     if facts.reason is not None or not facts.success or facts.delays or facts.deadlines:
         return None, result
-    after, target, specs = result.context, facts.target_state, facts.actions
+    source, target, specs = facts.source_state, facts.target_state, facts.actions
+    after = result.context
     expected = entity.version
     version = result.written = expected + 1
-    patch = None if after is before else patch_of(before, after)
+    recorded: Recorded | None = None
+    patch: Patch | None = None
+    if after is not before:
+        if settings.remembers and HISTORY in after:
+            after, recorded = without_history(after)
+            result.context = after
+            if recorded == history:
+                recorded = None
+        patch = patch_of(before, after)
+        if patch is None:
+            result.context = before
     planned = tuple([spec.to_dict() for spec in specs]) if specs else ()
     spent = (settings.tick() - began) // 1_000
     if case is None:
@@ -84,8 +95,8 @@ def decide_one(
             None, None, case.event_id, case.request_hash, case.actor, case.occurred_at, spent,
         )  # fmt: skip
     commit = Commit(
-        entity.entity_id, settings.name, expected, version, None if target == source else target,
-        None if after is before else after, None, None, settings.version, settings.fingerprint, now,
-        (entry,), commit_id,
+        entity.entity_id, settings.name, expected, version,
+        None if target == entity.state else target, None if patch is None else after, recorded,
+        None, settings.version, settings.fingerprint, now, (entry,), commit_id,
     )  # fmt: skip
     return commit, result

@@ -243,7 +243,7 @@ def _decide_plain(
         return None, None
     case = group[0]
     entity = found.entity
-    if case.now is not None or entity is None:
+    if case.now is not None or entity is None or case.is_data:
         return None, None
     decided = decide_one(settings, case.trigger, case.payload, entity, now, began, case)
     if decided is None:

@@ -6,10 +6,21 @@ from pystator.errors import FSMError
 from pystator.orchestrator.cases import Case
 from pystator.records import Context, Entry, EntryKind, Patch
 
-__all__ = ["HISTORY", "failed_row", "patch_of", "row"]
+__all__ = [
+    "HISTORY",
+    "Recorded",
+    "failed_row",
+    "patch_of",
+    "row",
+    "with_history",
+    "without_history",
+]
 
 HISTORY = "_history"
 """The reserved context key that carries recorded history states through the engine."""
+
+Recorded = dict[str, list[str]]
+"""Recorded history states: name of a compound, region or parallel state -> its active leaves."""
 
 _ABSENT: Any = object()
 _Planned = tuple[dict[str, Any], ...]
@@ -78,6 +89,20 @@ def patch_of(before: Context, after: Context) -> Patch | None:
         if key not in before:
             added += 1
     if len(after) - added != len(before):
-        removed = tuple([key for key in before if key not in after and key != HISTORY])
-    changed.pop(HISTORY, None)
+        removed = tuple([key for key in before if key not in after])
     return (changed, removed) if changed or removed else None
+
+
+def with_history(context: Context, history: Recorded) -> Context:
+    """A context as a step takes it.
+
+    What stands in the context already is newer: a user wrote it there, straight from a result.
+    """
+    return context if HISTORY in context else {**context, HISTORY: history}
+
+
+def without_history(context: Context) -> tuple[Context, Recorded]:
+    """A step's context as users see it, and what it has recorded of history states."""
+    own = context.copy()
+    recorded: Recorded = own.pop(HISTORY)
+    return own, recorded

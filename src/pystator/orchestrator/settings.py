@@ -26,6 +26,7 @@ class Settings:
     Attributes:
         name, version, fingerprint: Of the machine, as they stand on entities and rows.
         timed: The machine has timers.
+        remembers: The machine has history states, so that entities have records of them.
         start_missing: An event for a missing entity starts it.
         fallback, fallback_state: What becomes of an event that fails by an error, see
             `pystator.orchestrator.draft`.
@@ -50,6 +51,7 @@ class Settings:
         "normalise",
         "patience",
         "plain",
+        "remembers",
         "rows",
         "start_missing",
         "tick",
@@ -77,6 +79,9 @@ class Settings:
         self.version = machine.version
         self.fingerprint = machine.fingerprint
         self.timed = machine.timed
+        self.remembers = any(
+            target.history for way in definition.transitions for target in way.targets
+        )
         self.fallback: Literal["off", "hint", "persist"] = definition.fallback
         self.fallback_state = definition.fallback_state
         self.normalise = _normaliser(definition.normalizer)

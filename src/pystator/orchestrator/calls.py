@@ -1,0 +1,55 @@
+"""What calls bring along and take home: data, names, results of many."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pystator.engine.result import TransitionResult
+from pystator.errors import StoreUnavailableError
+from pystator.orchestrator.answers import failure
+from pystator.orchestrator.cases import Case, plain_payload
+from pystator.records import EventRequest
+
+__all__ = ["names_of", "payload_of", "results_of"]
+
+
+def results_of(cases: Sequence[Case], *, first: bool) -> list[TransitionResult]:
+    """The results of a bulk call's cases, in order.
+
+    Args:
+        cases: All of one chunk.
+        first: Nothing was done before.
+
+    Raises:
+        StoreUnavailableError: It was the first chunk, and the store is down.
+    """
+    error = cases[0].error
+    down = first and isinstance(error, StoreUnavailableError)
+    if down and error is not None and all(case.error is error for case in cases):
+        raise error
+    return [failure(case) if case.result is None else case.result for case in cases]
+
+
+def names_of(item: Any) -> tuple[str, str]:
+    """What can be said of an item that is no event."""
+    if isinstance(item, EventRequest):
+        return str(item.entity_id), str(item.trigger)
+    try:
+        entity_id, trigger, *_ = item
+    except (TypeError, ValueError):
+        return "", ""
+    return str(entity_id), str(getattr(trigger, "trigger", trigger))
+
+
+def payload_of(context: Any) -> dict[str, Any]:
+    """An event's data, copied as far as a plain event needs it.
+
+    Raises:
+        InvalidValueError: It is no mapping, or a key is no string or starts with ``_``.
+    """
+    if type(context) is not dict:
+        return plain_payload(context)
+    own: dict[Any, Any] = {**context}
+    for key in own:
+        if type(key) is not str or key[:1] == "_":
+            return plain_payload(own)
+    return own
