@@ -1,12 +1,13 @@
 """What the package ships for authors of stores works as its page says."""
 
+import asyncio
 import textwrap
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pystator.stores.memory import InMemoryStateStore
-from pystator.testing import Crash, CrashingStore, FakeClock, change
+from pystator import InMemoryStateStore, Orchestrator, StateMachine
+from pystator.testing import Crash, CrashingStore, FakeClock, change, pure_guards
 from pystator.testing.building import lookup
 from pystator.testing.crash import crash_points
 from pystator.testing.drivers import Driver
@@ -40,6 +41,45 @@ def test_crash_points_are_the_calls_of_a_scenario():
         store.load([lookup()])
 
     assert crash_points(run, InMemoryStateStore) == [1, 2, 3]
+
+
+def adds_a_line(context):
+    context["lines"].append("guard")
+    return True
+
+
+async def adds_a_line_later(context):
+    return adds_a_line(context)
+
+
+def adds_a_key(context):
+    context["seen"] = True
+    return True
+
+
+@pytest.mark.parametrize(
+    ("guard", "key"), [(adds_a_line, "lines"), (adds_a_line_later, "lines"), (adds_a_key, "seen")]
+)
+def test_a_guard_that_writes_is_caught(guard, key):
+    """Unwatched, the line would be stored with the next effect, and stand in no row of history."""
+    machine = StateMachine.from_dict(
+        {
+            "meta": {"machine_name": "m"},
+            "states": [{"name": "a", "type": "initial"}, {"name": "b"}],
+            "transitions": [{"trigger": "go", "source": "a", "dest": "b", "guards": ["g"]}],
+        }
+    )
+    guards = pure_guards({"g": guard, "other": lambda _: True})
+    entities = Orchestrator(machine, InMemoryStateStore(), guards=guards)
+    result = asyncio.run(entities.async_process_event("e", "go", {"lines": []}))
+    assert (result.success, result.error.context["keys"]) == (False, [key])
+    assert "'g'" in result.error.message
+    assert guards.names == ["g", "other"]
+
+
+def test_a_guard_that_only_reads_is_asked_as_ever():
+    watched = pure_guards({"g": lambda context: context["n"] > 1})
+    assert [watched.find("g").function({"n": n, "lines": [[]]}) for n in (1, 2)] == [False, True]
 
 
 CONTRACT = """

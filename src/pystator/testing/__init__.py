@@ -30,6 +30,7 @@ from pystator.testing.clock import FakeClock
 from pystator.testing.contract import StoreContract
 from pystator.testing.crash import Crash, CrashingStore
 from pystator.testing.drivers import AsyncFace, Driver, StoreTests, SyncFace
+from pystator.testing.guards import pure_guards
 
 __all__ = [
     "AsyncFace",
@@ -43,4 +44,5 @@ __all__ = [
     "SyncFace",
     "change",
     "note",
+    "pure_guards",
 ]
