@@ -77,7 +77,9 @@ class NaiveStore(ImmediateAsync, StoreFacade):
                 version=commit.new_version,
                 state=commit.state or entity.state,
                 context=entity.context if context is None else context,
-                history=commit.history or (entity and entity.history),
+                history=copy.deepcopy(commit.history)
+                if commit.history is not None
+                else entity and entity.history,
                 timers=copy.deepcopy(
                     commit.timers if commit.timers is not None else entity.timers if entity else {}
                 ),

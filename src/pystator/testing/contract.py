@@ -3,6 +3,7 @@
 from pystator.testing.basic import BasicContract
 from pystator.testing.commits import CommitsContract
 from pystator.testing.concurrency import ConcurrencyContract
+from pystator.testing.configurations import ConfigurationsContract, HistoryStatesContract
 from pystator.testing.connections import ConnectionsContract
 from pystator.testing.feed import FeedContract
 from pystator.testing.history import HistoryContract
@@ -25,6 +26,8 @@ class StoreContract(
     IdempotencyContract,
     ValuesContract,
     QueriesContract,
+    ConfigurationsContract,
+    HistoryStatesContract,
     TimersContract,
     FeedContract,
     ConcurrencyContract,

@@ -12,7 +12,8 @@
 
 The model is `InMemoryStateStore`. Whatever is done to one is done to the other: batches of commits
 with right and wrong versions, runs of events, rejections, event ids that come again, contexts that
-cannot be stored, timers, public writes, closing and opening. Outcomes must be the same, and after
+cannot be stored, history states, configurations of several leaves, timers, public writes, closing
+and opening. Outcomes must be the same, and after
 every step everything that can be read.
 """
 
@@ -34,7 +35,7 @@ from pystator.testing.drivers import Driver
 __all__ = ["StoreComparison", "contexts", "values"]
 
 KEYS: Final[list[Key]] = [("a", "m"), ("a", "n"), ("b", "m"), ("é %", "")]
-STATES: Final = ["new", "open", "left+right", "left"]
+STATES: Final = ["new", "open", "left+right", "left", "right+up+down", "up"]
 EVENT_IDS: Final = ["i1", "i2", "i3", "i4"]
 
 Strategy = st.SearchStrategy[Any]
@@ -69,6 +70,12 @@ some_contexts: Strategy = (
 timers: Strategy = st.none() | st.dictionaries(
     st.sampled_from(["t", "u"]), st.tuples(st.integers(1, 60), st.integers(1, 9)), max_size=2
 )
+records: Strategy = st.none() | st.dictionaries(
+    st.sampled_from(["box", "region:box", "par"]),
+    st.lists(st.sampled_from(["left", "right", "up"]), max_size=3, unique=True),
+    max_size=2,
+)
+"""What is recorded of history states."""
 event_ids: Strategy = st.none() | st.sampled_from(EVENT_IDS)
 keys: Strategy = st.sampled_from(KEYS)
 
@@ -84,6 +91,7 @@ def steps(draw: st.DrawFn) -> dict[str, Any]:
         "state": draw(st.sampled_from(STATES)),
         "context": draw(some_contexts),
         "payload": draw(st.none() | contexts),
+        "history": draw(records),
         "timers": draw(timers),
         "event_id": draw(event_ids),
         "now": draw(st.integers(1, 10**6)),
@@ -163,6 +171,7 @@ class StoreComparison(RuleBasedStateMachine):
             context=context,
             payload=step["payload"],
             patch=None if context is None or "bad" in context else make_patch(before, context),
+            history=step["history"],
             timers=step["timers"],
             event_id=step["event_id"],
             now=step["now"],
@@ -242,7 +251,7 @@ class StoreComparison(RuleBasedStateMachine):
             assert _entity(mine.entity) == _entity(model.entity)
             assert _known(mine.known) == _known(model.known)
         assert self.drive.count_by_state() == self.model.count_by_state()
-        for state in (None, "left", "left+right"):
+        for state in (None, "left", "left+right", "up", "right"):
             found = [_entity(each) for each in self.drive.entities(state=state).items]
             assert found == [_entity(each) for each in self.model.entities(state=state).items]
         for now, limit in ((20, 1), (60, 9)):
@@ -273,7 +282,8 @@ def _entity(entity: Entity | None) -> Any:
     """Without the clock and the ids that each store makes for itself in public writes."""
     if entity is None:
         return None
-    return ascii(replace(entity, created_at=0, updated_at=0, commit_id="")), entity.context
+    own: dict[str, Any] = {"created_at": 0, "updated_at": 0, "commit_id": ""}
+    return ascii(replace(entity, history=entity.history or None, **own)), entity.context
 
 
 def _row(row: HistoryEntry) -> Any:
