@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "graph": "pystator.cli.graph:graph",
     "schema": "pystator.cli.schema:schema",
     "send": "pystator.cli.send:send",
+    "apply": "pystator.cli.apply:apply",
     "process": "pystator.cli.process:process",
     "fire": "pystator.cli.fire:fire",
     "show": "pystator.cli.show:show",

@@ -29,7 +29,13 @@ Fits = Callable[["Entity"], bool]
 
 def entities(
     state: Annotated[
-        str | None, typer.Option("--state", "-s", metavar="STATE", help="Only those in this state.")
+        str | None,
+        typer.Option(
+            "--state",
+            "-s",
+            metavar="STATE",
+            help="Only those in this state, or in this configuration, e.g. packed+paid.",
+        ),
     ] = None,
     machine: MachineNameOption = None,
     where: Annotated[

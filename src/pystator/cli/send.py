@@ -87,16 +87,16 @@ def send(
         raise typer.Exit(1)
 
 
-def payload_of(context: str | None, data: list[str]) -> dict[str, Any]:
+def payload_of(context: str | None, data: list[str], option: str = "--context") -> dict[str, Any]:
     """The event's context from ``--context`` and, above it, ``KEY=VALUE`` pairs."""
     payload: dict[str, Any] = {}
     if context is not None:
         try:
             read = parse(context)
         except ValueError as error:
-            raise typer.BadParameter(f"--context is not JSON: {error}") from error
+            raise typer.BadParameter(f"{option} is not JSON: {error}") from error
         if not isinstance(read, dict):
-            raise typer.BadParameter("--context is no JSON object, e.g. '{\"amount\": 5}'")
+            raise typer.BadParameter(f"{option} is no JSON object, e.g. '{{\"amount\": 5}}'")
         payload = cast("dict[str, Any]", read)
     for pair in data:
         key, equals, text = pair.partition("=")

@@ -23,7 +23,7 @@ def show(
     db: DatabaseOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show an entity's state, context and timers.
+    """Show an entity's state, context, timers and history states.
 
     With --machine, its next triggers, too.
     """
@@ -57,6 +57,8 @@ def tell(entity: "Entity", triggers: list[str] | None) -> None:
     ]
     for name, (deadline, _) in sorted(entity.timers.items(), key=lambda item: item[1]):
         rows.append([("timer", "dim"), f"{moment(deadline)}  {name}"])
+    for name, leaves in sorted((entity.history or {}).items()):
+        rows.append([("was in", "dim"), f"{name}: {' '.join(leaves)}"])
     if triggers is not None:
         rows.append([("triggers", "dim"), " ".join(triggers) or "none: this is the end"])
     for line in table(rows, style):

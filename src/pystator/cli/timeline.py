@@ -5,6 +5,7 @@
       1  2026-03-02 08:00:01  place    draft → placed       total=120 customer=ada
          2026-03-02 08:05:00  ship     placed               rejected: no_transition
       2  2026-03-05 08:00:01  (timer)  placed → expired
+      3  2026-03-05 09:30:00  (data)   expired              note="called back"
 """
 
 from collections.abc import Iterable, Mapping
@@ -72,8 +73,8 @@ def _head(entry: "HistoryEntry") -> list[Cell]:
 def _event(entry: "HistoryEntry") -> tuple[str, Tone]:
     if not entry.success:
         return entry.trigger or f"({entry.kind})", "bad"
-    if entry.kind is EntryKind.EVENT and entry.trigger is not None:
-        return entry.trigger, "good"
+    if entry.kind is EntryKind.EVENT:
+        return entry.trigger or "(data)", "good"
     return f"({entry.kind})", "key"
 
 

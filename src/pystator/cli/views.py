@@ -22,6 +22,7 @@ def entity_view(entity: "Entity") -> dict[str, Any]:
         "state": entity.state,
         "version": entity.version,
         "context": entity.context,
+        "history_states": entity.history or {},
         "timers": {name: _time(deadline) for name, (deadline, _) in sorted(entity.timers.items())},
         "created_at": _time(entity.created_at),
         "updated_at": _time(entity.updated_at),
