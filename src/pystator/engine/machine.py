@@ -323,6 +323,21 @@ class StateMachine(Queries):
             return TransitionResult(cell, context, now)
         return self._engine.step(row, cell, payload, context, now, verdicts)
 
+    def merge(
+        self,
+        configuration: str,
+        data: Mapping[str, Any],
+        context: Context,
+        now: int,
+        verdicts: Verdicts | None = None,
+    ) -> TransitionResult:
+        """Data without an event: merged into the context, and what follows from it alone.
+
+        Raises:
+            NeedGuard, UndefinedStateError: As in `step`.
+        """
+        return self._engine.apply(self._table[configuration], data, context, now, verdicts)
+
     def begin(
         self, context: Context, now: int, verdicts: Verdicts | None = None
     ) -> TransitionResult:
