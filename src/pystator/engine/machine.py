@@ -4,25 +4,28 @@ A machine is a definition, the guards and actions registered with it, and nothin
 entity: state and context go in, a result comes out. Any number of threads may use one machine.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pystator.definition.model import Definition
+from pystator.engine.driving import awaiting, unawaited
 from pystator.engine.engine import Engine
-from pystator.engine.frame import NeedGuard, VerdictKey
+from pystator.engine.frame import NeedGuard
+from pystator.engine.given import check_names, moment, own, taken_apart
 from pystator.engine.public import ErrorPolicy, Event, State, Transition, check_payload
 from pystator.engine.queries import Queries
 from pystator.engine.registry import ActionRegistry, GuardRegistry
 from pystator.engine.result import TransitionResult
-from pystator.engine.step import Verdicts, failed, wrapped
+from pystator.engine.step import Verdicts
 from pystator.engine.topology import Topology
-from pystator.errors import ConfigurationError, EvaluationError
+from pystator.errors import ConfigurationError
 from pystator.records import Context, from_datetime
 
 if TYPE_CHECKING:
+    from pystator.engine.living import Clock
     from pystator.engine.session import EntitySession
 
 __all__ = ["StateMachine"]
@@ -199,11 +202,11 @@ class StateMachine(Queries):
         try:
             cell = self._table[state][trigger]  # type: ignore[index] # a row answers for an Event too
         except TypeError:
-            _check_names(state, trigger)
+            check_names(state, trigger)
             raise
         if cell.fast:
             if context is None or context.__class__ is not dict:
-                context = _own(context)
+                context = own(context)
             return TransitionResult(cell, context, None if now is None else from_datetime(now))
         if cell.idle and isinstance(context, dict) and now is None:
             engine = self._bound
@@ -216,18 +219,14 @@ class StateMachine(Queries):
     def _process(
         self, state: str, trigger: str | Event, context: Context | None, now: datetime | None
     ) -> TransitionResult:
-        given = _own(context)
-        name, payload = _taken_apart(trigger)
+        given = own(context)
+        name, payload = taken_apart(trigger)
         row = self._table[state]
-        moment = _moment(now, row[name].needs_now)
+        at = moment(now, row[name].needs_now)
         try:
-            return self._engine.step(row, row[name], payload, given, moment, None)
+            return self._engine.step(row, row[name], payload, given, at, None)
         except NeedGuard as need:
-            error = EvaluationError(
-                f"guard {need.name!r} is async: use `await machine.aprocess(...)` for this event",
-                context={"guard": need.name},
-            )
-            return failed(row.text, name, error, given, moment)
+            return unawaited(need, row.text, name, given, at, twin="machine.aprocess(...)")
 
     async def aprocess(
         self,
@@ -238,19 +237,66 @@ class StateMachine(Queries):
         now: datetime | None = None,
     ) -> TransitionResult:
         """`process` for machines with async guards: awaits their verdicts, then steps."""
-        given = _own(context)
-        name, payload = _taken_apart(trigger)
+        given = own(context)
+        name, payload = taken_apart(trigger)
         row = self._table[state]
-        moment = _moment(now, row[name].needs_now)
-        verdicts: dict[VerdictKey, bool] = {}
-        while True:
-            try:
-                return self._engine.step(row, row[name], payload, given, moment, verdicts)
-            except NeedGuard as need:
-                try:
-                    verdicts[need.key] = bool(await need.call())
-                except Exception as error:  # noqa: BLE001 # a guard is the user's code
-                    return failed(row.text, name, wrapped(error), given, moment)
+        at = moment(now, row[name].needs_now)
+        step = partial(self._engine.step, row, row[name], payload, given, at)
+        return await awaiting(step, row.text, name, given, at)
+
+    def apply(
+        self,
+        state: str,
+        data: Mapping[str, Any],
+        context: Context | None = None,
+        *,
+        now: datetime | None = None,
+    ) -> TransitionResult:
+        """What new data does to an entity in this state, without an event; pure.
+
+        The data is merged into the context. Then what is enabled without an event happens: ``auto``
+        transitions, and routing to states whose ``when`` holds.
+
+        Args:
+            state: The entity's configuration.
+            data: Top-level names of the context and their new values.
+            context: The entity's data; it is not written to.
+            now: The time of the step, aware; by default the clock's.
+
+        Returns:
+            The result; its ``trigger`` is None. Where the data leads nowhere, ``target_state`` is
+            the source and ``context`` has the data all the same.
+
+        Raises:
+            UndefinedStateError: There is no such state.
+            InvalidValueError: A name in the data starts with ``_``: these are reserved.
+        """
+        given, at = self._data(data, context, now)
+        row = self._table[state]
+        try:
+            return self._engine.apply(row, data, given, at, None)
+        except NeedGuard as need:
+            return unawaited(need, row.text, None, given, at, twin="machine.aapply(...)")
+
+    async def aapply(
+        self,
+        state: str,
+        data: Mapping[str, Any],
+        context: Context | None = None,
+        *,
+        now: datetime | None = None,
+    ) -> TransitionResult:
+        """`apply` for machines with async guards."""
+        given, at = self._data(data, context, now)
+        row = self._table[state]
+        step = partial(self._engine.apply, row, data, given, at)
+        return await awaiting(step, row.text, None, given, at)
+
+    def _data(
+        self, data: Mapping[str, Any], context: Context | None, now: datetime | None
+    ) -> tuple[Context, int | None]:
+        check_payload(data)
+        return own(context), moment(now, self._topology.reads_time)
 
     def start(
         self, context: Context | None = None, *, now: datetime | None = None
@@ -260,17 +306,25 @@ class StateMachine(Queries):
         Raises:
             InvalidValueError: A name in the context starts with ``_``: these are reserved.
         """
-        given = _own(context)
-        check_payload(given)
-        moment = _moment(now, self._topology.reads_time)
+        given, at = self._beginning(context, now)
         try:
-            return self._engine.start(given, moment, None)
+            return self._engine.start(given, at, None)
         except NeedGuard as need:
-            error = EvaluationError(
-                f"guard {need.name!r} is async: this machine is started by async code",
-                context={"guard": need.name},
-            )
-            return failed(None, None, error, given, moment)
+            return unawaited(need, None, None, given, at, twin="machine.astart(...)")
+
+    async def astart(
+        self, context: Context | None = None, *, now: datetime | None = None
+    ) -> TransitionResult:
+        """`start` for machines whose beginning asks async guards."""
+        given, at = self._beginning(context, now)
+        return await awaiting(partial(self._engine.start, given, at), None, None, given, at)
+
+    def _beginning(
+        self, context: Context | None, now: datetime | None
+    ) -> tuple[Context, int | None]:
+        given = own(context)
+        check_payload(given)
+        return given, moment(now, self._topology.reads_time)
 
     def create(
         self,
@@ -279,16 +333,19 @@ class StateMachine(Queries):
         *,
         execute_actions: bool = False,
         entity_id: str | None = None,
+        clock: "Clock | None" = None,
     ) -> "EntitySession":
-        """An entity in memory, begun or placed in ``initial_state``; see `EntitySession`."""
-        from pystator.engine.session import EntitySession  # it builds on machines
+        """An entity in memory, begun or placed in ``initial_state``; see `EntitySession`.
 
-        return EntitySession(
+        One whose beginning has async guards or actions is made by `EntitySession.acreate`.
+        """
+        return _session()(
             self,
-            entity_id=entity_id,
-            context=context,
+            entity_id,
+            context,
             initial_state=initial_state,
             execute_actions=execute_actions,
+            clock=clock,
         )
 
     # For those who keep entities: time in microseconds, verdicts from outside ------------------
@@ -346,6 +403,9 @@ class StateMachine(Queries):
         Raises:
             NeedGuard: As in `step`.
         """
+        start = self._topology.start
+        if start.short and start.effect is None and not self._topology.definition.variables:
+            return TransitionResult(start, context, now)
         return self._engine.start(context, now, verdicts)
 
     def fire(
@@ -383,6 +443,13 @@ def _again(
     return machine
 
 
+@cache
+def _session() -> "type[EntitySession]":
+    from pystator.engine.session import EntitySession  # it builds on machines
+
+    return EntitySession
+
+
 def _load_config(config: Mapping[str, Any]) -> Definition:
     from pystator.definition.load import load_config  # the format's validator comes with it
 
@@ -413,41 +480,3 @@ def _check_path(path: object) -> None:
             " give plain data, e.g. of yaml.safe_load(text), to from_dict(config)",
             context={"type": type(path).__name__},
         )
-
-
-def _own(context: Mapping[str, Any] | None) -> Context:
-    """A context as the step reads it: a dictionary, and that very one if it is."""
-    if context is None:
-        return {}
-    if isinstance(context, dict):
-        return context
-    _check_mapping(context)
-    return dict(context)
-
-
-def _check_mapping(context: object) -> None:
-    if not isinstance(context, Mapping):
-        raise TypeError(
-            f"a context is a mapping, e.g. {{'amount': 5}}, not {type(context).__name__}:"
-            f" {context!r:.80}"
-        )
-
-
-def _check_names(state: object, trigger: object) -> None:
-    if not isinstance(state, str):
-        raise TypeError(f"a state is a name, not {type(state).__name__}: {state!r:.80}")
-    _taken_apart(trigger)
-
-
-def _taken_apart(trigger: object) -> tuple[str, Mapping[str, Any] | None]:
-    if isinstance(trigger, Event):
-        return trigger.trigger, trigger.payload
-    if isinstance(trigger, str):
-        return trigger, None
-    raise TypeError(f"a trigger is a name or an Event, not {type(trigger).__name__}")
-
-
-def _moment(now: datetime | None, needed: bool) -> int | None:
-    if now is not None:
-        return from_datetime(now)
-    return time.time_ns() // 1000 if needed else None

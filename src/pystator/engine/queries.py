@@ -1,8 +1,18 @@
 """What a machine can be asked without an event."""
 
-from typing import Any
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Final
 
-from pystator.definition.model import After, Definition, StateType, TransitionNode
+from pystator.definition.model import (
+    After,
+    Definition,
+    Kind,
+    StateType,
+    TransitionNode,
+    region_key,
+)
 from pystator.engine.describe import action_entry, public_transition
 from pystator.engine.engine import Engine
 from pystator.engine.frame import NeedGuard, Test
@@ -14,6 +24,8 @@ from pystator.errors import EvaluationError
 from pystator.records import Context
 
 __all__ = ["Queries"]
+
+_SEPARATORS: Final = re.compile("[-.:]")
 
 
 class Queries:
@@ -55,12 +67,24 @@ class Queries:
     @property
     def state_names(self) -> list[str]:
         """Every state, in document order."""
-        return [node.name for node in self._topology.tree.nodes[1:]]
+        return [node.name for node in self._topology.tree.nodes[1:] if node.kind is not Kind.REGION]
+
+    @property
+    def region_names(self) -> list[str]:
+        """Every region, in document order."""
+        return [node.label for node in self._topology.tree.nodes[1:] if node.kind is Kind.REGION]
 
     @property
     def trigger_names(self) -> list[str]:
         """Every trigger, in document order."""
         return list(self.definition.triggers)
+
+    @cached_property
+    def methods(self) -> Mapping[str, str]:
+        """Trigger as a Python name -> trigger: ``pay_now`` stands for ``pay-now``, too."""
+        triggers = self.definition.triggers
+        named = {_SEPARATORS.sub("_", trigger): trigger for trigger in reversed(triggers)}
+        return {**named, **{trigger: trigger for trigger in triggers}}
 
     @property
     def terminal_states(self) -> list[str]:
@@ -118,9 +142,35 @@ class Queries:
         self._topology.tree.read(state)
         return True
 
+    def canonical(self, state: str) -> str:
+        """The configuration as results and stores have it: complete, in document order.
+
+        Raises:
+            UndefinedStateError: It is none.
+        """
+        return self._topology.table[state].text
+
+    def has_state(self, name: str) -> bool:
+        """There is a state or a region of this name."""
+        return name != "" and (
+            name in self.definition.nodes or region_key(name) in self.definition.nodes
+        )
+
+    def is_active(self, state: str, name: str) -> bool:
+        """A state, or else a region, is active in a configuration; ancestors are.
+
+        Raises:
+            UndefinedStateError: One of the two does not exist.
+        """
+        if not self.has_state(name):
+            raise self._topology.tree.undefined(name)
+        key = name if name in self.definition.nodes else region_key(name)
+        return key in self._topology.table[state].active
+
     def active_states(self, state: str) -> frozenset[str]:
-        """The active states of a configuration, ancestors included."""
-        return self._topology.table[state].active
+        """The active states and regions of a configuration, ancestors included."""
+        nodes = self.definition.nodes
+        return frozenset(nodes[name].label for name in self._topology.table[state].active)
 
     def is_terminal(self, state: str) -> bool:
         """Nothing can happen any more in this configuration."""

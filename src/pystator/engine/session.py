@@ -6,37 +6,27 @@ written down and taken up again.
 """
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any, Self
 
 from pystator.engine.actions import ActionExecutor, ActionOutcome
 from pystator.engine.copying import copy_mapping
+from pystator.engine.driving import Step
 from pystator.engine.frame import NeedGuard, VerdictKey
+from pystator.engine.living import HISTORY_LIMIT, Clock, LivingEntity, ways
 from pystator.engine.machine import StateMachine
 from pystator.engine.public import Event, check_payload
 from pystator.engine.result import TransitionResult
-from pystator.engine.step import Verdicts, wrapped
-from pystator.errors import (
-    ErrorCode,
-    EvaluationError,
-    FSMError,
-    InvalidValueError,
-    MachineVersionMismatchError,
-)
+from pystator.engine.step import Verdicts, failed, wrapped
+from pystator.errors import EvaluationError
 from pystator.records import Context, from_datetime
 
 __all__ = ["EntitySession"]
 
-_FIRINGS = 1_000
-"""Timers one event may fire on its way; more means that they re-arm each other without end."""
 
-_FORMAT = 1
-
-
-class EntitySession:
+class EntitySession(LivingEntity):
     """An entity that lives in this object.
 
     Args:
@@ -54,10 +44,12 @@ class EntitySession:
         FSMError: The machine cannot begin with this context; the error says why.
         UndefinedStateError: ``initial_state`` is no state.
 
-    Besides the methods, ``session.is_<state>`` tells whether a state is active, and
+    Besides the methods, ``session.is_<state>`` tells whether a state or region is active, and
     ``session.<trigger>(**payload)`` sends an event; a real attribute of the same name wins, then
     use `send`.
     """
+
+    __slots__ = ()
 
     def __init__(
         self,
@@ -67,75 +59,60 @@ class EntitySession:
         *,
         initial_state: str | None = None,
         execute_actions: bool = False,
-        history_limit: int = 100,
-        clock: Callable[[], datetime | int] | None = None,
+        history_limit: int = HISTORY_LIMIT,
+        clock: Clock | None = None,
     ) -> None:
-        check_payload(context or {})
-        own = copy_mapping(context or {})
-        self._set_up(machine, entity_id, execute_actions, history_limit, clock)
-        now = self._now()
-        if initial_state is None:
-            begun = self._blocking(lambda verdicts: machine.begin(own, now, verdicts))
-        else:
-            begun = machine.place(initial_state, own, now)
-        self._take(begun.raise_for_error())
-        self._run_actions(begun)
+        own = _own(context)
+        told = ways(execute_actions, history_limit, clock)
+        self._set_up(machine, entity_id, told)
+        now = time.time_ns() // 1000 if clock is None else self._now()
+        try:
+            if initial_state is None:
+                begun = machine.begin(own, now)
+            else:
+                begun = machine.place(initial_state, own, now)
+        except NeedGuard as need:
+            raise _async_guard(need) from None
+        if not begun.success:
+            begun.raise_for_error()
+        self._take(begun, now)
+        if execute_actions:
+            self._run_actions(begun)
 
-    def _set_up(
-        self,
+    @classmethod
+    async def acreate(
+        cls,
         machine: StateMachine,
-        entity_id: str | None,
-        execute_actions: bool,
-        history_limit: int,
-        clock: Callable[[], datetime | int] | None,
-    ) -> None:
-        self.machine = machine
-        self.entity_id = entity_id
-        self.outcomes: list[ActionOutcome] = []
-        self._executes = execute_actions
-        self._clock = clock
-        self._history: deque[TransitionResult] = deque(maxlen=history_limit)
-        self._state = ""
-        self._context: Context = {}
-        self._timers: dict[str, int] = {}
+        entity_id: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        *,
+        execute_actions: bool = False,
+        history_limit: int = HISTORY_LIMIT,
+        clock: Clock | None = None,
+    ) -> Self:
+        """A session of a machine whose beginning has async guards or actions.
 
-    # What it is now -------------------------------------------------------------------------
+        Raises:
+            FSMError: As for the constructor.
+        """
+        session = cls.__new__(cls)
+        told = ways(execute_actions, history_limit, clock)
+        EntitySession._set_up(session, machine, entity_id, told)
+        await EntitySession._abegin(session, _own(context))
+        return session
 
-    @property
-    def current_state(self) -> str:
-        """The configuration."""
-        return self._state
-
-    @property
-    def context(self) -> Context:
-        """A copy of its data."""
-        return copy_mapping(self._context)
-
-    @property
-    def timers(self) -> dict[str, int]:
-        """Armed timers: id -> deadline in microseconds since the epoch."""
-        return dict(self._timers)
-
-    @property
-    def history(self) -> list[TransitionResult]:
-        """The latest results, oldest first; refused events included."""
-        return list(self._history)
-
-    @property
-    def allowed_triggers(self) -> list[str]:
-        """Triggers that some transition has here, whatever its guards say."""
-        return self.machine.get_available_triggers(self._state)
-
-    @property
-    def is_final(self) -> bool:
-        """Nothing can happen any more."""
-        return self.machine.is_terminal(self._state)
+    async def _abegin(self, own: Context) -> None:
+        now = self._now()
+        begun = await self._awaiting(partial(self.machine.begin, own, now), None, now)
+        self._take(begun.raise_for_error(), now)
+        await self._arun_actions(begun)
 
     def __getattr__(self, name: str) -> Any:
-        if not name.startswith("_") and "machine" in self.__dict__:
-            if name.startswith("is_") and name[3:] in self.machine.state_names:
-                return name[3:] in self.machine.active_states(self._state)
-            trigger = _trigger_of(name, self.machine.trigger_names)
+        if not name.startswith("_") and name != "machine":
+            machine = self.machine
+            if name.startswith("is_") and machine.has_state(name[3:]):
+                return machine.is_active(self._state, name[3:])
+            trigger = machine.methods.get(name)
             if trigger is not None:
                 return partial(self.send, trigger)
         raise AttributeError(
@@ -143,17 +120,10 @@ class EntitySession:
             " and no state for is_<state>"
         )
 
-    def __copy__(self) -> Self:
-        """A session that goes its own way from here."""
-        made = type(self).__new__(type(self))
-        made.__dict__.update(self.__dict__)
-        made._history = self._history.copy()  # noqa: SLF001 # it is one of us
-        made._timers = dict(self._timers)  # noqa: SLF001
-        return made
-
-    def __repr__(self) -> str:
-        name = f" {self.entity_id!r}" if self.entity_id else ""
-        return f"<EntitySession{name} of {self.machine.name!r} in {self._state!r}>"
+    def __dir__(self) -> list[str]:
+        states = [*self.machine.state_names, *self.machine.region_names]
+        flags = [f"is_{name}" for name in states]
+        return sorted({*super().__dir__(), *self.machine.methods, *flags})
 
     # Events ---------------------------------------------------------------------------------
 
@@ -166,129 +136,164 @@ class EntitySession:
 
         Raises:
             InvalidValueError: A payload name starts with ``_``.
+            EvaluationError: A guard is async: use `asend`.
         """
-        event = _event(trigger, payload)
-        now = self._now()
-        self._fire(now)
-        result = self._blocking(self._step(event, now))
-        self._take(result)
-        self._run_actions(result)
+        data: Mapping[str, Any] = payload
+        if type(trigger) is str and trigger:
+            name = trigger
+            if payload:
+                check_payload(payload)
+        else:
+            name, data = _taken_apart(trigger, payload)
+        ways = self._ways
+        self._outcomes = None
+        now = time.time_ns() // 1000 if ways.clock is None else self._now()
+        if self._timers:
+            self._fire(now)
+        try:
+            result = self.machine.step(self._state, name, data, self._context, now)
+        except NeedGuard as need:
+            raise _async_guard(need) from None
+        self._take(result, now)
+        if ways.executes:
+            self._run_actions(result)
         return result
 
     async def asend(self, trigger: str | Event, /, **payload: Any) -> TransitionResult:
-        """`send` for machines with async guards or actions."""
-        event = _event(trigger, payload)
+        """`send` for machines with async guards or actions.
+
+        While it waits for a guard, another task may send an event to the same session; then this
+        event is decided anew.
+        """
+        name, data = _taken_apart(trigger, payload)
+        self._outcomes = None
         now = self._now()
-        for timer, moment in self._due(now):
-            await self._atake(await self._awaiting(self._firing(timer, moment)))
-        result = await self._awaiting(self._step(event, now))
-        await self._atake(result)
+        await self._afire(now)
+        result = await self._awaiting(partial(self._step, name, data, now), name, now)
+        self._take(result, now)
+        await self._arun_actions(result)
         return result
+
+    def apply_data(self, data: Mapping[str, Any] | None = None, /, **more: Any) -> TransitionResult:
+        """Merge data into the context and go where it leads, by the ``when`` of states.
+
+        Due timers fire first. Where nothing leads anywhere, the data is merged all the same.
+
+        Raises:
+            InvalidValueError: A name starts with ``_``.
+            EvaluationError: A guard is async: use `aapply_data`.
+        """
+        own = _own({**(data or {}), **more})
+        self._outcomes = None
+        now = self._now()
+        self._fire(now)
+        result = self._blocking(partial(self._route, own, now))
+        self._take(result, now)
+        self._run_actions(result)
+        return result
+
+    async def aapply_data(
+        self, data: Mapping[str, Any] | None = None, /, **more: Any
+    ) -> TransitionResult:
+        """`apply_data` for machines with async guards or actions."""
+        own = _own({**(data or {}), **more})
+        self._outcomes = None
+        now = self._now()
+        await self._afire(now)
+        result = await self._awaiting(partial(self._route, own, now), None, now)
+        self._take(result, now)
+        await self._arun_actions(result)
+        return result
+
+    # Timers ---------------------------------------------------------------------------------
 
     def fire_due(self, now: datetime | None = None) -> list[TransitionResult]:
         """Fire the timers that are due, in order of their deadlines; the results."""
+        self._outcomes = None
         return self._fire(self._now() if now is None else from_datetime(now))
+
+    async def afire_due(self, now: datetime | None = None) -> list[TransitionResult]:
+        """`fire_due` for machines with async guards or actions."""
+        self._outcomes = None
+        return await self._afire(self._now() if now is None else from_datetime(now))
 
     def _fire(self, now: int) -> list[TransitionResult]:
         results: list[TransitionResult] = []
-        for timer, moment in self._due(now):
-            result = self._blocking(self._firing(timer, moment))
-            self._take(result)
+        while (due := self._first_due(now, len(results))) is not None:
+            timer, moment = due
+            result = self._blocking(partial(self._ring, timer, moment))
+            self._use_up(timer)
+            self._take(result, moment)
             self._run_actions(result)
+            results.append(result)
+        return results
+
+    async def _afire(self, now: int) -> list[TransitionResult]:
+        results: list[TransitionResult] = []
+        while (due := self._first_due(now, len(results))) is not None:
+            timer, moment = due
+            result = await self._awaiting(partial(self._ring, timer, moment), timer, moment)
+            if (self._timers or {}).get(timer) != moment:
+                continue  # another task fired or cancelled it, while a guard was waited for
+            self._use_up(timer)
+            self._take(result, moment)
+            await self._arun_actions(result)
             results.append(result)
         return results
 
     # Steps ----------------------------------------------------------------------------------
 
-    def _now(self) -> int:
-        if self._clock is None:
-            return time.time_ns() // 1000
-        now = self._clock()
-        return now if isinstance(now, int) else from_datetime(now)
+    def _step(
+        self, name: str, data: Mapping[str, Any], now: int, verdicts: Verdicts | None
+    ) -> TransitionResult:
+        return self.machine.step(self._state, name, data, self._context, now, verdicts)
 
-    def _step(self, event: Event, now: int) -> "_Step":
-        return lambda verdicts: self.machine.step(
-            self._state, event.trigger, event.payload, self._context, now, verdicts
-        )
+    def _route(
+        self, data: Mapping[str, Any], now: int, verdicts: Verdicts | None
+    ) -> TransitionResult:
+        return self.machine.merge(self._state, data, self._context, now, verdicts)
 
-    def _firing(self, timer: str, moment: int) -> "_Step":
-        return lambda verdicts: self.machine.fire(
-            self._state, timer, self._context, moment, verdicts
-        )
-
-    def _due(self, now: int) -> Iterator[tuple[str, int]]:
-        """The next timer to fire, while there is one; whoever asks fires it before asking again."""
-        order = self.machine.timer_order
-        for _ in range(_FIRINGS):
-            due = [(moment, order(timer) or 0, timer) for timer, moment in self._timers.items()]
-            first = min(due, default=None)
-            if first is None or first[0] > now:
-                return
-            yield first[2], first[0]
-        raise EvaluationError(
-            f"timers re-arm each other without end: {_FIRINGS} fired before this event",
-            context={"state": self._state},
-            code=ErrorCode.LIVELOCK,
-        )
+    def _ring(self, timer: str, moment: int, verdicts: Verdicts | None) -> TransitionResult:
+        return self.machine.fire(self._state, timer, self._context, moment, verdicts)
 
     @staticmethod
-    def _blocking(step: "_Step") -> TransitionResult:
+    def _blocking(step: Step) -> TransitionResult:
         try:
             return step(None)
         except NeedGuard as need:
-            raise EvaluationError(
-                f"guard {need.name!r} is async: use `await session.asend(...)`",
-                context={"guard": need.name},
-            ) from None
+            raise _async_guard(need) from None
 
-    @staticmethod
-    async def _awaiting(step: "_Step") -> TransitionResult:
+    async def _awaiting(self, step: Step, trigger: str | None, now: int) -> TransitionResult:
+        """The step with the verdicts of async guards; begun anew when the entity was changed."""
         verdicts: dict[VerdictKey, bool] = {}
         while True:
+            state, context = self._state, self._context
             try:
                 return step(verdicts)
             except NeedGuard as need:
                 try:
-                    verdicts[need.key] = bool(await need.call())
-                except Exception as error:
-                    raise wrapped(error) from error
+                    verdict = bool(await need.call())
+                except Exception as error:  # noqa: BLE001 # a guard is the user's code
+                    return failed(state or None, trigger, wrapped(error), context, now)
+                if self._state is not state or self._context is not context:
+                    verdicts = {}
+                else:
+                    verdicts[need.key] = verdict
 
-    def _take(self, result: TransitionResult) -> None:
-        """Be what the result says, and remember it."""
-        self._history.append(result)
-        timers = result.timers
-        for timer in timers.cancelled:
-            self._timers.pop(timer, None)
-        if result.success and result.target_state is not None:
-            self._timers.update(timers.armed)
-            self._state = result.target_state
-            self._context = result.context
-
-    async def _atake(self, result: TransitionResult) -> None:
-        self._take(result)
-        if self._executes and result.all_actions:
-            executor = ActionExecutor(self.machine.actions)
-            self.outcomes = await executor.async_execute(result.all_actions, self._context)
+    # Actions --------------------------------------------------------------------------------
 
     def _run_actions(self, result: TransitionResult) -> None:
-        if self._executes and result.all_actions:
+        if self._ways.executes and result.facts.actions:
             executor = ActionExecutor(self.machine.actions)
-            self.outcomes = executor.execute(result.all_actions, self._context)
+            self._note(executor.execute(result.all_actions, self._context))
 
-    # Writing it down ------------------------------------------------------------------------
+    async def _arun_actions(self, result: TransitionResult) -> None:
+        if self._ways.executes and result.facts.actions:
+            executor = ActionExecutor(self.machine.actions)
+            self._note(await executor.async_execute(result.all_actions, self._context))
 
-    def snapshot(self) -> dict[str, Any]:
-        """Everything needed to take it up again; plain data, if the context's values are plain."""
-        return {
-            "format": _FORMAT,
-            "machine": self.machine.name,
-            "machine_version": self.machine.version,
-            "fingerprint": self.machine.fingerprint,
-            "entity_id": self.entity_id,
-            "state": self._state,
-            "context": copy_mapping(self._context),
-            "timers": dict(self._timers),
-        }
+    def _note(self, outcomes: list[ActionOutcome]) -> None:
+        self._outcomes = [*(self._outcomes or ()), *outcomes]
 
     @classmethod
     def from_snapshot(
@@ -297,8 +302,8 @@ class EntitySession:
         snapshot: Mapping[str, Any],
         *,
         execute_actions: bool = False,
-        history_limit: int = 100,
-        clock: Callable[[], datetime | int] | None = None,
+        history_limit: int = HISTORY_LIMIT,
+        clock: Clock | None = None,
     ) -> Self:
         """Take an entity up again: nothing is entered, no action runs, timers keep their deadlines.
 
@@ -307,55 +312,34 @@ class EntitySession:
             MachineVersionMismatchError: The machine has no such state; see the context of the
                 error.
         """
-        if snapshot.get("format") != _FORMAT or not isinstance(snapshot.get("state"), str):
-            raise InvalidValueError(
-                "this is no snapshot of a session: use what session.snapshot() returned",
-                context={"keys": sorted(str(key) for key in snapshot)},
-            )
-        try:
-            machine.validate_state(snapshot["state"])
-        except FSMError as error:
-            raise MachineVersionMismatchError(
-                f"the snapshot is of machine {snapshot['machine']!r} version"
-                f" {snapshot['machine_version']!r}: {error.message}",
-                context={"state": snapshot["state"], "machine_version": machine.version},
-            ) from error
         session = cls.__new__(cls)
-        EntitySession._set_up(
-            session, machine, snapshot["entity_id"], execute_actions, history_limit, clock
-        )
+        told = ways(execute_actions, history_limit, clock)
+        EntitySession._set_up(session, machine, None, told)
         EntitySession._resume(session, snapshot)
         return session
 
-    def _resume(self, snapshot: Mapping[str, Any]) -> None:
-        self._state = snapshot["state"]
-        self._context = copy_mapping(snapshot["context"])
-        self._timers = {
-            timer: moment
-            for timer, moment in snapshot["timers"].items()
-            if self.machine.timer_order(timer) is not None
-        }
+
+def _own(context: Mapping[str, Any] | None) -> Context:
+    """A context of the session's own."""
+    if not context and (context is None or context.__class__ is dict):
+        return {}
+    check_payload(context)
+    return copy_mapping(context)
 
 
-_Step = Callable[[Verdicts | None], TransitionResult]
-"""A step that only lacks the verdicts of async guards."""
+def _taken_apart(trigger: str | Event, payload: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    if not isinstance(trigger, Event):
+        event = Event(trigger, payload)
+        return event.trigger, event.payload
+    if payload:
+        check_payload(payload)
+        return trigger.trigger, {**trigger.payload, **payload}
+    return trigger.trigger, trigger.payload
 
 
-def _event(trigger: str | Event, payload: Mapping[str, Any]) -> Event:
-    if isinstance(trigger, Event):
-        return Event(trigger.trigger, {**trigger.payload, **payload}) if payload else trigger
-    return Event(trigger, payload)
-
-
-def _trigger_of(name: str, triggers: list[str]) -> str | None:
-    """The trigger a method name stands for: ``pay_now`` also for ``pay-now`` and ``pay.now``."""
-    if name in triggers:
-        return name
-    return next(
-        (
-            trigger
-            for trigger in triggers
-            if trigger.replace("-", "_").replace(".", "_").replace(":", "_") == name
-        ),
-        None,
+def _async_guard(need: NeedGuard) -> EvaluationError:
+    return EvaluationError(
+        f"guard {need.name!r} is async: use `await session.asend(...)`"
+        " (aapply_data, afire_due, EntitySession.acreate)",
+        context={"guard": need.name},
     )
