@@ -58,6 +58,7 @@ __all__ = [
     "Timestamp",
     "TransitionNode",
     "ValidateKeys",
+    "label",
     "region_key",
 ]
 
@@ -67,6 +68,11 @@ _REGION: Final = "region:"
 def region_key(name: str) -> str:
     """The name of a region's node: regions have a namespace of their own beside the states'."""
     return _REGION + name
+
+
+def label(name: str) -> str:
+    """A node's name as the author wrote it."""
+    return name.removeprefix(_REGION)
 
 
 class StateType(StrEnum):
@@ -405,7 +411,7 @@ class Node:
     @property
     def label(self) -> str:
         """The name as the author wrote it."""
-        return self.name.removeprefix(_REGION)
+        return label(self.name)
 
 
 @record

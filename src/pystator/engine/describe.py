@@ -32,6 +32,7 @@ from pystator.definition.model import (
     Timestamp,
     TransitionNode,
     ValidateKeys,
+    label,
 )
 from pystator.engine.public import Transition
 
@@ -66,7 +67,7 @@ def guard_entry(guard: Guard) -> Any:  # noqa: PLR0911 # one line a guard
         case Not(inner):
             return {"not": guard_entry(inner)}
         case InState(state):
-            return {"in_state": state}
+            return {"in_state": label(state)}
 
 
 def guard_name(guard: Guard) -> str:  # noqa: PLR0911 # one line a guard
@@ -86,7 +87,7 @@ def guard_name(guard: Guard) -> str:  # noqa: PLR0911 # one line a guard
         case Not(inner):
             return f"not ({guard_name(inner)})"
         case InState(state):
-            return f"in_state {state}"
+            return f"in_state {label(state)}"
 
 
 def _value(value: Any) -> Any:
@@ -176,14 +177,15 @@ def _call_entry(action: Call | Http) -> dict[str, Any]:
 
 def target_text(target: Target) -> str:
     """``open``, ``H(open)`` or ``H*(open)``."""
+    name = label(target.name)
     if not target.history:
-        return target.name
-    return f"H({target.name})" if target.history == "shallow" else f"H*({target.name})"
+        return name
+    return f"H({name})" if target.history == "shallow" else f"H*({name})"
 
 
 def destination(node: TransitionNode) -> str:
     """Where a transition leads, in one word: its targets, or its source when it stays."""
-    return "+".join([target_text(target) for target in node.targets]) or node.source
+    return "+".join([target_text(target) for target in node.targets]) or label(node.source)
 
 
 def public_transition(node: TransitionNode) -> Transition:
@@ -192,7 +194,7 @@ def public_transition(node: TransitionNode) -> Transition:
     at = node.timer.expression.text if isinstance(node.timer, At) else None
     return Transition(
         trigger=node.events[0] if node.events else None,
-        source=node.source,
+        source=label(node.source),
         dest=None if not names else names[0] if len(names) == 1 else names,
         guards=[guard_entry(guard) for guard in node.guards],
         actions=[action_entry(action) for action in node.content],

@@ -308,7 +308,7 @@ class Planner:
             or (not plan.quiet and topology.reads_time)
         )
         pure = [step for step in steps if step.pure]
-        known = all(step.pure or step.spec is not None for step in steps)
+        known = all((step.pure or step.spec) and not step.looks for step in steps)
         if topology.definition.errors == "event" and pure:
             known = False  # an error ends its block only: blocks are run one by one
         plan.short = known and plan.quiet
