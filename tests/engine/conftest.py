@@ -1,8 +1,10 @@
-"""A short way to write flat machines, so that a test shows what it is about."""
+"""Short ways to write machines, so that a test shows what it is about."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 
 from pystator import StateMachine
 
@@ -45,3 +47,18 @@ def _transition(each: str | dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(name="build", scope="session")
 def build_fixture() -> Any:
     return build
+
+
+Chart = Callable[..., StateMachine]
+
+
+def chart(text: str, **meta: Any) -> StateMachine:
+    """A machine from the YAML of its states and transitions; keywords are added to ``meta``."""
+    config = yaml.safe_load(text)
+    config["meta"] = {"machine_name": "m", "version": "1", **meta}
+    return StateMachine.from_dict(config)
+
+
+@pytest.fixture(name="chart", scope="session")
+def chart_fixture() -> Chart:
+    return chart
