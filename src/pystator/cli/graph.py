@@ -1,12 +1,13 @@
 """``pystator graph``: a machine as a diagram."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pystator.cli.machines import find_definition, open_store
 from pystator.cli.options import DatabaseOption, JsonOption
-from pystator.cli.output import say, say_json
+from pystator.cli.output import note, say, say_json
 from pystator.errors import EntityNotFoundError
 
 if TYPE_CHECKING:
@@ -14,7 +15,15 @@ if TYPE_CHECKING:
 
 __all__ = ["graph"]
 
-FORMATS = ("mermaid",)
+FORMATS = ("mermaid", "dot", "svg", "json")
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """The states to mark: where an entity is, and where it has been."""
+
+    current: tuple[str, ...] = ()
+    visited: tuple[str, ...] = ()
 
 
 def graph(
@@ -25,11 +34,17 @@ def graph(
         ),
     ],
     form: Annotated[
-        str, typer.Option("--format", metavar="mermaid", help="The language.")
+        str, typer.Option("--format", metavar="|".join(FORMATS), help="The language.")
     ] = "mermaid",
     brief: Annotated[
         bool, typer.Option("--brief", help="Only states and triggers, no guards and effects.")
     ] = False,
+    highlight: Annotated[
+        str | None,
+        typer.Option(
+            "--highlight", metavar="STATE", help="Mark this state; several: picking+paid."
+        ),
+    ] = None,
     entity: Annotated[
         str | None,
         typer.Option("--entity", metavar="ENTITY", help="Mark where this entity is and has been."),
@@ -37,26 +52,70 @@ def graph(
     db: DatabaseOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Draw a machine as a Mermaid state diagram.
+    """Draw a machine: Mermaid for Markdown, DOT for Graphviz, SVG as it is, JSON for other tools.
 
-    GitHub, GitLab and most editors show it; --entity marks the way an entity went.
+    --highlight and --entity mark states in it.
     """
-    from pystator.definition.mermaid import mermaid  # loads the model
-
     if form not in FORMATS:
-        raise typer.BadParameter(f"--format is mermaid, not {form!r}")
+        raise typer.BadParameter(f"--format is one of {', '.join(FORMATS)}, not {form!r}")
+    if highlight is not None and entity is not None:
+        raise typer.BadParameter("--highlight and --entity both say what to mark: give one")
     definition = find_definition(machine, db)
-    current, visited = whereabouts(definition, entity, db) if entity is not None else ([], [])
-    text = mermaid(definition, brief=brief, current=current, visited=visited)
+    marks = Whereabouts()
+    if highlight is not None:
+        marks = Whereabouts(named(definition, highlight))
+    elif entity is not None:
+        marks = whereabouts(definition, entity, db)
+    if form == "json":
+        tell(definition, marks, json=json)
+        return
+    text = drawn(definition, form, marks, brief=brief)
     if json:
         say_json({"format": form, "machine": definition.name, "diagram": text})
     else:
         say(text.rstrip("\n"))
 
 
-def whereabouts(
-    definition: "Definition", entity: str, url: str | None
-) -> tuple[list[str], list[str]]:
+def drawn(definition: "Definition", form: str, marks: Whereabouts, *, brief: bool) -> str:
+    """The picture in one of its languages; what it cannot show is told beside it."""
+    from pystator.definition.drawing.chart import draw  # loads the model
+
+    chart = draw(definition, brief=brief, current=marks.current, visited=marks.visited)
+    if form == "dot":
+        from pystator.definition.drawing.dot import dot  # one language, not all
+
+        return dot(chart)
+    from pystator.definition.drawing.mermaid import compromises, mermaid
+
+    for sentence in compromises(chart):
+        note(f"note: {sentence}", "dim")
+    return mermaid(chart)
+
+
+def tell(definition: "Definition", marks: Whereabouts, *, json: bool) -> None:
+    """The facts; with ``--json`` in the same envelope as the other languages."""
+    from pystator.definition.drawing.facts import facts  # only when asked for
+
+    told = facts(definition, current=marks.current, visited=marks.visited)
+    if json:
+        say_json({"format": "json", "machine": definition.name, "diagram": told})
+    else:
+        say_json(told)
+
+
+def named(definition: "Definition", text: str) -> tuple[str, ...]:
+    """The active states of a configuration, completed as the engine completes it.
+
+    Raises:
+        UndefinedStateError: A name is no state of this machine.
+    """
+    from pystator.engine.tree import Tree  # only when asked for
+
+    tree = Tree(definition)
+    return tuple(tree.nodes[leaf].name for leaf in tree.read(text))
+
+
+def whereabouts(definition: "Definition", entity: str, url: str | None) -> Whereabouts:
     """The states an entity is in and the states it has been in."""
     from pystator.cli.pages import all_history  # only when asked for
     from pystator.records import Lookup
@@ -70,4 +129,4 @@ def whereabouts(
             if entry.success:
                 for state in (entry.source_state, entry.target_state):
                     seen.update(dict.fromkeys(state.split("+") if state else ()))
-        return loaded.entity.state.split("+"), list(seen)
+        return Whereabouts(tuple(loaded.entity.state.split("+")), tuple(seen))

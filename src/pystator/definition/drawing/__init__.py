@@ -1,0 +1,1 @@
+"""A machine as a picture: one chart, several languages to draw it in."""
