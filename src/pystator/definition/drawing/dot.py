@@ -87,7 +87,7 @@ class _Graph:
                 yield f"{indent}{_quoted(key)} [{', '.join(_node(shape))}];"
                 continue
             yield f"{indent}subgraph {_quoted('cluster_' + key)} {{"
-            yield f"{indent}    {'; '.join(_cluster(shape))};"
+            yield f"{indent}    graph [{', '.join(_cluster(shape))}];"
             if key in self.stand_ins:
                 label = _html(shape.label)
                 yield f'{indent}    {_quoted(key)} [label=<{label}>, style="rounded,dashed"];'
@@ -159,7 +159,7 @@ def _box(shape: Shape) -> str:
 
 def _label(words: Words) -> str:
     lines = [line for part in words.parts() for line in wrapped(part, WIDE, MOST)]
-    return "<BR/>".join(_html(line) for line in lines)
+    return "<BR/>".join(f"\u00a0{_html(line)}\u00a0" for line in lines)
 
 
 def _html(text: str) -> str:

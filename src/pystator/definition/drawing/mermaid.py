@@ -30,7 +30,7 @@ PLAIN = re.compile(r"[a-z0-9]\w*", re.ASCII)
 
 RESERVED = re.compile(
     "accdescr|acctitle|as|choice|class|classdef|click|constructor|default|direction|empty|end|fork"
-    "|hide|href|join|note|prototype|root|scale|state|style|title"
+    "|hide|href|join|note|prototype|root|scale|state|statediagram|style|title"
     # ids of Mermaid's own, for [*]
     "|.*_start|.*_end"
 )
