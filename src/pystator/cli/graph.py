@@ -11,9 +11,13 @@ from pystator.cli.output import note, say, say_json
 from pystator.errors import EntityNotFoundError
 
 if TYPE_CHECKING:
+    from pystator.definition.drawing.chart import Chart
     from pystator.definition.model import Definition
 
 __all__ = ["graph"]
+
+LARGE = 150
+"""States that can still be taken in."""
 
 FORMATS = ("mermaid", "dot", "svg", "json")
 
@@ -85,11 +89,26 @@ def drawn(definition: "Definition", form: str, marks: Whereabouts, *, brief: boo
         from pystator.definition.drawing.dot import dot  # one language, not all
 
         return dot(chart)
+    if form == "svg":
+        return picture(chart)
     from pystator.definition.drawing.mermaid import compromises, mermaid
 
     for sentence in compromises(chart):
         note(f"note: {sentence}", "dim")
     return mermaid(chart)
+
+
+def picture(chart: "Chart") -> str:
+    """The SVG, with a word about a machine that is too large for one."""
+    from pystator.definition.drawing.svg import drawing  # only when asked for
+
+    text, straight = drawing(chart)
+    states = len(chart.shapes) - 1
+    if states > LARGE:
+        note(f"note: {states} states are more than a picture shows well; --brief helps", "dim")
+    if straight:
+        note(f"note: {straight} long arrows run behind the states, without their labels", "dim")
+    return text
 
 
 def tell(definition: "Definition", marks: Whereabouts, *, json: bool) -> None:

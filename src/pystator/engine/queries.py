@@ -103,6 +103,13 @@ class Queries:
         way = self._topology.timers.get(timer_id)
         return None if way is None else way.index
 
+    def _repr_svg_(self) -> str:
+        """The machine as a notebook shows it."""
+        from pystator.definition.drawing.chart import draw  # only where it is looked at
+        from pystator.definition.drawing.svg import svg
+
+        return svg(draw(self.definition))
+
     # States ---------------------------------------------------------------------------------
 
     def get_state(self, name: str) -> State:

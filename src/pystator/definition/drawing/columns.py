@@ -5,6 +5,7 @@ the left and from the right, each of the four pushed together; a box's place is 
 middle ones. Links through several rows keep straight in all four, hence in the mean.
 """
 
+from itertools import pairwise
 from math import inf
 
 from pystator.definition.drawing.grid import Grid, Strand
@@ -15,10 +16,11 @@ __all__ = ["place"]
 def place(grid: Grid) -> None:
     """Set the middle line of every box."""
     conflicts = _conflicts(grid)
-    layouts: list[list[float]] = []
-    for mirrored in (False, True):
-        for upward in (False, True):
-            layouts.append(_Blocks(grid, conflicts, upward=upward, mirrored=mirrored).places())
+    layouts = [
+        _Blocks(grid, conflicts, upward=upward, mirrored=mirrored).places()
+        for mirrored in (False, True)
+        for upward in (False, True)
+    ]
     _level(grid, layouts)
     for number, box in enumerate(grid.boxes):
         _, one, other, _ = sorted(layout[number] for layout in layouts)
@@ -45,7 +47,7 @@ def _conflicts(grid: Grid) -> set[tuple[int, int]]:
     """Strands from or to a box that cross one between two bends: the long link goes first."""
     place = {number: place for row in grid.rows for place, number in enumerate(row)}
     found: set[tuple[int, int]] = set()
-    for before, row in zip(grid.rows, grid.rows[1:], strict=False):
+    for before, row in pairwise(grid.rows):
         low, scanned = 0, 0
         for position, number in enumerate(row):
             bend = _bend_above(grid, number)
@@ -131,7 +133,7 @@ class _Blocks:
         ahead: dict[int, dict[int, float]] = {root: {} for root in self.root}
         behind: dict[int, dict[int, float]] = {root: {} for root in self.root}
         for row in self.rows:
-            for left, right in zip(row, row[1:], strict=False):
+            for left, right in pairwise(row):
                 one, other = self.root[left], self.root[right]
                 room = self.shift[left] - self.shift[right] + self._apart(left, right)
                 room = max(room, ahead[one].get(other, -inf))
@@ -154,9 +156,7 @@ class _Blocks:
         return one.right + other.left + self.grid.gap(left, right)
 
 
-def _sorted(
-    ahead: dict[int, dict[int, float]], behind: dict[int, dict[int, float]]
-) -> list[int]:
+def _sorted(ahead: dict[int, dict[int, float]], behind: dict[int, dict[int, float]]) -> list[int]:
     """Blocks so that each comes after all on its left."""
     waiting = {root: len(left) for root, left in behind.items()}
     order = [root for root, count in waiting.items() if not count]
@@ -164,5 +164,5 @@ def _sorted(
         for right in ahead[root]:
             waiting[right] -= 1
             if not waiting[right]:
-                order.append(right)  # noqa: B909 - what is found is walked as well
+                order.append(right)
     return order

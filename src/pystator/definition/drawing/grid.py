@@ -6,6 +6,7 @@ label at one of them: a label is a box like any other, so nothing is ever drawn 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 __all__ = ["Box", "Grid", "Link", "Strand"]
@@ -21,6 +22,7 @@ class Box:
     Attributes:
         pin: Belongs into the first row, or the last one.
         slack: How far from the middle line a link may end.
+        pointed: Links to it meet in one point above.
         taken: Distances from the middle line where no other link may end.
         x: Its middle line; y: its upper edge.
     """
@@ -30,6 +32,7 @@ class Box:
     height: float
     pin: Literal["", "first", "last"] = ""
     slack: float = 0.0
+    pointed: bool = False
     taken: tuple[float, ...] = ()
     rank: int = 0
     x: float = 0.0
@@ -108,7 +111,7 @@ class Grid:
             yield len(self.boxes) - 1
 
     def _strands(self, link: Link, chain: list[int]) -> None:
-        for upper, lower in zip(chain, chain[1:], strict=False):
+        for upper, lower in pairwise(chain):
             strand = Strand(upper, lower)
             if upper == link.tail and link.tail_port is not None:
                 strand.tail_port = link.tail_port

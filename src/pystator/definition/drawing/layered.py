@@ -114,9 +114,10 @@ def _spread(
         else:
             ends[number] = box.x + port
     free.sort(key=lambda number: (wanted(number), number))
-    apart = min(APART, 2 * box.slack / (len(free) - 1)) if len(free) > 1 else 0.0
+    slack = 0.0 if box.pointed and upward else box.slack
+    apart = min(APART, 2 * slack / (len(free) - 1)) if len(free) > 1 else 0.0
     level = [wanted(number) - position * apart for position, number in enumerate(free)]
-    low, high = box.x - box.slack, box.x + box.slack - apart * (len(free) - 1)
+    low, high = box.x - slack, box.x + slack - apart * (len(free) - 1)
     for position, at in enumerate(_rising(level)):
         ends[free[position]] = min(max(at, low), high) + position * apart
     if box.taken:
@@ -124,7 +125,7 @@ def _spread(
 
 
 def _make_way(box: Box, free: list[int], ends: list[float]) -> None:
-    """Move ends away from where others pass through the border, to the nearest place that is free."""
+    """Move ends away from where others pass through the border, to the nearest free place."""
     taken = [box.x + port for port in box.taken]
     for number in free:
         steps = (step * side for step in range(int(box.slack)) for side in (2, -2))

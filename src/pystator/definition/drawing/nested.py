@@ -88,8 +88,8 @@ class _Inside:
         ports: Arrow -> its place on the border, from the container's middle line. An arrow
             passes a border once.
         led: Arrow -> its points.
-        channels: Arrow -> how far down it turns below the regions; a label stands beside what
-            passes there.
+        channels: Arrow -> how far down it turns below the regions.
+        passing: Where arrows pass through the borders of regions; labels stand beside them.
     """
 
     width: float
@@ -100,6 +100,7 @@ class _Inside:
     led: dict[int, list[Point]] = field(default_factory=dict[int, list[Point]])
     labels: dict[int, Point] = field(default_factory=dict[int, Point])
     channels: dict[int, float] = field(default_factory=dict[int, float])
+    passing: list[float] = field(default_factory=list[float])
 
 
 def layout(chart: Chart) -> Picture:
@@ -173,7 +174,14 @@ class _Layout:
             held = self.insides.get(kid)
             taken = tuple(held.ports.values()) if held else ()
             boxes.append(
-                Box(size.width / 2, size.right, size.height, slack=size.slack, taken=taken)
+                Box(
+                    size.width / 2,
+                    size.right,
+                    size.height,
+                    slack=size.slack,
+                    pointed=self.nest.shapes[kid].form is Form.CHOICE,
+                    taken=taken,
+                )
             )
         links = [self._link(part, places, boxes) for part in self.nest.parts[key]]
         layered(boxes, links, header=header)
@@ -203,8 +211,12 @@ class _Layout:
     ) -> _Inside:
         """Draw a border around what has been placed."""
         pad = 0.0 if key == ROOT else PAD
-        lefts = [box.x - box.left for box in boxes] + [x for link in links for x in _reach(link, -1)]
-        rights = [box.x + box.right for box in boxes] + [x for link in links for x in _reach(link, 1)]
+        lefts = [box.x - box.left for box in boxes] + [
+            x for link in links for x in _reach(link, -1)
+        ]
+        rights = [box.x + box.right for box in boxes] + [
+            x for link in links for x in _reach(link, 1)
+        ]
         left = min(lefts) - pad
         width = max(rights) + pad - left
         height = max(box.y + box.height for box in boxes) + 2 * pad
@@ -234,13 +246,14 @@ class _Layout:
         x, height = 0.0, max(self.insides[kid].height for kid in nest.kids[key])
         inside = _Inside(0.0, 0.0, (PAD, PAD))
         passing: list[float] = []
-        ports: dict[int, float] = {}
+        ports: list[tuple[int, float]] = []
         for kid in nest.kids[key]:
             region = self.insides[kid]
             inside.at[kid] = (x + region.width / 2, top)
             middle = x + region.width / 2
-            ports.update((arrow, middle + port) for arrow, port in region.ports.items())
-            passing += [ports[part.arrow] for part in nest.parts[kid] if part.tail is None]
+            ports += [(arrow, middle + port) for arrow, port in region.ports.items()]
+            from_above = {part.arrow for part in nest.parts[kid] if part.tail is None}
+            passing += [middle + region.ports[arrow] for arrow in from_above]
             region.height = height
             x += region.width
         inside.title = (_room(passing, wide), PAD)
@@ -252,7 +265,8 @@ class _Layout:
             inside.channels[arrow] = y
             y += TURN + (label.height if label else 0.0) / 2
         inside.height = y
-        inside.ports = {arrow: at - inside.width / 2 for arrow, at in ports.items()}
+        inside.ports = {arrow: at - inside.width / 2 for arrow, at in ports}
+        inside.passing = [at for _, at in ports]
         return inside
 
     # All together ---------------------------------------------------------------------------
@@ -326,8 +340,7 @@ class _Layout:
         way.points = down + up[::-1]
         label = self.labels[number]
         if label:
-            middle = frame.x + inside.width / 2
-            passing = [middle + port for port in inside.ports.values()]
+            passing = [frame.x + at for at in inside.passing]
             at = _beside(passing, left, right, label.width)
             way.label_at = (at, level - label.height / 2)
 

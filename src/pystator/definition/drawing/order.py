@@ -130,7 +130,8 @@ class _Order:
     def swap(self) -> None:
         """Let neighbours change places as long as that takes crossings away."""
         for _ in range(8):
-            if not any([self._swap_in(row) for row in self.grid.rows]):
+            swaps = [self._swap_in(row) for row in self.grid.rows]
+            if not any(swaps):
                 return
 
     def _swap_in(self, row: list[int]) -> bool:

@@ -50,24 +50,31 @@ def rank(boxes: list[Box], links: list[Link]) -> None:
     lowest = 1 if any(box.pin == "first" for box in boxes) else 0
     order = _downward(boxes, above, below)
     for number in order:
-        box = boxes[number]
-        least = 0 if box.pin == "first" else lowest
-        box.rank = max([least, *(boxes[link.tail].rank + link.rows for link in above[number])])
+        if boxes[number].pin != "first":
+            _raise(boxes, number, above[number], lowest)
     for _ in range(ROUNDS):
-        for number in reversed(order):
-            if len(below[number]) > len(above[number]):
-                _lower(boxes, number, below[number])
-        for number in order:
-            if len(above[number]) > len(below[number]):
-                _raise(boxes, number, above[number], lowest)
-    last = max((box.rank for box in boxes if box.pin != "last"), default=0) + 1
-    for box in boxes:
-        if box.pin == "last":
-            box.rank = max(last, box.rank)
-            last = box.rank
-    for box in boxes:
-        if box.pin == "last":
-            box.rank = last
+        _draw_near(boxes, order, above, below, lowest)
+    inner = max((box.rank for box in boxes if box.pin != "last"), default=0)
+    lasts = [box for box in boxes if box.pin == "last"]
+    last = max([inner + 1, *(box.rank for box in lasts)])
+    for box in lasts:
+        box.rank = last
+
+
+def _draw_near(
+    boxes: list[Box],
+    order: list[int],
+    above: list[list[Link]],
+    below: list[list[Link]],
+    lowest: int,
+) -> None:
+    """Each towards where most of its links lead, as far as they let it."""
+    for number in reversed(order):
+        if len(below[number]) > len(above[number]) and not boxes[number].pin:
+            boxes[number].rank = min(boxes[link.head].rank - link.rows for link in below[number])
+    for number in order:
+        if len(above[number]) > len(below[number]) and not boxes[number].pin:
+            _raise(boxes, number, above[number], lowest)
 
 
 def _downward(boxes: list[Box], above: list[list[Link]], below: list[list[Link]]) -> list[int]:
@@ -78,16 +85,10 @@ def _downward(boxes: list[Box], above: list[list[Link]], below: list[list[Link]]
         for link in below[number]:
             waiting[link.head] -= 1
             if not waiting[link.head]:
-                order.append(link.head)  # noqa: B909 - what is found is walked as well
+                order.append(link.head)
     return order
 
 
-def _lower(boxes: list[Box], number: int, links: Iterable[Link]) -> None:
-    """As near to what it leads to as can be."""
-    if not boxes[number].pin:
-        boxes[number].rank = min(boxes[link.head].rank - link.rows for link in links)
-
-
 def _raise(boxes: list[Box], number: int, links: Iterable[Link], lowest: int) -> None:
-    if not boxes[number].pin:
-        boxes[number].rank = max([lowest, *(boxes[link.tail].rank + link.rows for link in links)])
+    """As high as what leads to it lets it be."""
+    boxes[number].rank = max([lowest, *(boxes[link.tail].rank + link.rows for link in links)])

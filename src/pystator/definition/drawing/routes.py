@@ -1,7 +1,7 @@
 """Which container each part of an arrow is led through, before anything has a place.
 
-An arrow is led in the innermost container that holds both ends, between the two children of it that
-hold them; from there on it goes through the borders of those children at *ports*, down to the ends::
+An arrow is led in the innermost container that holds both ends, between the two children of it
+that hold them; from there on it passes the borders of those children at *ports*, to the ends::
 
     +- c ------------------+       in c:  a -> b, with the label
     |  +- a ---+  +- b --+ |       in a:  u -> port in the last row
@@ -15,6 +15,7 @@ to its source, and drawn with its head at the upper end.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 from pystator.definition.drawing.chart import ROOT, Chart, Form, Shape
@@ -153,13 +154,13 @@ class Nest:
 
     def _down_from(self, number: int, path: list[str]) -> None:
         """From the innermost of the path through the last row of each container in it."""
-        for kid, holder in zip(path, path[1:], strict=False):
+        for kid, holder in pairwise(path):
             if self.shapes[holder].form is not Form.PARALLEL:
                 self.parts[holder].append(Part(number, kid, None))
                 self.routes[number].holders.append(holder)
 
     def _down_to(self, number: int, path: list[str]) -> None:
-        for kid, holder in reversed(list(zip(path, path[1:], strict=False))):
+        for kid, holder in reversed(list(pairwise(path))):
             if self.shapes[holder].form is not Form.PARALLEL:
                 self.parts[holder].append(Part(number, None, kid))
                 self.routes[number].holders.append(holder)

@@ -7,7 +7,18 @@ from pystator.definition.drawing.fonts import width_of
 from pystator.definition.drawing.lines import wrapped
 from pystator.records import record
 
-__all__ = ["BIG", "LINE", "LOOP", "SMALL", "Label", "Size", "label_of", "size_of", "title_of"]
+__all__ = [
+    "BIG",
+    "INDENT",
+    "LINE",
+    "LOOP",
+    "SMALL",
+    "Label",
+    "Size",
+    "label_of",
+    "size_of",
+    "title_of",
+]
 
 BIG, SMALL = 13.0, 11.0
 """Sizes of type: names, and everything else."""
@@ -20,6 +31,12 @@ LOOP = 26.0
 
 LETTERS, MOST = 32, 3
 """Letters of a line, and lines of a part of a label."""
+
+INSIDE = 46
+"""Letters of a line of what happens inside a state."""
+
+INDENT = "\u2003"
+"""Before a line that goes on; the width of two letters."""
 
 RING = 20.0
 """Room of a final state's ring, beside its name."""
@@ -38,7 +55,12 @@ class Label:
 
 @dataclass(slots=True)
 class Size:
-    """A box around its middle line: ``width`` of what is drawn, ``right`` with what is beside it."""
+    """A box around its middle line.
+
+    Attributes:
+        right: How far it reaches to the right with what is drawn beside it.
+        slack: How far from the middle line an arrow may end.
+    """
 
     width: float
     height: float
@@ -66,12 +88,17 @@ def label_of(words: Words) -> Label | None:
 
 def title_of(shape: Shape) -> tuple[list[str], float, float]:
     """What stands in a box: the lines inside, and the room of name and lines together."""
-    lines = [line for text in shape.inside for line in wrapped(text, LETTERS + 8, MOST)]
+    lines = [line for text in shape.inside for line in _hanging(text)]
     width = width_of(shape.label, BIG, bold=True)
     if shape.form is Form.TERMINAL:
         width += RING
     width = max([width, *(width_of(line, SMALL) for line in lines)])
     return lines, width, BIG + 5 + (len(lines) * LINE + 8 if lines else 0.0)
+
+
+def _hanging(text: str) -> list[str]:
+    first, *others = wrapped(text, INSIDE, 2)
+    return [first, *(INDENT + line for line in others)]
 
 
 def size_of(shape: Shape, ends: int) -> Size:

@@ -11,7 +11,7 @@ from pystator.definition.drawing.chart import ROOT, Arrow, Chart, Form, Mark, Sh
 from pystator.definition.drawing.fonts import width_of
 from pystator.definition.drawing.lines import one_line
 from pystator.definition.drawing.nested import Frame, Picture, Point, Way, layout
-from pystator.definition.drawing.sizes import BIG, LINE, LOOP, RING, SMALL, title_of
+from pystator.definition.drawing.sizes import BIG, INDENT, LINE, LOOP, RING, SMALL, title_of
 from pystator.definition.drawing.styles import STYLE
 
 __all__ = ["drawing", "svg"]
@@ -55,7 +55,7 @@ class _Drawing:
         yield f"<style>{STYLE}</style>"
         yield f'<rect class="page" width="{_n(wide)}" height="{_n(high)}" rx="8"/>'
         if chart.title:
-            yield f'<text class="title" x="{_n(MARGIN)}" y="{_n(MARGIN + 14)}">{_text(chart.title)}</text>'
+            yield _words("title", MARGIN, MARGIN + 14, chart.title)
         yield f'<g transform="translate({_n((wide - picture.width) / 2)} {_n(top)})">'
         yield from self._arrows(behind=True)
         for key, shape in chart.shapes.items():
@@ -68,7 +68,7 @@ class _Drawing:
     def _arrows(self, *, behind: bool) -> Iterator[str]:
         for arrow, way in zip(self.chart.arrows, self.picture.ways, strict=True):
             if (way.bend == "behind") is behind:
-                yield from _arrow(self.chart, arrow, way)
+                yield from _arrow(arrow, way)
 
     def _dividers(self) -> Iterator[str]:
         for x, top, bottom, is_first in self.picture.dividers:
@@ -116,7 +116,7 @@ def _shape(shape: Shape, frame: Frame) -> Iterator[str]:
         case Form.CHOICE:
             yield from _diamond(shape, frame)
         case Form.FORK:
-            yield f"<rect{_rect(frame)} rx=\"2\"/>"
+            yield f'<rect{_rect(frame)} rx="2"/>'
         case _:
             yield from _box(shape, frame)
     yield "</g>"
@@ -128,7 +128,7 @@ def _box(shape: Shape, frame: Frame) -> Iterator[str]:
         yield f'<rect{_rect(frame)} rx="{8 if shape.holds else 10}"/>'
     if shape.holds:
         x, y = frame.title
-        yield f'<text class="name" x="{_n(x)}" y="{_n(y + BIG)}">{_text(shape.label)}</text>'
+        yield _words("name", x, y + BIG, shape.label)
         yield from _lines(lines, x, y + BIG + 5 + LINE, "inside")
         return
     middle = frame.x + frame.width / 2
@@ -137,10 +137,10 @@ def _box(shape: Shape, frame: Frame) -> Iterator[str]:
     shift = RING / 2 if shape.form is Form.TERMINAL else 0
     if shape.form is Form.TERMINAL:
         yield from _ring(shape, frame, y)
-    yield f'<text class="name middle" x="{_n(middle + shift)}" y="{_n(y)}">{_text(shape.label)}</text>'
+    yield _words("name middle", middle + shift, y, shape.label)
     if lines:
         yield f'<path class="rule" d="M{_n(frame.x)} {_n(y + 8)}H{_n(frame.x + frame.width)}"/>'
-        yield from _lines(lines, middle, y + 8 + LINE - 1, "inside middle")
+        yield from _lines(lines, frame.x + 12, y + 8 + LINE - 1, "inside")
 
 
 def _ring(shape: Shape, frame: Frame, y: float) -> Iterator[str]:
@@ -156,30 +156,35 @@ def _circle(shape: Shape, frame: Frame) -> Iterator[str]:
     x, y, radius = frame.x + frame.width / 2, frame.y + frame.height / 2, frame.width / 2
     yield f'<circle cx="{_n(x)}" cy="{_n(y)}" r="{_n(radius)}"/>'
     if shape.label:
-        yield f'<text class="small middle" x="{_n(x)}" y="{_n(y + 4)}">{_text(shape.label)}</text>'
+        yield _words("small middle", x, y + 4, shape.label)
 
 
 def _diamond(shape: Shape, frame: Frame) -> Iterator[str]:
     x, y, half = frame.x + frame.width / 2, frame.y + frame.height / 2, frame.width / 2
-    yield f'<path d="M{_n(x)} {_n(y - half)}l{_n(half)} {_n(half)}l{_n(-half)} {_n(half)}l{_n(-half)} {_n(-half)}z"/>'
-    yield f'<text class="small" x="{_n(x + half + 6)}" y="{_n(y + 4)}">{_text(shape.label)}</text>'
+    corners = ((x, y - half), (x + half, y), (x, y + half), (x - half, y))
+    yield f'<path d="M{"L".join(f"{_n(a)} {_n(b)}" for a, b in corners)}z"/>'
+    yield _words("small", x + half + 6, y + 4, shape.label)
 
 
 def _lines(lines: list[str], x: float, y: float, words: str) -> Iterator[str]:
     for number, line in enumerate(lines):
-        yield f'<text class="{words}" x="{_n(x)}" y="{_n(y + number * LINE)}">{_text(line)}</text>'
+        left = x + 12 if line.startswith(INDENT) else x
+        yield _words(words, left, y + number * LINE, line.removeprefix(INDENT))
+
+
+def _words(kind: str, x: float, y: float, text: str) -> str:
+    return f'<text class="{kind}" x="{_n(x)}" y="{_n(y)}">{_text(text)}</text>'
 
 
 def _rect(frame: Frame) -> str:
-    return (
-        f' x="{_n(frame.x)}" y="{_n(frame.y)}" width="{_n(frame.width)}" height="{_n(frame.height)}"'
-    )
+    x, y, width, height = map(_n, (frame.x, frame.y, frame.width, frame.height))
+    return f' x="{x}" y="{y}" width="{width}" height="{height}"'
 
 
 # Arrows -----------------------------------------------------------------------------------------
 
 
-def _arrow(chart: Chart, arrow: Arrow, way: Way) -> Iterator[str]:
+def _arrow(arrow: Arrow, way: Way) -> Iterator[str]:
     data = ""
     if arrow.index is not None:
         data = f' data-transition="{arrow.index}"'
@@ -193,8 +198,7 @@ def _arrow(chart: Chart, arrow: Arrow, way: Way) -> Iterator[str]:
     if way.label and way.label_at:
         x, top = way.label_at
         for number, (part, line) in enumerate(way.label.lines):
-            y = top + number * LINE + SMALL
-            yield f'<text class="{part} middle" x="{_n(x)}" y="{_n(y)}">{_text(line)}</text>'
+            yield _words(f"{part} middle", x, top + number * LINE + SMALL, line)
     yield "</g>"
 
 
@@ -203,8 +207,8 @@ def _path(way: Way) -> tuple[str, str]:
     if way.bend == "loop":
         (x, y), (_, end) = way.points
         reach = x + LOOP * 1.2
-        line = f"M{_n(x)} {_n(y)}C{_n(reach)} {_n(y - 6)} {_n(reach)} {_n(end + 6)} {_n(x + HEAD - 1)} {_n(end)}"
-        return line, f"M{_n(x)} {_n(end)}l{_n(HEAD)} -3.5v7z"
+        line = _curve((reach, y - 6), (reach, end + 6), (x + HEAD - 1, end))
+        return f"M{_n(x)} {_n(y)}{line}", f"M{_n(x)} {_n(end)}l{_n(HEAD)} -3.5v7z"
     points = _without_repeats(way.points)
     x, y = points[-1]
     down = y >= points[-2][1]
@@ -214,7 +218,8 @@ def _path(way: Way) -> tuple[str, str]:
     if way.bend == "behind":
         (start, top), (end, bottom) = points
         half = (top + bottom) / 2
-        return f"M{_n(start)} {_n(top)}C{_n(start)} {_n(half)} {_n(end)} {_n(half)} {_n(end)} {_n(bottom)}", head
+        line = _curve((start, half), (end, half), (end, bottom))
+        return f"M{_n(start)} {_n(top)}{line}", head
     return "".join(_steps(points, way)), head
 
 
@@ -238,8 +243,12 @@ def _steps(points: list[Point], way: Way) -> Iterator[str]:
             yield f"V{_n(to_y)}"
         else:
             half = (y + to_y) / 2
-            yield f"C{_n(x)} {_n(half)} {_n(to_x)} {_n(half)} {_n(to_x)} {_n(to_y)}"
+            yield _curve((x, half), (to_x, half), (to_x, to_y))
         x, y = to_x, to_y
+
+
+def _curve(*points: Point) -> str:
+    return "C" + " ".join(f"{_n(x)} {_n(y)}" for x, y in points)
 
 
 def _gap(x: float, y: float, to_y: float, way: Way) -> str:
