@@ -22,7 +22,9 @@ from pystator.definition.model import (
     Http,
     Increment,
     InState,
+    Kind,
     Named,
+    Node,
     Not,
     Raise,
     Send,
@@ -34,13 +36,14 @@ from pystator.definition.model import (
     ValidateKeys,
     label,
 )
-from pystator.engine.public import Transition
+from pystator.engine.public import State, Transition
 
 __all__ = [
     "action_entry",
     "destination",
     "guard_entry",
     "guard_name",
+    "public_state",
     "public_transition",
     "target_text",
 ]
@@ -188,22 +191,97 @@ def destination(node: TransitionNode) -> str:
     return "+".join([target_text(target) for target in node.targets]) or label(node.source)
 
 
-def public_transition(node: TransitionNode) -> Transition:
+def public_transition(node: TransitionNode, nodes: Mapping[str, Node]) -> Transition:
     """The transition of one source, as users write it."""
-    names = [target_text(target) for target in node.targets]
-    at = node.timer.expression.text if isinstance(node.timer, At) else None
+    source = nodes[node.source]
+    timer = node.timer
     return Transition(
         trigger=node.events[0] if node.events else None,
-        source=label(node.source),
-        dest=None if not names else names[0] if len(names) == 1 else names,
+        source=(source.parent or "") if source.kind is Kind.REGION else source.name,
+        dest=_dest(node),
         guards=[guard_entry(guard) for guard in node.guards],
         actions=[action_entry(action) for action in node.content],
-        after=node.timer.microseconds // 1000 if isinstance(node.timer, After) else None,
-        at=None if at is None else {"expr": at},
+        after=timer.microseconds // 1000 if isinstance(timer, After) else None,
+        at={"expr": timer.expression.text} if isinstance(timer, At) else None,
         region=node.region,
         internal=node.internal,
-        auto=node.eventless,
+        auto=node.eventless and source.kind is not Kind.CHOICE,
         description=node.description,
         refs=list(node.refs),
         metadata=node.metadata,
+        id=None if timer is None or timer.id.startswith(f"{node.source}:") else timer.id,
     )
+
+
+def _dest(node: TransitionNode) -> str | list[str] | None:
+    names = [target_text(target) for target in node.targets]
+    return None if not names else names[0] if len(names) == 1 else names
+
+
+def public_state(node: Node, nodes: Mapping[str, Node]) -> State:
+    """A state, as users write it.
+
+    The states of a region say which parallel state they are in, and that one's ``regions`` list
+    them: a region may have the name of a state.
+    """
+    parent = nodes.get(node.parent or "")
+    if parent is not None and parent.kind is Kind.REGION:
+        parent = nodes.get(parent.parent or "")
+    when = [guard_entry(guard) for guard in node.when]
+    return State(
+        name=node.name,
+        type=node.type,
+        description=node.description,
+        group=node.group,
+        parent=None if parent is None else parent.name,
+        initial_child=node.initial[0].name if node.initial else None,
+        regions=[_region(child) for child in node.children if child.kind is Kind.REGION],
+        on_enter=[action_entry(action) for block in node.on_enter for action in block],
+        on_exit=[action_entry(action) for block in node.on_exit for action in block],
+        timeout=_timeout(node),
+        when=None if not when else when[0] if len(when) == 1 else when,
+        on_done=_done(node),
+        metadata=node.metadata,
+    )
+
+
+def _region(node: Node) -> dict[str, Any]:
+    region: dict[str, Any] = {
+        "name": node.label,
+        "initial": node.initial[0].name,
+        "states": [child.name for child in node.children],
+    }
+    if node.description is not None:
+        region["description"] = node.description
+    return region
+
+
+def _timeout(node: Node) -> dict[str, Any] | None:
+    for way in node.transitions:
+        if way.origin == "timeout" and isinstance(way.timer, After):
+            seconds = way.timer.microseconds / 1_000_000
+            return {"seconds": seconds, "destination": target_text(way.targets[0])}
+    return None
+
+
+def _done(node: Node) -> Any:
+    entries = [_done_entry(way) for way in node.transitions if way.origin == "on_done"]
+    if not entries:
+        return None
+    only = entries[0]
+    if len(entries) > 1:
+        return entries
+    return only["dest"] if list(only) == ["dest"] else only
+
+
+def _done_entry(way: TransitionNode) -> dict[str, Any]:
+    entry = {
+        "dest": _dest(way),
+        "guards": [guard_entry(guard) for guard in way.guards],
+        "actions": [action_entry(action) for action in way.content],
+        "internal": way.internal,
+        "description": way.description,
+        "refs": list(way.refs),
+        "metadata": dict(way.metadata),
+    }
+    return {name: value for name, value in entry.items() if value}

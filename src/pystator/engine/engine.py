@@ -182,7 +182,12 @@ class Engine:
         return TransitionResult(facts, context, now)
 
     def holds(
-        self, row: Row, guards: tuple[Test, ...], context: Context, trigger: str | None
+        self,
+        row: Row,
+        guards: tuple[Test, ...],
+        context: Context,
+        trigger: str | None,
+        payload: Mapping[str, Any] | None = None,
     ) -> bool:
         """All of the guards hold in this configuration, at this moment.
 
@@ -190,5 +195,5 @@ class Engine:
             NeedGuard: One of them has to be awaited.
         """
         moment = time.time_ns() // 1000 if self.topology.reads_time else None
-        frame = Frame(self.vector, trigger, None, moment, row.active)
+        frame = Frame(self.vector, trigger, payload, moment, row.active)
         return all(guard(context, frame) for guard in guards)

@@ -95,14 +95,20 @@ class _Config:
             default = (
                 each.default_factory() if each.default_factory is not MISSING else each.default
             )
-            if value != default:
+            if value != default and not (_is_empty(value) and _is_empty(default)):
                 plain[each.name] = _plain(value)
         return plain
+
+
+def _is_empty(value: object) -> bool:
+    return isinstance(value, list | tuple | Mapping) and not value
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, StateType):
         return value.value
+    if isinstance(value, _Config):  # a state written out in a region
+        return value.to_config()
     if isinstance(value, Mapping):
         entries = cast("Mapping[str, Any]", value).items()
         return {key: _plain(inner) for key, inner in entries}
@@ -113,7 +119,11 @@ def _plain(value: Any) -> Any:
 
 @record
 class State(_Config):
-    """One state, with the keys of a machine file; see the documentation of states."""
+    """One state, with the keys of a machine file; see the documentation of states.
+
+    A state inside another names it in ``parent``. A parallel state has ``regions``: mappings with
+    ``name``, ``initial`` and ``states``, which are names or `State` objects.
+    """
 
     name: str
     type: StateType | str = StateType.STABLE
@@ -159,6 +169,7 @@ class Transition(_Config):
     ref: str | None = None
     refs: Sequence[str] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    id: str | None = None
 
 
 @record

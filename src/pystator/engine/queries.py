@@ -6,19 +6,20 @@ from functools import cached_property
 from typing import Any, Final
 
 from pystator.definition.model import (
-    After,
     Definition,
     Kind,
     StateType,
     TransitionNode,
     region_key,
 )
-from pystator.engine.describe import action_entry, public_transition
+from pystator.engine.describe import public_state, public_transition
 from pystator.engine.engine import Engine
-from pystator.engine.frame import NeedGuard, Test
-from pystator.engine.plans import Choice, Plan
-from pystator.engine.public import DestinationCheckResult, State, Transition
+from pystator.engine.frame import NeedGuard
+from pystator.engine.given import taken_apart
+from pystator.engine.plans import Candidate, Choice, Plan
+from pystator.engine.public import DestinationCheckResult, Event, State, Transition
 from pystator.engine.step import wrapped
+from pystator.engine.table import Row
 from pystator.engine.topology import Topology
 from pystator.errors import EvaluationError
 from pystator.records import Context
@@ -112,33 +113,49 @@ class Queries:
 
     # States ---------------------------------------------------------------------------------
 
+    @property
+    def states(self) -> dict[str, State]:
+        """Every state as it was written, in document order: what `StateMachine` is made from."""
+        return {name: self.get_state(name) for name in self.state_names}
+
+    @property
+    def transitions(self) -> list[Transition]:
+        """Every transition as it was written, one a source: what `StateMachine` is made from.
+
+        Those of ``timeout`` and ``on_done`` stand with their states.
+        """
+        nodes = self.definition.nodes
+        return [
+            public_transition(way, nodes)
+            for way in self.definition.transitions
+            if way.origin == "transitions"
+        ]
+
     def get_state(self, name: str) -> State:
         """A state as it was written.
 
         Raises:
             UndefinedStateError: There is no such state.
         """
-        tree = self._topology.tree
-        number = tree.index.get(name)
-        if not number:
-            raise tree.undefined(name)
-        node = tree.nodes[number]
-        return State(
-            name=node.name,
-            type=node.type,
-            description=node.description,
-            group=node.group,
-            parent=node.parent or None,
-            initial_child=node.initial[0].name if node.initial else None,
-            on_enter=[action_entry(action) for block in node.on_enter for action in block],
-            on_exit=[action_entry(action) for block in node.on_exit for action in block],
-            timeout=_timeout(node.transitions),
-            metadata=node.metadata,
-        )
+        nodes = self.definition.nodes
+        node = nodes.get(name)
+        if node is None or node.kind is Kind.REGION:
+            raise self._topology.tree.undefined(name)
+        return public_state(node, nodes)
 
     def get_initial_state(self) -> State:
-        """The state that entities start in."""
-        return self.get_state(self.definition.initial[0].name)
+        """The state that entities start in; of several in regions, the parallel one around them."""
+        tree = self._topology.tree
+        goals = tree.numbers(self.definition.initial)
+        around = tree.upward(goals[0])
+        return self.get_state(
+            next(
+                tree.nodes[number].name
+                for number in around
+                if tree.nodes[number].kind is not Kind.REGION
+                and all(number <= goal <= tree.last[number] for goal in goals)
+            )
+        )
 
     def validate_state(self, state: str) -> bool:
         """True when the text is a configuration of this machine.
@@ -192,23 +209,32 @@ class Queries:
     # What may happen ------------------------------------------------------------------------
 
     def get_available_transitions(self, state: str) -> list[Transition]:
-        """Transitions out of a configuration in order of priority, whatever their guards say."""
-        return [public_transition(way) for way in self._ways(state)]
+        """Transitions out of a configuration in order of priority, whatever their guards say.
+
+        Those of ``timeout`` and ``on_done`` are among them.
+        """
+        nodes = self.definition.nodes
+        return [public_transition(way, nodes) for way in self._ways(state)]
 
     def get_available_triggers(self, state: str) -> list[str]:
         """Triggers of the transitions out of a configuration, whatever their guards say."""
         return self._topology.table[state].allowed
 
-    def can_transition(self, state: str, trigger: str, context: Context | None = None) -> bool:
+    def can_transition(
+        self, state: str, trigger: str | Event, context: Context | None = None
+    ) -> bool:
         """The event would find a transition whose guards hold.
 
         Raises:
             EvaluationError: A guard failed, or has to be awaited.
         """
-        cell = self._topology.table[state][trigger]
+        name, payload = taken_apart(trigger)
+        row = self._topology.table[state]
+        cell = row[name]
         if isinstance(cell, Choice):
+            given = {**(context or {}), **(payload or {})}
             return any(
-                self._holds(state, candidate.guards, context or {}, trigger)
+                self._holds(row, candidate, given, cell.trigger, payload)
                 for candidate in cell.candidates
             )
         return isinstance(cell, Plan)
@@ -218,20 +244,39 @@ class Queries:
     ) -> DestinationCheckResult:
         """Which transitions lead from here to a state, with guards that hold for this context.
 
+        A transition leads to a state when it enters it: by name, by default, or because history
+        remembers it. To a configuration it leads when all of it is active then.
+
         Raises:
             UndefinedStateError: One of the two is no state.
             EvaluationError: A guard failed, or has to be awaited.
         """
-        self._topology.tree.read(dest)
-        candidate = self._topology.selector.candidate
+        topology = self._topology
+        row, given = topology.table[state], context or {}
+        topology.tree.read(dest)
+        candidate = topology.selector.candidate
         return DestinationCheckResult(
             tuple(
-                public_transition(way)
+                public_transition(way, self.definition.nodes)
                 for way in self._ways(state)
-                if any(target.name == dest for target in way.targets)
-                and self._holds(state, candidate(way).guards, context or {}, None)
+                if self._leads(row, way, dest.split("+"), given)
+                and self._holds(row, candidate(way), given, None, None)
             )
         )
+
+    def _leads(self, row: Row, way: TransitionNode, names: list[str], context: Context) -> bool:
+        if not way.targets:
+            return False
+        if len(names) == 1 and any(
+            target.name == names[0] and not target.history for target in way.targets
+        ):
+            return True
+        returns = any(target.history for target in way.targets)
+        memory = self._topology.history.read([way], context) if returns else ()
+        plan = row.plan([way], None, memory, ())
+        after = self._topology.table[plan.target].active
+        entered = plan.microsteps[0].entered
+        return all(name in after for name in names) and any(name in entered for name in names)
 
     def can_transition_to(self, state: str, dest: str, context: Context | None = None) -> bool:
         """Some transition leads from a configuration to a state, with guards that hold."""
@@ -242,10 +287,15 @@ class Queries:
         return [] if row.terminal else list(self._topology.transitions(row.configuration))
 
     def _holds(
-        self, state: str, guards: tuple[Test, ...], context: Context, trigger: str | None
+        self,
+        row: Row,
+        candidate: Candidate,
+        context: Context,
+        trigger: str | None,
+        payload: Mapping[str, Any] | None,
     ) -> bool:
         try:
-            return self._engine.holds(self._topology.table[state], guards, context, trigger)
+            return self._engine.holds(row, candidate.guards, context, trigger, payload)
         except NeedGuard as need:
             raise EvaluationError(
                 f"guard {need.name!r} is async: ask with `await machine.aprocess(...)`",
@@ -253,13 +303,3 @@ class Queries:
             ) from None
         except Exception as error:
             raise wrapped(error) from error
-
-
-def _timeout(ways: list[TransitionNode]) -> dict[str, Any] | None:
-    for way in ways:
-        if way.origin == "timeout" and isinstance(way.timer, After):
-            return {
-                "seconds": way.timer.microseconds / 1_000_000,
-                "destination": way.targets[0].name,
-            }
-    return None
