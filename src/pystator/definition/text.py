@@ -51,6 +51,8 @@ MAX_ALIASED: Final = 100_000
 
 TAG = "tag:yaml.org,2002:"
 _PAIR: Final = r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
+_NOT_YAML: Final = re.compile(r"[\x7f-\x9f\u2028\u2029\ufffe\uffff]")
+"""Of JSON's strings, what libyaml refuses, or takes for the end of a line as YAML 1.1 does."""
 _MERGE: Final = str(b"<<", "ascii")
 """The plain key ``<<``: another object than a quoted one, which is just a key."""
 _ITEM_DEPTH = 3
@@ -94,11 +96,28 @@ def decode(content: bytes) -> tuple[str, Issue | None]:
 
 
 def prepare(text: str) -> str:
-    """The text as libyaml can read it: without byte order mark, and with JSON's surrogate pairs."""
+    """The text as libyaml can read it: without byte order mark and what only JSON may hold."""
     text = text.removeprefix("\ufeff")
-    if text.lstrip().startswith("{"):
-        return re.sub(_PAIR, _join, text)
-    return text
+    if not text.lstrip().startswith("{"):
+        return text
+    if _NOT_YAML.search(text) and _is_json(text):
+        text = _NOT_YAML.sub(_escape, text)
+    return re.sub(_PAIR, _join, text)
+
+
+def _is_json(text: str) -> bool:
+    """Then such a character stands in double quotes, where an escape can take its place."""
+    import json  # almost no text asks
+
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _escape(found: "re.Match[str]") -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def _join(pair: "re.Match[str]") -> str:
