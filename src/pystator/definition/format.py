@@ -14,6 +14,7 @@ __all__ = [
     "ACTION",
     "DOCUMENT",
     "GUARD",
+    "REGION",
     "STATE",
     "Anything",
     "Choice",
@@ -298,6 +299,19 @@ DONE: Final = Object(
     },
 )
 
+REGION: Final = Object(
+    "One region of a parallel state.",
+    {
+        "name": Key(NAME, "Unique in the machine.", required=True),
+        "initial": Key(TEXT, "The state entered with the region; the first if absent."),
+        "states": Key(
+            ListOf(Kinds({"text": TEXT, "map": STATE_REF})),
+            "The region's states: names, or states as they are.",
+        ),
+        "description": Key(TEXT, "For people."),
+    },
+)
+
 STATE: Final = Object(
     "One state.",
     {
@@ -313,22 +327,7 @@ STATE: Final = Object(
             TEXT, "The state inside that is entered with this one; the first if absent."
         ),
         "regions": Key(
-            ListOf(
-                Object(
-                    "One region of a parallel state.",
-                    {
-                        "name": Key(NAME, "Unique in the machine.", required=True),
-                        "initial": Key(
-                            TEXT, "The state entered with the region; the first if absent."
-                        ),
-                        "states": Key(
-                            ListOf(Kinds({"text": TEXT, "map": STATE_REF})),
-                            "The region's states: names, or states as they are.",
-                        ),
-                        "description": Key(TEXT, "For people."),
-                    },
-                )
-            ),
+            ListOf(REGION),
             "The regions of a parallel state.",
         ),
         "on_enter": Key(ACTIONS, "Actions on entering the state."),

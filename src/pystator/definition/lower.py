@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from pystator.definition.content import Content
 from pystator.definition.data import is_list, is_map
 from pystator.definition.fingerprint import fingerprint
-from pystator.definition.format import GUARD, META
+from pystator.definition.format import GUARD, META, REGION, STATE, Object
 from pystator.definition.issues import Path, Report, closest, show, slug
 from pystator.definition.model import (
     Definition,
@@ -115,7 +115,8 @@ class _Machine:
         invariants = self._invariants()
         fallback: Any = meta.get("orchestrator_default_fallback") or "off"
         fallback_state = self._fallback(fallback)
-        check_states(states.entries, self.report)
+        check_states(nodes, states.entries, self.report)
+        self._check_routing(states, transitions)
         roots = [node for node in nodes.values() if not node.parent]
         root = Node("", Kind.COMPOUND, StateType.STABLE, None, roots, initial)
         made = Definition(
@@ -190,7 +191,7 @@ class _Machine:
         given: Any = self.data.get("initial")
         if given is not None:
             return self._given_initial(given, marked, lowering)
-        for other in marked[1:]:
+        for other in marked[1:] if not states.lost else ():
             first = marked[0].node.name
             self.report.add(
                 "initial",
@@ -219,22 +220,23 @@ class _Machine:
         self, given: Any, marked: list[StateEntry], lowering: Targets
     ) -> tuple[Target, ...]:
         path: Path = ("initial",)
+        for name in given if is_list(given) else (given,):
+            if "(" in name:
+                message = "nothing was active before the start: name the states themselves"
+                self.report.add("initial", path, message, text=show(name))
+                return ()
         targets = lowering.all(given, path, what="initial state")
-        for index, target in enumerate(targets):
-            at: Path = (*path, index) if is_list(given) else path
-            if target.history:
-                message = f"nothing was active before the start: write {target.name}"
-                self.report.add("initial", at, message, text=show(given))
-            for other in marked:
-                if not lowering.is_in(target.name, other.node.name):
+        for target in targets:
+            for other in (each.node.name for each in marked):
+                if not lowering.is_in(target.name, other):
                     self.report.add(
                         "initial",
-                        at,
-                        f"{target.name!r} is initial here, and {other.node.name!r} has"
-                        " 'type: initial': keep one",
+                        path,
+                        f"{target.name!r} is initial here, and {other!r} has 'type: initial':"
+                        " keep one",
                         text=target.name,
                     )
-                    break
+                    return targets
         return targets
 
     # Transitions ------------------------------------------------------------------------------
@@ -255,6 +257,30 @@ class _Machine:
         for transition in lowering.made:
             states.nodes[transition.source].transitions.append(transition)
         return lowering.made
+
+    def _check_routing(self, states: States, transitions: list[TransitionNode]) -> None:
+        """``when`` needs a transition that leads to the state; to route needs a ``when``."""
+        routed = [found for found in states.entries if found.node.when]
+        path: Path = ("meta", "classification", "auto_route")
+        if not routed and _auto_route(self.meta) is True and not self.damaged:
+            message = "no state has 'when', so data alone leads nowhere"
+            self.report.warn("never", path, message)
+        if not routed or ("transitions",) in self.damaged:
+            return
+        reached = {
+            target.name
+            for transition in transitions
+            if transition.events and not transition.eventless
+            for target in transition.targets
+        }
+        for found in routed:
+            name = found.node.name
+            if name not in reached:
+                self.report.warn(
+                    "never",
+                    (*found.path, "when"),
+                    f"no transition with a trigger leads to {name!r}: data alone cannot either",
+                )
 
     # The rest ---------------------------------------------------------------------------------
 
@@ -353,31 +379,50 @@ def _auto_route(meta: Mapping[str, Any]) -> Any:
     return classification.get("auto_route") if is_map(classification) else None
 
 
-def _declared(states: Any) -> tuple[list[str], list[str]]:
-    """The names of all states and of all regions, also of those that have a mistake."""
+def _declared(states: Any) -> tuple[list[str] | None, dict[str, str]]:
+    """The names of all states, also of those that have a mistake, and of all regions.
+
+    Returns:
+        The states' names, None if some cannot be known; and each region's parallel state.
+    """
     names: list[str] = []
-    regions: list[str] = []
+    regions: dict[str, str] = {}
+    known = is_list(states)
     pending: list[Any] = [states]
     while pending:
         section = pending.pop()
         for entry in section if is_list(section) else ():
-            if is_map(entry):
-                _add_name(names, entry)
-                inside = entry.get("regions")
-                for region in inside if is_list(inside) else ():
-                    if is_map(region):
-                        _add_name(regions, region)
-                        pending.append(region.get("states"))
-    return names, regions
+            if not is_map(entry):
+                continue
+            names.extend(_spellings(entry))
+            inside = entry.get("regions")
+            if inside is None:
+                known = known and not _misspelt(entry, STATE)
+                continue
+            for region in inside if is_list(inside) else ():
+                listed: Any = region.get("states") if is_map(region) else None
+                if is_map(region):
+                    parallel = str(entry.get("name"))
+                    regions.update(dict.fromkeys(_spellings(region), parallel))
+                    known = known and not (listed is None and _misspelt(region, REGION))
+                known = known and (listed is None or is_list(listed))
+                pending.append(listed)
+            known = known and is_list(inside)
+    return names if known else None, regions
 
 
-def _add_name(names: list[str], entry: Mapping[str, Any]) -> None:
+def _spellings(entry: Mapping[str, Any]) -> Iterator[str]:
+    """What refers to the name as it should be is right once the name is mended."""
     name = entry.get("name")
     if isinstance(name, str):
-        names.append(name)
+        yield name
         if not name.islower():
-            # What refers to the name as it should be is right once the name is mended.
-            names.append(slug(name))
+            yield slug(name)
+
+
+def _misspelt(entry: Mapping[str, Any], shape: Object) -> bool:
+    """A list under a key that does not exist may hold states."""
+    return any(key not in shape.keys and is_list(entry[key]) for key in entry)
 
 
 def _normalizer(meta: Mapping[str, Any]) -> Literal["lower", "upper"] | None:

@@ -35,6 +35,7 @@ __all__ = ["explain", "sound"]
 Details = dict[str, Any]
 
 _OWNERS = {"states": "a state", "transitions": "a transition", "events": "an event"}
+_NESTED_OWNERS = {"states": "a state", "regions": "a region"}
 _TRUE_WORDS = frozenset({"yes", "on", "y", "true"})
 _FALSE_WORDS = frozenset({"no", "off", "n", "false"})
 _WRONG_KIND = {
@@ -194,6 +195,8 @@ def _key_name(path: Path) -> str:
     if len(path) == 2 and path[0] in _OWNERS:
         return _OWNERS[str(path[0])]
     names = [step for step in path if isinstance(step, str)]
+    if names[-1] in _NESTED_OWNERS and isinstance(path[-2], str):
+        return _NESTED_OWNERS[names[-1]]
     return f"an entry of {names[-1]!r}"
 
 
@@ -252,7 +255,10 @@ def _unknown_key(details: Details) -> tuple[Path, str | None]:
 # What is still sound ----------------------------------------------------------------------------
 
 _NEEDED = {"states": "name", "transitions": "source"}
-_ENTRIES = frozenset({"guards", "actions", "on_enter", "on_exit", "allOf", "anyOf", "then", "else"})
+_NESTED = frozenset({"regions", "states"})
+_ENTRIES = frozenset(
+    {"guards", "actions", "on_enter", "on_exit", "when", "allOf", "anyOf", "then", "else"}
+)
 
 
 def sound(data: Any, paths: Iterable[Path]) -> tuple[dict[str, Any], frozenset[Path]]:
@@ -312,6 +318,9 @@ class _Pruning:
         inner = self._own(item, key)
         if key in _ENTRIES and len(path) > 1 and is_list(inner) and isinstance(path[1], int):
             self._from_list(inner, path[1:])
+            return True
+        if key in _NESTED and len(path) > 1 and is_list(inner):
+            self._from_list(inner, path[1:], "name")
             return True
         if key == "branch" and len(path) > 1 and is_map(inner):
             return self._from_map(inner, path[1:], whole=True)

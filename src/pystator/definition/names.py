@@ -1,7 +1,7 @@
 """What a machine declares, and what happens to a name that is not among it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 from pystator.definition.issues import Path, Report, show
@@ -18,7 +18,7 @@ class Names:
     Args:
         states: Names of all states, also of those that have a mistake; None when they are not
             known, so that none is judged.
-        regions: Names of all regions.
+        regions: Names of all regions, and of the parallel state that each is in.
         groups: Names of the groups; None when they are not known, so that none is judged.
         normalizer: Applied to every trigger.
     """
@@ -26,12 +26,12 @@ class Names:
     def __init__(
         self,
         states: Iterable[str] | None,
-        regions: Iterable[str],
+        regions: Mapping[str, str],
         groups: Iterable[str] | None,
         normalizer: Literal["lower", "upper"] | None,
     ) -> None:
         self.states = None if states is None else dict.fromkeys(states)
-        self.regions = dict.fromkeys(regions)
+        self.regions = regions
         self.groups = None if groups is None else frozenset(groups)
         self.normalizer: Literal["lower", "upper"] | None = normalizer
         self.triggers: dict[str, None] = {}
@@ -40,15 +40,20 @@ class Names:
 
     # States -----------------------------------------------------------------------------------
 
-    def state(self, name: str, path: Path, report: Report, *, what: str = "state") -> bool:
+    def state(
+        self, name: str, path: Path, report: Report, *, what: str = "state", hint: str = ""
+    ) -> bool:
         """Whether there is a state of this name; if not, that is reported."""
         if self.states is None or name in self.states:
             return True
         if name in self.regions:
-            message = f"{name!r} is a region: name a state here"
+            around = self.regions[name]
+            message = f"{name!r} is a region of {around!r}: name {around}, or a state in it"
+            if what == "source state":
+                message = f"{name!r} is a region: write source: {around}, and region: {name}"
             report.add("region_name", path, message, text=name)
             return False
-        self._unknown(name, self.states, path, report, what)
+        self._unknown(name, self.states, path, report, what, hint)
         return False
 
     def place(self, name: str, path: Path, report: Report, *, what: str = "state") -> str | None:
@@ -57,7 +62,7 @@ class Names:
             return name
         if name in self.regions:
             return region_key(name)
-        self._unknown(name, self.states | self.regions, path, report, what)
+        self._unknown(name, [*self.states, *self.regions], path, report, what)
         return None
 
     def region(self, name: str, path: Path, report: Report) -> str | None:
@@ -69,12 +74,18 @@ class Names:
         return None
 
     def _unknown(
-        self, name: str, known: Iterable[str], path: Path, report: Report, what: str
+        self,
+        name: str,
+        known: Iterable[str],
+        path: Path,
+        report: Report,
+        what: str,
+        hint: str = "",
     ) -> None:
         report.add(
             "unknown_region" if what == "region" else "unknown_state",
             path,
-            f"unknown {what} {show(name)!r}",
+            f"unknown {what} {show(name)!r}{hint}",
             text=show(name),
             suggestion=report.closest(name, [*known]),
         )

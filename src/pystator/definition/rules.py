@@ -1,18 +1,21 @@
 """Rules about a state with all its transitions, checked when the whole machine is known."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pystator.definition.issues import Path, Report
 from pystator.definition.model import Kind, Node, TransitionNode
 from pystator.definition.states import StateEntry
 
-__all__ = ["check_states"]
+__all__ = ["check_states", "unfinished"]
+
+_HOLDERS = frozenset({Kind.COMPOUND, Kind.REGION})
 
 
-def check_states(entries: Iterable[StateEntry], report: Report) -> None:
-    """Check choices, terminal states and loops.
+def check_states(nodes: Mapping[str, Node], entries: Iterable[StateEntry], report: Report) -> None:
+    """Check choices, terminal states, loops, and what can never be.
 
     Args:
+        nodes: The states and regions.
         entries: The states, with what was written.
         report: Takes the mistakes.
     """
@@ -22,8 +25,11 @@ def check_states(entries: Iterable[StateEntry], report: Report) -> None:
             _check_choice(node, report, path)
         elif node.kind is Kind.TERMINAL:
             _check_terminal(node, report, path)
-        else:
-            _check_loop(node, report, path)
+        elif found.entry.get("on_done") is not None and node.children:
+            said = unfinished(node)
+            if said:
+                report.warn("on_done", (*path, "on_done"), f"{said}: 'on_done' is never taken")
+        _check_loop(nodes, node, report, path)
 
 
 def _check_choice(node: Node, report: Report, path: Path) -> None:
@@ -40,7 +46,7 @@ def _check_choice(node: Node, report: Report, path: Path) -> None:
         report.warn(
             "never", path, f"branches of {node.name!r} after the one without guards are never taken"
         )
-    if any(_stays(branch, node) for branch in branches):
+    if any(target.name == node.name for branch in branches for target in branch.targets):
         report.add("endless", path, f"the choice {node.name!r} leads to itself")
 
 
@@ -49,15 +55,93 @@ def _check_terminal(node: Node, report: Report, path: Path) -> None:
         report.warn("never", (*path, "on_exit"), f"{node.name!r} is terminal and never left")
 
 
-def _check_loop(node: Node, report: Report, path: Path) -> None:
-    for transition in node.transitions:
-        if transition.eventless and not transition.guards and _stays(transition, node):
-            report.add(
-                "endless",
-                path,
-                f"{node.name!r} goes to itself by 'auto' without guards: that would never end",
-            )
+def unfinished(node: Node) -> str | None:
+    """Why a state with others inside can never be done; None when it can."""
+    holders = node.children if node.kind is Kind.PARALLEL else [node]
+    for holder in holders:
+        if not any(child.kind is Kind.TERMINAL for child in holder.children):
+            what = "the region " if holder.kind is Kind.REGION else ""
+            return f"no state directly inside {what}{holder.label!r} is terminal"
+    return None
 
 
-def _stays(transition: TransitionNode, node: Node) -> bool:
-    return transition.internal or any(target.name == node.name for target in transition.targets)
+# Loops ------------------------------------------------------------------------------------------
+
+
+def _check_loop(nodes: Mapping[str, Node], node: Node, report: Report, path: Path) -> None:
+    """A way without event and guards back into its own source would be taken for ever.
+
+    Only what is certain is refused: no other eventless transition may come between.
+    """
+    way = next((way for way in node.transitions if way.eventless), None)
+    if way is None or way.guards or not _comes_back(nodes, node, way):
+        return
+    around = _outermost_parallel(nodes, node) or node
+    if any(each.eventless for each in _inside(around) if each.source != node.name):
+        return
+    if node.kind is Kind.CHOICE:
+        report.add("endless", path, f"the choice {node.name!r} leads to itself")
+        return
+    into = "to itself" if way.internal or _is_target(node, way) else "back into itself"
+    report.add(
+        "endless",
+        path,
+        f"{node.name!r} goes {into} by 'auto' without guards: that would never end",
+    )
+
+
+def _is_target(node: Node, way: TransitionNode) -> bool:
+    return any(target.name == node.name for target in way.targets)
+
+
+def _comes_back(nodes: Mapping[str, Node], node: Node, way: TransitionNode) -> bool:
+    """A transition's source is active after it, whatever was active before."""
+    if way.internal or _is_target(node, way):
+        return True
+    if any(target.history or target.name not in nodes for target in way.targets):
+        return False
+    return node.name in _entered(nodes, [target.name for target in way.targets])
+
+
+def _entered(nodes: Mapping[str, Node], goals: Iterable[str]) -> set[str]:
+    """Everything that is active when these nodes are reached from outside."""
+    entered: set[str] = set()
+    pending = [*goals]
+    for goal in pending:
+        above: str | None = goal
+        while above:
+            entered.add(above)
+            above = nodes[above].parent
+    pending = [*entered]
+    while pending:
+        node = nodes[pending.pop()]
+        fresh = [child.name for child in node.children if child.name not in entered]
+        if node.kind in _HOLDERS:
+            if len(fresh) < len(node.children):
+                continue
+            fresh = [target.name for target in node.initial]
+        for name in fresh:
+            above = name
+            while above and above not in entered:
+                entered.add(above)
+                pending.append(above)
+                above = nodes[above].parent
+    return entered
+
+
+def _outermost_parallel(nodes: Mapping[str, Node], node: Node) -> Node | None:
+    found: Node | None = None
+    above = node.parent
+    while above:
+        found = nodes[above] if nodes[above].kind is Kind.PARALLEL else found
+        above = nodes[above].parent
+    return found
+
+
+def _inside(node: Node) -> Iterable[TransitionNode]:
+    """The transitions of a node and of all nodes inside it."""
+    pending = [node]
+    while pending:
+        each = pending.pop()
+        pending.extend(each.children)
+        yield from each.transitions

@@ -177,6 +177,8 @@ class States:
 
     def _regions(self, found: StateEntry) -> None:
         node, regions = found.node, found.entry.get("regions")
+        if node.kind is Kind.PARALLEL and found.path[:2] in self.damaged:
+            self.lost.add(node.name)
         if regions is None:
             return
         path: Path = (*found.path, "regions")
@@ -215,8 +217,10 @@ class States:
             if is_map(item):
                 if self._by_name[item["name"]].path == at:
                     self._list(item["name"], key, (*at, "name"))
-            elif item is not None and self.names.state(item, at, self.report):
-                self._list(item, key, at)
+            elif item is not None:
+                hint = f": define it under 'states', or here as {{name: {show(item)}}}"
+                if self.names.state(item, at, self.report, hint=hint):
+                    self._list(item, key, at)
 
     def _list(self, name: str, key: str, path: Path) -> None:
         before = self._listed.get(name)
@@ -255,11 +259,8 @@ class States:
         elif parent.kind in {Kind.TERMINAL, Kind.CHOICE}:
             message = f"{given!r} is a {parent.kind} state: no state can be inside it"
         elif parent.kind is Kind.PARALLEL:
-            labels = [child.label for child in parent.children]
-            message = f"{given!r} is parallel: its states are in its regions"
-            if labels:
-                listed = ", ".join(labels)
-                message += f": write parent: {labels[0]}" if not labels[1:] else f" ({listed})"
+            labels = ", ".join([child.label for child in parent.children])
+            message = f"{given!r} is parallel: name one of its regions" + (labels and f": {labels}")
         else:
             return parent.name
         self.report.add("parent", path, message, text=given)
@@ -364,7 +365,7 @@ class States:
             self.report.add("initial_child", (*path, "initial_child"), message, key=True)
         if node.kind is not Kind.PARALLEL or path[:2] in self.damaged:
             return
-        if not node.children:
+        if not entry.get("regions"):
             self.report.add(
                 "no_regions",
                 (*path, "type"),

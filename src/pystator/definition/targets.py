@@ -12,7 +12,7 @@ from pystator.definition.names import Names
 __all__ = ["Targets"]
 
 _HISTORY: Final = re.compile(r"H(\*?)\(([a-z0-9_]+)\)")
-_MEANT_HISTORY: Final = re.compile(r"\s*[Hh]\s*(\*?)\s*[(\[{]\s*(\w+)\s*[)\]}]\s*")
+_MEANT_HISTORY: Final = re.compile(r"\s*[Hh]\s*(\*?)\s*[(\[{]\s*(\w*)\s*[)\]}]\s*")
 
 
 class Targets:
@@ -61,13 +61,13 @@ class Targets:
                 path,
                 f"history is written H(state), or H*(state) for all levels, not {show(dest)!r}",
                 text=show(dest),
-                suggestion=f"H{meant[1]}({meant[2].lower()})",
+                suggestion=f"H{meant[1]}({meant[2].lower()})" if meant[2] else None,
             )
             return None
         return Target(dest) if self.names.state(dest, path, self.report, what=what) else None
 
     def _history(self, name: str, depth: Any, written: str, path: Path) -> Target | None:
-        key = self.names.place(name, path, self.report, what="state of a history")
+        key = self.names.place(name, path, self.report, what="state")
         if key is None:
             return None
         node = self.nodes.get(key)
@@ -144,11 +144,15 @@ class Targets:
         elif place == name:
             message = f"{one!r} is inside {two!r}: remove {two!r}"
         else:
-            where = f"of {self._label(place)!r}" if place else "at the top"
             message = (
-                f"{one!r} and {two!r} are never active together: of the states {where} one is"
-                " active at a time; a list names states in different regions of a parallel state"
+                f"{one!r} and {two!r} are never active at the same time:"
+                " a list names states in different regions of a parallel state"
             )
+            if place:
+                message = (
+                    f"{one!r} and {two!r} are both in {self._label(place)!r}, where one state is"
+                    " active at a time: a list names states in different regions"
+                )
         self.report.add("targets", path, message, text=two)
 
     def _label(self, name: str) -> str:

@@ -18,8 +18,10 @@ from pystator.definition.model import (
     Position,
     Target,
     TransitionNode,
+    region_key,
 )
 from pystator.definition.names import Names
+from pystator.definition.rules import unfinished
 from pystator.definition.states import StateEntry
 from pystator.definition.targets import Targets
 from pystator.definition.timers import Timers
@@ -30,6 +32,7 @@ __all__ = ["MAX_TRANSITIONS", "Transitions"]
 MAX_TRANSITIONS: Final = 500_000
 """Of a machine, a list of sources and ``"*"`` counted one by one."""
 
+_DONE: Final = "done.state."
 _HOLDERS: Final = frozenset({Kind.COMPOUND, Kind.REGION})
 
 
@@ -90,6 +93,8 @@ class Transitions:
             refs=_refs(entry),
         )
         self._check_enabling(entry, shared, path)
+        if shared.events and shared.events[0].lower().startswith(_DONE):
+            self._check_done(shared.events[0], (*path, "trigger"))
         for source, at in self._sources(entry["source"], (*path, "source")):
             if len(self.made) >= MAX_TRANSITIONS:
                 self.report.add(
@@ -113,7 +118,7 @@ class Transitions:
         targets = shared.targets
         if shared.internal:
             targets = self._stay(source, targets, (*path, "dest"))
-        elif source.parent:
+        elif source.parent and shared.region is None:
             self.targets.warn_crossing(source.name, targets, (*path, "dest"))
         self._check_source(source, entry, shared, path)
         self.made.append(
@@ -238,6 +243,29 @@ class Transitions:
                 position=source.position,
             )
         )
+
+    def _check_done(self, event: str, path: Path) -> None:
+        """A transition on the event of a state that is never done waits for a caller to send it."""
+        label = event[len(_DONE) :].lower()
+        node = self.nodes.get(label) or self.nodes.get(region_key(label))
+        suggestion = None
+        if node is None:
+            ends = [each.label for each in self.nodes.values() if each.children]
+            suggestion = self.report.closest(label, ends)
+            said = f"there is no state {label!r} that could be done"
+        elif not node.children:
+            said = f"no state is inside {label!r}, so it is never done"
+        else:
+            said = unfinished(node) or ""
+        if said and self.targets.whole:
+            self.report.add(
+                "done_event",
+                path,
+                f"{said}: only a caller can send {show(event)!r}",
+                severity="warning",
+                text=show(event),
+                suggestion=None if suggestion is None else _DONE + suggestion,
+            )
 
     # Sources ----------------------------------------------------------------------------------
 
