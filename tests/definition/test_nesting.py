@@ -285,7 +285,7 @@ def test_timers_of_compound_states():
     ).transitions
     assert [one.timer.id for one in made] == [
         "packing:after:5000:sent", "region:money:after:5000:paid", "draft:after:3600000:taping+late",
-        "packing:after:3600000:folding", "draft:at:H(region:goods)", "held:after:1000:H*(fulfil)",
+        "packing:after:3600000:folding", "draft:at:H(goods)", "held:after:1000:H*(fulfil)",
     ]  # fmt: skip
 
 

@@ -63,6 +63,15 @@ def test_shallow_history_of_a_parallel_state_is_its_default():
     assert said("{trigger: t, source: open, dest: H*(fulfil)}") == []
 
 
+def test_a_list_is_judged_only_by_states_that_are_known():
+    """A machine without usable states has that mistake, and no other follows from it."""
+    text = "transitions:\n  - {trigger: t, source: a, dest: [b, c]}\n"
+    assert [issue.code for issue in check_text(text)[1]] == ["missing_key"]
+    text = "initial: [a, b]\nstates: [{name: a}, {name: b, tipe: c}, {name: 7}]\n"
+    text += "transitions:\n  - {trigger: t, source: a, dest: [b, a]}\n"
+    assert {issue.code for issue in check_text(text)[1]} == {"unknown_key", "wrong_type", "targets"}
+
+
 def test_a_region_is_asserted():
     """The transition stays what it would be without it."""
     made = one("{trigger: t, source: asked, dest: paid, region: money}")

@@ -15,7 +15,6 @@ from typing import Any
 
 from pystator.definition.expressions import Expression
 from pystator.definition.model import Definition, Node, StateType, TransitionNode
-from pystator.definition.timers import target_text
 
 __all__ = ["fingerprint"]
 
@@ -41,7 +40,7 @@ def fingerprint(definition: Definition) -> str:
     def transition(node: TransitionNode) -> list[Any]:
         found = [
             node.source,
-            [target_text(target) for target in node.targets],
+            [target.text for target in node.targets],
             node.events,
             _plain(node.timer),
             content(node.guards),
@@ -87,7 +86,7 @@ def _state(node: Node) -> list[Any]:
         found += [_plain(node.on_enter), _plain(node.on_exit)]
     more = {
         "parent": node.parent,
-        "initial": [target_text(target) for target in node.initial],
+        "initial": [target.text for target in node.initial],
         "when": _plain(node.when),
     }
     if any(more.values()):

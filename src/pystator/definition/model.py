@@ -327,6 +327,13 @@ class Target:
     name: str
     history: Literal["", "shallow", "deep"] = ""
 
+    @property
+    def text(self) -> str:
+        """As the author wrote it: ``open``, ``H(open)`` or ``H*(open)``."""
+        if not self.history:
+            return self.name
+        return f"H{'*' if self.history == 'deep' else ''}({self.name.removeprefix(_REGION)})"
+
 
 @record
 class After:

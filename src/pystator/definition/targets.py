@@ -46,7 +46,7 @@ class Targets:
             if target is not None:
                 found.append((target, (*path, index)))
         if len(found) > 1 and self.whole:
-            self._check_together(found)
+            self._check_together([each for each in found if each[0].name in self.nodes])
         return tuple(target for target, _ in found)
 
     def one(self, dest: str, path: Path, *, what: str = "destination") -> Target | None:

@@ -80,14 +80,7 @@ def _after(source: str, wait: int, targets: Sequence[Target]) -> str:
 
 def _dest(source: str, targets: Sequence[Target]) -> str:
     """An internal transition goes to its own source."""
-    return "+".join([target_text(target) for target in targets]) or source
-
-
-def target_text(target: Target) -> str:
-    """``open``, ``H(open)`` or ``H*(open)``."""
-    if not target.history:
-        return target.name
-    return f"H{'*' if target.history == 'deep' else ''}({target.name})"
+    return "+".join([target.text for target in targets]) or source
 
 
 def _milliseconds(wait: int) -> str:
