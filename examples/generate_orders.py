@@ -35,6 +35,7 @@ class Life:
         self.dice = dice
         self.events: list[Event] = []
         self.clock = START + timedelta(seconds=dice.randrange(14 * 24 * 3600))
+        self.picked = False
 
     def happen(self, trigger: str, hours: float = 6, **context: Any) -> None:
         """The next event, some hours later."""
@@ -53,6 +54,8 @@ class Life:
         self.happen("place", 0.5, customer=dice.choice(CUSTOMERS), total=total)
         if dice.random() < 0.06:
             return self.events  # never paid: it will expire
+        if dice.random() < 0.25:
+            self.pick()  # the warehouse does not wait for the money
         if self.pay(total):
             self.deliver()
         elif dice.random() < 0.5:
@@ -78,6 +81,12 @@ class Life:
         self.happen("pay", 3, amount=total)
         return True
 
+    def pick(self) -> None:
+        """Once, before or after the money."""
+        if not self.picked:
+            self.happen("pick")
+            self.picked = True
+
     def deliver(self) -> None:
         """Through the warehouse to the customer, and sometimes back."""
         dice = self.dice
@@ -85,7 +94,7 @@ class Life:
             self.happen("cancel", reason=dice.choice(REASONS))
             self.happen("refund", 24)
             return
-        self.happen("pick")
+        self.pick()
         self.happen("ship", 12, carrier=dice.choice(CARRIERS))
         if dice.random() < 0.4:
             self.happen("scan", place=dice.choice(PLACES))
