@@ -1,7 +1,9 @@
-"""A real log through SQLite: the parallel loan machine beside the flat one that refuses the same events.
+"""A real log through SQLite: the parallel loan machine beside the flat one.
 
-    python benchmarks/run.py log                        # the first 20,000 events
-    PYSTATOR_LOG_EVENTS=262200 python benchmarks/run.py log   # all of them
+Both refuse the very same events.
+
+python benchmarks/run.py log                        # the first 20,000 events
+PYSTATOR_LOG_EVENTS=262200 python benchmarks/run.py log   # all of them
 """
 
 import gzip

@@ -41,7 +41,7 @@ def code_machine(tmp_path: Path) -> Path:
 def test_an_event_moves_the_entity(shop: Callable[..., Any]) -> None:
     answer = shop("order-1", "place", "total=120", "customer=ada")
     assert answer.code == 0
-    assert answer.out == "order-1: draft → placed (version 1)\n"
+    assert answer.out == "order-1: draft → unpaid+queued (version 1)\n"
 
 
 def test_a_rejected_event_fails_and_says_why(shop: Callable[..., Any]) -> None:
@@ -69,7 +69,7 @@ def test_json_is_on_standard_output_also_for_a_rejection(shop: Callable[..., Any
         applied["source_state"],
         applied["target_state"],
         applied["version"],
-    ) == (True, "draft", "placed", 1)
+    ) == (True, "draft", "unpaid+queued", 1)
     assert applied["context"]["total"] == 5
 
 
@@ -174,10 +174,18 @@ def test_show_tells_state_context_timers_and_what_is_next(
     shop("order-1", "place", "total=10", "customer=ada")
     answer = cli("show", "order-1", "--db", DB, "--machine", examples / "order.yaml")
     assert answer.code == 0
-    for text in ("placed", "shop_order 1.0", "customer", "ada", "placed:after", "cancel", "pay"):
+    for text in (
+        "unpaid+queued",
+        "shop_order 2.0",
+        "customer",
+        "ada",
+        "unpaid:after",
+        "cancel",
+        "pay",
+    ):
         assert text in answer.out
     told = cli("show", "order-1", "--db", DB, "--machine", examples / "order.yaml", "--json").json
-    assert {"pay", "fail_payment", "cancel"} == set(told["triggers"])
+    assert {"pay", "fail_payment", "pick", "cancel"} == set(told["triggers"])
     assert len(told["timers"]) == 1
 
 
@@ -193,8 +201,8 @@ def test_the_timeline_tells_changes_and_rejections(
     assert body[0].split()[:6] == ["1", "2026-03-02", "08:00:00", "place", "draft", "→"]
     assert "by ada" in body[0]
     assert "ship" in body[1]
-    assert "event 'ship' is not allowed in state 'placed'" in body[1]
-    assert "placed → paid" in body[2]
+    assert "event 'ship' is not allowed in state 'unpaid+queued'" in body[1]
+    assert "unpaid+queued → paid+queued" in body[2]
     rows = cli("history", "order-1", "--db", DB, "--json").json["history"]
     assert [row["kind"] for row in rows] == ["event", "rejected", "event"]
     assert rows[1]["event_id"] == "too-early"
@@ -224,7 +232,7 @@ def test_entities_are_listed_filtered_and_counted(
     some = cli("entities", "--db", DB, "--where", "total >= 2 and total < 4", "--json").json
     assert [entity["entity_id"] for entity in some["entities"]] == ["order-1", "order-2"]
     counts = cli("entities", "--db", DB, "--count", "--json").json
-    assert counts == {"total": 5, "by_state": {"placed": 4, "paid": 1}}
+    assert counts == {"total": 5, "by_state": {"unpaid+queued": 4, "paid+queued": 1}}
     assert (
         cli("entities", "--db", DB, "--count", "--where", "total <= 2", "--json").json["total"] == 2
     )
