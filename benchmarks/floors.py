@@ -14,7 +14,7 @@ class Row:
     """One line of the table.
 
     Attributes:
-        case_ns, floor_ns: Nanoseconds an operation.
+        case_ns, floor_ns: Nanoseconds an operation, or what ``unit`` says.
         goal: The ratio that is promised; None when there is none.
         floor: What the floor does, in a sentence.
     """
@@ -24,6 +24,7 @@ class Row:
     floor_ns: float
     goal: float | None
     floor: str
+    unit: str = "ns"
 
     @property
     def ratio(self) -> float:
@@ -82,10 +83,14 @@ def table(rows: list[Row]) -> str:
         goal = "" if row.goal is None else f"{row.goal:g}"
         mark = " " if row.goal is None or row.ratio >= row.goal else "!"
         lines.append(
-            f"{row.name:{width}}  {_time(row.case_ns):>10}  {_time(row.floor_ns):>10}"
+            f"{row.name:{width}}  {_amount(row.case_ns, row):>10}  {_amount(row.floor_ns, row):>10}"
             f"  {row.ratio:6.2f}{mark} {goal:>5}  {row.floor}"
         )
     return "\n".join(lines)
+
+
+def _amount(value: float, row: Row) -> str:
+    return _time(value) if row.unit == "ns" else f"{value:,.0f} {row.unit}"
 
 
 def _time(nanoseconds: float) -> str:

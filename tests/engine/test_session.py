@@ -1,6 +1,11 @@
 """One entity in memory."""
 
 import asyncio
+import copy
+import gc
+import pickle
+import tracemalloc
+import weakref
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,8 +17,11 @@ from pystator import (
     FSMError,
     InvalidValueError,
     MachineVersionMismatchError,
+    StateMachine,
+    TransitionResult,
     UndefinedStateError,
 )
+from pystator.testing import FakeClock
 
 
 class Clock:
@@ -198,3 +206,331 @@ def test_a_machine_that_cannot_begin_says_why(build) -> None:
     machine = build("a b", "go: a -> b", a={"on_enter": [{"compute": {"x": "1 / zero"}}]})
     with pytest.raises(FSMError):
         machine.create({"zero": 0})
+
+
+# What it remembers --------------------------------------------------------------------------------
+
+
+def test_history_tells_everything_but_the_contexts(order) -> None:
+    clock = FakeClock()
+    session = EntitySession(order, clock=clock)
+    sent = session.submit()
+    clock.advance(1)
+    session.send("nonsense")
+    begun, submitted, refused = session.history
+    assert isinstance(submitted, TransitionResult)
+    assert (submitted.source_state, submitted.target_state) == ("draft", "open")
+    assert submitted.timers.armed == sent.timers.armed
+    assert (begun.now, submitted.now, refused.now) == (
+        clock() - 1_000_000,
+        clock() - 1_000_000,
+        clock(),
+    )
+    assert [spec.name for spec in begun.all_actions] == ["hello"]
+    assert (refused.success, refused.reason) == (False, "undefined_trigger")
+    assert refused.error.message == session.send("nonsense").error.message
+    with pytest.raises(AttributeError, match="history keeps no contexts"):
+        submitted.context  # noqa: B018 - the look-up is the test
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        submitted.nonsense  # noqa: B018 - the look-up is the test
+    plain = submitted.to_dict()
+    assert plain["target_state"] == "open"
+    assert "context" not in plain
+    again = pickle.loads(pickle.dumps(submitted))
+    assert again.to_dict() == plain
+    assert again.now == submitted.now
+
+
+def test_history_keeps_the_latest_in_order(build) -> None:
+    machine = build("a b", "go: a b -> a", "stay: a b -> b")
+    session = EntitySession(machine, history_limit=3)
+    words = ["go", "stay", "stay", "go", "go", "stay", "go"]
+    for count, word in enumerate(words, start=1):
+        session.send(word)
+        expected = [None, *words[:count]][-3:]
+        assert [each.trigger for each in session.history] == expected
+    assert session.history[0].target_state == "a"
+    none = EntitySession(machine, history_limit=0)
+    none.go()
+    assert none.history == []
+    for wrong in (-1, 2.5, None):
+        with pytest.raises(InvalidValueError, match="history_limit="):
+            EntitySession(machine, history_limit=wrong)
+
+
+@pytest.fixture(name="fifty", scope="module")
+def fifty_fixture() -> StateMachine:
+    """A ring of fifty states with a counter."""
+    return StateMachine.from_dict({
+        "meta": {"machine_name": "fifty"},
+        "states": [{"name": f"s{n}", "type": "stable" if n else "initial"} for n in range(50)],
+        "transitions": [
+            *({"trigger": "next", "source": f"s{n}", "dest": f"s{(n + 1) % 50}"} for n in range(50)),
+            {"trigger": "count", "source": "*", "internal": True, "actions": [{"increment": "n"}]},
+        ],
+    })  # fmt: skip
+
+
+def bytes_of_one(make, many: int) -> float:
+    """What one of many sessions takes, the list that holds it apart."""
+    make()
+    kept: list[object] = [None] * many
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for place in range(many):
+            kept[place] = make()
+        gc.collect()
+        return (tracemalloc.get_traced_memory()[0] - before) / many
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("events", "many"), [(0, 1_000), (1, 1_000), (200, 50)])
+def test_a_session_takes_a_kilobyte_at_most(fifty, events, many) -> None:
+    def make() -> EntitySession:
+        session = EntitySession(fifty)
+        for _ in range(events):
+            session.next()
+            session.count()
+        return session
+
+    for _ in range(60):  # the machine's table is the machine's
+        make().send("next")
+    assert bytes_of_one(make, many) <= 1024
+
+
+def test_ten_thousand_events_do_not_make_it_grow(fifty) -> None:
+    session = EntitySession(fifty)
+
+    def send(times: int) -> None:
+        for _ in range(times):
+            session.next()
+            session.count()
+            session.send("nonsense")
+
+    send(200)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        send(10_000)
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert session.context == {"n": 10_200}
+    assert grown < 2_000
+
+
+# Copies -------------------------------------------------------------------------------------------
+
+
+class Named(EntitySession):
+    """A user's own kind of session."""
+
+
+def test_copies_have_everything_and_share_nothing_but_the_machine(order) -> None:
+    clock = FakeClock()
+    session = Named(order, "o-1", {"items": [1]}, clock=clock, history_limit=2)
+    session.color = "red"
+    session.submit()
+    session.mark_up()
+    for again in (copy.copy(session), copy.deepcopy(session)):
+        assert again.machine is order
+        assert (type(again), again.color) == (Named, "red")
+        assert again.snapshot() == session.snapshot()
+        assert [each.trigger for each in again.history] == ["submit", "mark-up"]
+        again.send("pay", amount=1)
+    assert session.current_state == "open"
+    assert len(session.timers) == 1
+    assert session.history[-1].trigger == "mark-up"
+
+
+def test_a_session_is_pickled_with_what_it_remembers(order) -> None:
+    session = order.create({"items": [1]})
+    session.submit()
+    session.send("nonsense")
+    again = pickle.loads(pickle.dumps(session))
+    assert again.snapshot() == session.snapshot()
+    assert [each.reason for each in again.history] == [None, None, "undefined_trigger"]
+    assert again.history[-1].error.message == session.history[-1].error.message
+    assert again.send("pay", amount=1).success
+
+
+def test_a_session_can_be_looked_at(order) -> None:
+    session = EntitySession(order, "o-1")
+    assert repr(session) == "<EntitySession 'o-1' of 'm' in 'draft'>"
+    assert {"mark_up", "pay", "is_open", "send"} <= set(dir(session))
+    assert weakref.ref(session)() is session
+    with pytest.raises(AttributeError):
+        session.color = "red"
+
+
+# Actions and async guards -------------------------------------------------------------------------
+
+
+def test_outcomes_are_those_of_the_last_call_timers_included(build) -> None:
+    machine = build(
+        "a b c", "go: a b -> c", {"source": "a", "dest": "b", "after": "1s", "actions": ["ring"]},
+        {"way": "act: c -> c", "actions": ["act"]}, "rest: c -> a", c={"on_enter": ["arrive"]},
+    )  # fmt: skip
+    for name in ("ring", "act", "arrive"):
+        machine.action(name)(lambda ctx: None)
+    clock = FakeClock()
+    session = EntitySession(machine, execute_actions=True, clock=clock)
+    assert session.outcomes == []
+    clock.advance(2)
+    session.go()
+    assert [outcome.name for outcome in session.outcomes] == ["ring", "arrive"]
+    session.act()
+    assert [outcome.name for outcome in session.outcomes] == ["act", "arrive"]
+    session.rest()
+    assert session.outcomes == []
+
+
+def test_a_timer_that_fails_is_used_up(build) -> None:
+    machine = build(
+        "a b", {"source": "a", "dest": "b", "after": "1s", "actions": [{"compute": {"x": "1 / zero"}}]},
+        "stay: a -> a",
+    )  # fmt: skip
+    clock = FakeClock()
+    session = EntitySession(machine, context={"zero": 0}, clock=clock)
+    clock.advance(1)
+    (result,) = session.fire_due()
+    assert not result.success
+    assert session.fire_due() == []
+    assert (session.current_state, session.timers) == ("a", {})
+    assert session.stay().success
+
+
+def test_a_beginning_with_async_guards_and_actions_is_awaited(build) -> None:
+    machine = build(
+        "a b c", {"source": "a", "dest": "c", "auto": True, "guards": ["ok"]}, "auto: a -> b",
+        c={"on_enter": ["greet"]},
+    )  # fmt: skip
+    done = []
+
+    @machine.guard("ok")
+    async def ok(ctx) -> bool:
+        return ctx["n"] > 0
+
+    @machine.action("greet")
+    async def greet(ctx) -> None:
+        done.append(ctx["n"])
+
+    with pytest.raises(EvaluationError, match="acreate"):
+        machine.create({"n": 1})
+    session = asyncio.run(EntitySession.acreate(machine, "e", {"n": 1}, execute_actions=True))
+    assert (session.current_state, session.entity_id, done) == ("c", "e", [1])
+    assert asyncio.run(EntitySession.acreate(machine, context={"n": 0})).current_state == "b"
+    with pytest.raises(FSMError):
+        asyncio.run(EntitySession.acreate(machine))
+
+
+def test_async_guards_of_timers_and_data(build) -> None:
+    machine = build(
+        "a b", {"source": "a", "dest": "b", "after": "1s", "guards": ["ok"]},
+        {"source": "a", "dest": "b", "auto": True, "guards": ["rich"]}, "back: b -> a",
+    )  # fmt: skip
+
+    @machine.guard("ok")
+    async def ok(ctx) -> bool:
+        return True
+
+    @machine.guard("rich")
+    async def rich(ctx) -> bool:
+        return ctx.get("amount", 0) > 5
+
+    async def main() -> None:
+        clock = FakeClock()
+        session = await EntitySession.acreate(machine, clock=clock)
+        assert (await session.aapply_data({"amount": 3})).target_state == "a"
+        with pytest.raises(EvaluationError, match="aapply_data"):
+            session.apply_data(amount=7)
+        assert (await session.aapply_data(amount=6)).target_state == "b"
+        await session.asend("back", amount=0)
+        clock.advance(1)
+        with pytest.raises(EvaluationError, match="afire_due"):
+            session.fire_due()
+        assert [each.target_state for each in await session.afire_due()] == ["b"]
+
+    asyncio.run(main())
+
+
+def test_an_async_guard_that_raises_refuses_the_event(build) -> None:
+    machine = build("a b", {"way": "go: a -> b", "guards": ["ok"]})
+
+    @machine.guard("ok")
+    async def ok(ctx) -> bool:
+        raise ValueError("boom")
+
+    session = machine.create()
+    result = asyncio.run(session.asend("go"))
+    assert (result.success, session.current_state) == (False, "a")
+    assert "boom" in result.error.message
+    assert session.history[-1].trigger == "go"
+
+
+def test_an_event_that_waited_is_decided_by_what_is_there_then(build) -> None:
+    """Two tasks send to one session: nobody's change is lost, and no verdict is out of date."""
+    machine = build(
+        "a b c", {"way": "go: a -> b", "guards": ["ok"]}, {"way": "go: c -> a", "guards": ["ok"]},
+        "leave: a -> c",
+    )  # fmt: skip
+    asked = []
+
+    async def main() -> None:
+        waiting, go_on = asyncio.Event(), asyncio.Event()
+
+        @machine.guard("ok")
+        async def ok(ctx) -> bool:
+            asked.append(ctx.get("left", False))
+            waiting.set()
+            await go_on.wait()
+            return True
+
+        session = machine.create()
+        task = asyncio.ensure_future(session.asend("go"))
+        await waiting.wait()
+        session.send("leave", left=True)
+        go_on.set()
+        result = await task
+        assert (result.source_state, result.target_state) == ("c", "a")
+        assert session.context == {"left": True}
+
+    asyncio.run(main())
+    assert asked == [False, True]
+
+
+def test_a_timer_that_another_task_fired_meanwhile_does_not_fire_again(build) -> None:
+    machine = build("a b", {"source": "a", "dest": "a", "after": "1s", "guards": ["ok"], "actions": [{"increment": "n"}]}, "go: a -> b")  # fmt: skip
+
+    @machine.guard("ok")
+    async def ok(ctx) -> bool:
+        await asyncio.sleep(0)
+        return True
+
+    async def main() -> None:
+        clock = FakeClock()
+        session = EntitySession(machine, clock=clock)
+        clock.advance(1)
+        fired = await asyncio.gather(*(session.afire_due() for _ in range(3)))
+        assert [len(each) for each in fired] == [1, 0, 0]
+        assert session.context == {"n": 1}
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "broken", [{"state": 5}, {"context": None}, {"timers": []}, {"format": 99}]
+)
+def test_a_broken_snapshot_is_refused(order, broken) -> None:
+    with pytest.raises(InvalidValueError, match="no snapshot"):
+        EntitySession.from_snapshot(order, {**order.create().snapshot(), **broken})
+
+
+def test_the_clock_may_tell_microseconds(order) -> None:
+    assert EntitySession(order, clock=lambda: 5).history[0].now == 5
+    assert order.create(clock=FakeClock(7)).history[0].now == 7
