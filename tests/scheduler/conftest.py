@@ -49,14 +49,3 @@ async def _until(holds: Callable[[], object], seconds: float = 20.0) -> None:
     while not holds():
         assert loop.time() < end, "it did not come true"
         await asyncio.sleep(0.002)
-
-
-@pytest.fixture(scope="session")
-def machine_with_a_trap() -> StateMachine:
-    return StateMachine.from_dict({
-        "meta": {"machine_name": "trap"},
-        "states": [{"name": "new", "type": "initial"}, {"name": "late"}],
-        "transitions": [
-            {"source": "new", "dest": "late", "after": 20, "actions": [{"compute": {"x": "1 / (1 - trap)"}}]}
-        ],
-    })  # fmt: skip

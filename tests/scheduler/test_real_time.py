@@ -16,6 +16,7 @@ from pystator import (
     InMemoryStateStore,
     Orchestrator,
     SQLiteStateStore,
+    StateMachine,
     StoreUnavailableError,
 )
 from pystator.scheduler import AsyncioScheduler
@@ -301,21 +302,31 @@ def test_a_sweep_that_is_cancelled_is_followed_by_another(loan, store, until) ->
 
 
 def test_an_entity_whose_timers_cannot_fire_does_not_hold_up_the_others(
-    machine_with_a_trap, store, until
+    loan, store, until, caplog
 ) -> None:
-    """Its guard raises, for ever: it is tried now and then, and the next deadline is kept."""
+    """It is in a state that the machine does not have: the next deadline behind it is kept."""
+    config = {**loan.definition.config, "states": [*loan.definition.config["states"]]}
+    config["states"][0] = {
+        "name": "older",
+        "type": "initial",
+        "timeout": {"seconds": 0.001, "destination": "lapsed"},
+    }
+    config["transitions"] = [{"trigger": "ask", "source": "older", "dest": "asked"}]
+    older = Orchestrator(StateMachine.from_dict(config), store)
+    older.create_entity("stuck")
 
     async def main() -> None:
         scheduler = AsyncioScheduler(poll_interval=3600)
-        things = Orchestrator(machine_with_a_trap, store, scheduler=scheduler)
-        await things.async_create_entity("bad", {"trap": True})
         await asyncio.sleep(0.01)
+        loans = Orchestrator(loan, store, actions={"remind": print}, scheduler=scheduler)
         await scheduler.idle()
-        await things.async_create_entity("good", {"trap": False})
-        await until(lambda: state_of(things, "good") == "late")
-        await things.close()
+        await loans.async_process_event("a", "ask")
+        await until(lambda: state_of(loans) == "reminded")
+        await loans.close()
 
     asyncio.run(main())
+    assert "'stuck' are not fired" in caplog.text
+    assert store.get_state("stuck") == "older"
 
 
 def test_a_three_method_store_is_served_too(loan, until) -> None:
