@@ -65,12 +65,12 @@ class Engine:
         if cell.fast:
             return TransitionResult(cell, merged, now)
         if cell.idle and self.quick:
-            return self.quickly(row.text, cell, context, merged, now)
+            return self.quickly(cell, context, merged, now)
         frame = Frame(self.vector, cell.trigger, payload, now, row.active, verdicts)
         return Macrostep(self.topology, row, context, frame).run(cell, merged)
 
     def quickly(
-        self, state: str, cell: Cell, given: Context, merged: Context, now: int | None
+        self, cell: Cell, given: Context, merged: Context, now: int | None
     ) -> TransitionResult:
         """A step of one microstep whose closures look at nothing but the context."""
         try:
@@ -92,7 +92,7 @@ class Engine:
                 merged = plan.effect(merged, self.idle)
             return TransitionResult(plan, merged, now)
         except Exception as error:  # noqa: BLE001 # guards are the user's code: a failure is a result
-            return failed(state, cell.trigger, wrapped(error), given, now)
+            return failed(cell.source_state, cell.trigger, wrapped(error), given, now)
 
     def start(
         self, context: Context, now: int | None, verdicts: Verdicts | None

@@ -15,11 +15,13 @@ from pystator.engine.driving import awaiting, unawaited
 from pystator.engine.engine import Engine
 from pystator.engine.frame import NeedGuard
 from pystator.engine.given import check_names, moment, own, taken_apart
+from pystator.engine.plans import Cell
 from pystator.engine.public import ErrorPolicy, Event, State, Transition, check_payload
 from pystator.engine.queries import Queries
 from pystator.engine.registry import ActionRegistry, GuardRegistry
 from pystator.engine.result import TransitionResult
 from pystator.engine.step import Verdicts
+from pystator.engine.table import Row
 from pystator.engine.topology import Topology
 from pystator.errors import ConfigurationError
 from pystator.records import Context, from_datetime
@@ -200,7 +202,8 @@ class StateMachine(Queries):
             UndefinedStateError: There is no such state.
         """
         try:
-            cell = self._table[state][trigger]  # type: ignore[index] # a row answers for an Event too
+            row = self._table[state]
+            cell = row[trigger]  # type: ignore[index] # a row answers for an Event too
         except TypeError:
             check_names(state, trigger)
             raise
@@ -213,18 +216,24 @@ class StateMachine(Queries):
             if engine is None or engine.revision != engine.registry.revision:
                 engine = self._engine
             if engine.quick:
-                return engine.quickly(state, cell, context, context, None)
-        return self._process(state, trigger, context, now)
+                return engine.quickly(cell, context, context, None)
+        return self._process(row, cell, trigger, context, now)
 
     def _process(
-        self, state: str, trigger: str | Event, context: Context | None, now: datetime | None
+        self,
+        row: Row,
+        cell: Cell,
+        trigger: str | Event,
+        context: Context | None,
+        now: datetime | None,
     ) -> TransitionResult:
         given = own(context)
         name, payload = taken_apart(trigger)
-        row = self._table[state]
-        at = moment(now, row[name].needs_now)
+        if name is not trigger:
+            cell = row[name]
+        at = moment(now, cell.needs_now)
         try:
-            return self._engine.step(row, row[name], payload, given, at, None)
+            return self._engine.step(row, cell, payload, given, at, None)
         except NeedGuard as need:
             return unawaited(need, row.text, name, given, at, twin="machine.aprocess(...)")
 

@@ -207,10 +207,10 @@ class Planner:
                 ),
             ),
         )
-        plan.configuration, plan.target = after, target
+        plan.target = target
         plan.blocks = tuple(blocks)
         plan.ats = ats
-        self._grade(plan, steps)
+        self._grade(plan, steps, goes_on=self._topology.goes_on(after))
         return plan
 
     def _ordered(
@@ -292,7 +292,7 @@ class Planner:
 
     # How it can be run --------------------------------------------------------------------------
 
-    def _grade(self, plan: Plan, steps: list[Step]) -> None:
+    def _grade(self, plan: Plan, steps: list[Step], *, goes_on: bool) -> None:
         """Decide how short a way the plan can take."""
         topology = self._topology
         sources = [step.source for step in steps]
@@ -300,7 +300,7 @@ class Planner:
             topology.checks is None
             and not plan.ats
             and not any(step.raises for step in steps)
-            and not topology.goes_on(plan.configuration)
+            and not goes_on
         )
         plan.needs_now = (
             bool(plan.delays or plan.ats)

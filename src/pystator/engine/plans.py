@@ -15,8 +15,8 @@ time nor frame. Nothing here is bound to callables: guards are places in a vecto
 brings with it.
 """
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Final
 
 from pystator.definition.model import Guard, TransitionNode
 from pystator.engine.actions import Phase
@@ -25,16 +25,20 @@ from pystator.engine.describe import destination
 from pystator.engine.effects import Effect
 from pystator.engine.frame import Evaluate, Frame, Test
 from pystator.engine.result import Facts
-from pystator.engine.tree import Configuration
 from pystator.records import Context
+
+if TYPE_CHECKING:
+    from pystator.engine.table import Row
 
 __all__ = [
     "Block",
     "Candidate",
+    "Candidates",
     "Cell",
     "Chain",
     "Choice",
     "Foreign",
+    "NoWay",
     "Plan",
     "Refusal",
     "UnknownTrigger",
@@ -70,13 +74,12 @@ class Plan(Cell):
         short: It is quiet, and ``effect`` and ``actions`` are all of its content.
         effect: The effects as one, of a short plan that has some.
         ats: Timers to arm whose deadline is data: (id, closure).
-        configuration, target: Where it leads, in numbers and as text.
+        target: Where it leads.
     """
 
     __slots__ = (
         "ats",
         "blocks",
-        "configuration",
         "effect",
         "fast",
         "idle",
@@ -93,9 +96,15 @@ class Plan(Cell):
     needs_now: bool
     effect: Effect | None
     blocks: tuple[Block, ...]
-    configuration: Configuration
     ats: tuple[tuple[str, Evaluate], ...]
     target: str
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes it holds that no other plan does."""
+        looks = sum(32 * len(names) for _, names, _ in self.blocks if names is not None)
+        shown = sum(len(step.exited) + len(step.entered) for step in self.microsteps)
+        return 900 + 72 * len(self.blocks) + looks + 8 * (shown + len(self.actions))
 
 
 class Refusal(Cell):
@@ -104,6 +113,40 @@ class Refusal(Cell):
     __slots__ = ()
 
     fast = True
+
+
+class NoWay(Cell):
+    """The refusal of a declared trigger that nothing takes here; why is told when asked."""
+
+    __slots__ = ("row",)
+
+    fast = True
+    success = False
+    target_state = None
+    actions = ()
+    delays = ()
+    deadlines = ()
+    cancelled = ()
+    microsteps = ()
+    details = None
+    cause = None
+    void = False
+    replayed = False
+
+    def __init__(self, row: "Row", trigger: str) -> None:
+        self.row = row
+        self.source_state = row.text
+        self.trigger = trigger
+
+    @property
+    def reason(self) -> str:  # type: ignore[override] # told late, and never written
+        """``terminal_state`` or ``no_transition``."""
+        return "terminal_state" if self.row.terminal else "no_transition"
+
+    @property
+    def hints(self) -> Collection[str]:  # type: ignore[override] # as above
+        """The triggers that are taken here."""
+        return self.row.allowed
 
 
 class UnknownTrigger(Cell):
@@ -172,6 +215,10 @@ class Candidate:
         return None
 
 
+Candidates = tuple[Candidate, ...]
+"""What one leaf may take, in order of priority."""
+
+
 class Choice(Cell):
     """A cell whose guards decide.
 
@@ -181,24 +228,22 @@ class Choice(Cell):
         lone: The guard and what it decides between, when there is one candidate with one guard.
     """
 
-    __slots__ = ("_refusals", "candidates", "consumes", "idle", "lone", "needs_now")
+    __slots__ = ("_refusals", "consumes", "idle", "lone", "needs_now")
 
     idle: bool
     needs_now: bool
 
-    def __init__(
-        self,
-        source: str,
-        trigger: str | None,
-        candidates: tuple[Candidate, ...],
-        consumes: tuple[str, ...],
-    ) -> None:
+    def __init__(self, source: str, trigger: str | None, consumes: tuple[str, ...]) -> None:
         self.source_state = source
         self.trigger = trigger
-        self.candidates = candidates
         self.consumes = consumes
         self.lone: tuple[Test, Plan, Refusal] | None = None
         self._refusals: dict[tuple[str, ...], Refusal] = {}
+
+    @property
+    def candidates(self) -> Candidates:
+        """Everything that may be taken, in order of priority."""
+        raise NotImplementedError
 
     def decide(self, context: Context, frame: Frame) -> Plan | Refusal:
         """The plan of what the guards allow; else why there is none."""
@@ -231,26 +276,32 @@ class Choice(Cell):
 class Chain(Choice):
     """One transition at most: the first candidate whose guards hold; each has its plan."""
 
-    __slots__ = ("_plans",)
+    __slots__ = ("_candidates", "plans")
 
     def __init__(
         self,
         source: str,
         trigger: str | None,
-        candidates: tuple[Candidate, ...],
+        candidates: Candidates,
         consumes: tuple[str, ...],
         plans: tuple[Plan, ...],
     ) -> None:
-        super().__init__(source, trigger, candidates, consumes)
-        self._plans = plans
+        super().__init__(source, trigger, consumes)
+        self._candidates = candidates
+        self.plans = plans
         if len(candidates) == len(candidates[0].guards) == 1:
             only = candidates[0]
             self.lone = (only.guards[0], plans[0], self.refusal(only.names))
 
+    @property
+    def candidates(self) -> Candidates:
+        """Everything that may be taken, in order of priority."""
+        return self._candidates
+
     def decide(self, context: Context, frame: Frame) -> Plan | Refusal:
         """The plan of the first candidate whose guards all hold; else why there is none."""
         rejected: list[str] = []
-        for candidate, plan in zip(self.candidates, self._plans, strict=True):
+        for candidate, plan in zip(self._candidates, self.plans, strict=True):
             for position, guard in enumerate(candidate.guards):
                 if not guard(context, frame):
                     rejected.append(candidate.names[position])

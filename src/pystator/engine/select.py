@@ -13,69 +13,26 @@ the planner (`pystator.engine.planner`) removes those that conflict.
                                       several chains, or a history     Fork, plans as they come up
 """
 
-from collections.abc import Container, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from pystator.definition.model import Guard, Node, TransitionNode
+from pystator.definition.model import Guard, Kind, Node, TransitionNode
 from pystator.engine.content import reads_frame, reads_time
 from pystator.engine.describe import guard_name
-from pystator.engine.frame import Frame
+from pystator.engine.fork import Fork
 from pystator.engine.guards import compile_guard
-from pystator.engine.plans import Candidate, Chain, Choice, Plan, Refusal
+from pystator.engine.plans import Candidate, Candidates, Chain, Choice, Plan
 from pystator.engine.tree import Configuration
-from pystator.records import Context
 
 if TYPE_CHECKING:
-    from pystator.engine.history import Memory
     from pystator.engine.table import Row
     from pystator.engine.topology import Topology
 
-__all__ = ["Chains", "Fork", "Selector", "Spot"]
+__all__ = ["Selector"]
 
-Chains = Sequence[tuple[Candidate, ...]]
-"""For each leaf that may take something: its candidates, in order of priority."""
-
-SPOTS: Final = 4096
-"""Leaves whose chains are kept."""
-
-PLANS: Final = 64
-"""Plans that a fork keeps: which transitions come together, and what history leads to, varies."""
-
-
-class Spot(dict[str | None, tuple[Candidate, ...]]):
-    """One leaf: event -> its chain; None is without an event. Filled as events come.
-
-    Attributes:
-        is_restless: Something may happen here without an event.
-    """
-
-    __slots__ = ("_selector", "_ways", "is_restless", "routes")
-
-    def __init__(self, selector: "Selector", leaf: int) -> None:
-        super().__init__()
-        tree = selector.topology.tree
-        self._selector = selector
-        self._ways: dict[str | None, list[TransitionNode]] = {}
-        routed: list[TransitionNode] = []
-        for number in tree.upward(leaf):
-            for way in tree.nodes[number].transitions:
-                for event in (None,) if way.eventless else way.events:
-                    ways = self._ways.setdefault(event, [])
-                    if not ways or ways[-1].guards:
-                        ways.append(way)
-                if selector.is_route(way):
-                    routed.append(way)
-        self.routes = tuple(map(selector.route, routed))
-        self.is_restless = None in self._ways or (
-            bool(routed) and selector.topology.definition.auto_route
-        )
-
-    def __missing__(self, event: str | None) -> tuple[Candidate, ...]:
-        ways = self._ways.get(event)
-        if ways is None:
-            return ()
-        self[event] = chain = tuple(map(self._selector.candidate, ways))
-        return chain
+_KEPT: Final = 1 << 14
+"""Chains, and candidates, that a selector keeps before it begins anew."""
 
 
 class Selector:
@@ -83,28 +40,88 @@ class Selector:
 
     def __init__(self, topology: "Topology") -> None:
         self.topology = topology
-        self._spots: dict[int, Spot] = {}
-        self._candidates: dict[int, Candidate] = {}
-        self._routes: dict[int, Candidate] = {}
+        self._chains: dict[int, dict[str | None, Candidates]] = defaultdict(dict)
+        self._count = 0
+        self._candidates: dict[tuple[int, bool], Candidate] = {}
+        self._restless: dict[int, bool] = {}
+
+    # Chains ---------------------------------------------------------------------------------
+
+    def chains(self, configuration: Configuration, event: str | None) -> list[Candidates]:
+        """The chains of an event, which leaves may share; None is without an event."""
+        if len(configuration) == 1:
+            chain = self._chain(configuration[0], event)
+            return [chain] if chain else []
+        kept = self._chains
+        found: list[Candidates] = []
+        for leaf in configuration:
+            try:
+                chain = kept[leaf][event]
+            except KeyError:
+                chain = self._keep(leaf, event)
+            if chain:
+                found.append(chain)
+        return found
+
+    def _keep(self, leaf: int, event: str | None) -> Candidates:
+        """A chain that is asked for in many configurations."""
+        if self._count >= _KEPT:
+            self._chains.clear()
+            self._count = 0
+        self._count += 1
+        chain = self._chains[leaf][event] = self._chain(leaf, event)
+        return chain
+
+    def _chain(self, leaf: int, event: str | None) -> Candidates:
+        ways: list[TransitionNode] = []
+        for way in self._above(leaf):
+            if event in way.events if event is not None else way.eventless:
+                ways.append(way)
+                if not way.guards:
+                    break  # it always holds
+        return tuple([self.candidate(way) for way in ways])
+
+    def routes(self, configuration: Configuration) -> list[Candidates]:
+        """The chains of routing by data."""
+        found = [
+            tuple([self._route(way) for way in self._above(leaf) if self._is_route(way)])
+            for leaf in configuration
+        ]
+        return [chain for chain in found if chain]
+
+    def is_restless(self, leaf: int) -> bool:
+        """Something may happen at a leaf without an event."""
+        found = self._restless.get(leaf)
+        if found is None:
+            routing = self.topology.definition.auto_route
+            found = self.topology.tree.nodes[leaf].kind is Kind.CHOICE or any(
+                way.eventless or (routing and self._is_route(way)) for way in self._above(leaf)
+            )
+            self._restless[leaf] = found
+        return found
+
+    def _above(self, leaf: int) -> Iterator[TransitionNode]:
+        """The transitions of a leaf and of its ancestors, inner first."""
+        tree = self.topology.tree
+        for number in tree.upward(leaf):
+            yield from tree.nodes[number].transitions
 
     # Candidates -----------------------------------------------------------------------------
 
     def candidate(self, way: TransitionNode) -> Candidate:
         """A transition with its guards."""
-        found = self._candidates.get(way.index)
-        if found is None:
-            found = self._candidates[way.index] = self._compiled(way, way.guards)
-        return found
+        found = self._candidates.get((way.index, False))
+        return found or self._compiled(way, way.guards, routed=False)
 
-    def route(self, way: TransitionNode) -> Candidate:
+    def _route(self, way: TransitionNode) -> Candidate:
         """A transition as data alone may take it: what its targets demand holds, too."""
-        found = self._routes.get(way.index)
-        if found is None:
-            when = [guard for node in self._targets(way) for guard in node.when]
-            found = self._routes[way.index] = self._compiled(way, (*way.guards, *when))
-        return found
+        found = self._candidates.get((way.index, True))
+        if found is not None:
+            return found
+        when = [guard for node in self._targets(way) for guard in node.when]
+        return self._compiled(way, (*way.guards, *when), routed=True)
 
-    def is_route(self, way: TransitionNode) -> bool:
+    def _is_route(self, way: TransitionNode) -> bool:
         """Data alone may take it: it waits for nothing but an event, and a target says ``when``."""
         return (
             bool(way.events)
@@ -117,46 +134,29 @@ class Selector:
         tree = self.topology.tree
         return [tree.nodes[number] for number in tree.numbers(way.targets)]
 
-    def _compiled(self, way: TransitionNode, guards: Iterable[Guard]) -> Candidate:
+    def _compiled(
+        self, way: TransitionNode, conditions: tuple[Guard, ...], *, routed: bool
+    ) -> Candidate:
         bind = self.topology.bind
-        listed = tuple(guards)
-        return Candidate(
+        made = Candidate(
             way,
-            listed,
-            tuple([compile_guard(guard, bind) for guard in listed]),
-            tuple([guard_name(guard) for guard in listed]),
+            conditions,
+            tuple([compile_guard(guard, bind) for guard in conditions]),
+            tuple([guard_name(guard) for guard in conditions]),
         )
-
-    # Chains ---------------------------------------------------------------------------------
-
-    def spot(self, leaf: int) -> Spot:
-        """What may be taken at a leaf."""
-        found = self._spots.get(leaf)
-        if found is None:
-            if len(self._spots) >= SPOTS:
-                self._spots.clear()
-            found = self._spots[leaf] = Spot(self, leaf)
-        return found
-
-    def chains(self, configuration: Configuration, event: str | None) -> Chains:
-        """The chains of an event; leaves that have the same one have it once."""
-        if len(configuration) == 1:
-            chain = self.spot(configuration[0])[event]
-            return (chain,) if chain else ()
-        found = dict.fromkeys([self.spot(leaf)[event] for leaf in configuration])
-        found.pop((), None)
-        return (*found,)
-
-    def routes(self, configuration: Configuration) -> Chains:
-        """The chains of routing by data."""
-        found = dict.fromkeys([self.spot(leaf).routes for leaf in configuration])
-        found.pop((), None)
-        return (*found,)
+        if len(self._candidates) >= _KEPT:
+            self._candidates.clear()
+        self._candidates[way.index, routed] = made
+        return made
 
     # Cells ----------------------------------------------------------------------------------
 
     def cell(
-        self, row: "Row", trigger: str | None, chains: Chains, consumes: tuple[str, ...] = ()
+        self,
+        row: "Row",
+        trigger: str | None,
+        chains: Sequence[Candidates],
+        consumes: tuple[str, ...] = (),
     ) -> Plan | Choice | None:
         """The cell of these chains; None when there are none.
 
@@ -168,20 +168,23 @@ class Selector:
         """
         if not chains:
             return None
-        first = dict.fromkeys([chain[0] for chain in chains])
-        if not any(candidate.guards or candidate.returns for candidate in first):
-            return row.plan([candidate.way for candidate in first], trigger, (), consumes)
-        if len(chains) == 1 and not any(candidate.returns for candidate in chains[0]):
-            return self._chain(row, trigger, chains[0], consumes)
-        return Fork(row, trigger, chains, consumes)
+        ways: dict[int, TransitionNode] = {}
+        for chain in chains:
+            first = chain[0]
+            if first.guards or first.returns:
+                break
+            ways[first.way.index] = first.way
+        else:
+            return row.plan([*ways.values()], trigger, (), consumes)
+        several = len(chains) > 1 and len(dict.fromkeys(chains)) > 1
+        if several or not row.kept or any(candidate.returns for candidate in chains[0]):
+            return Fork(row, trigger, chains, consumes)
+        return self._decided(row, trigger, chains[0], consumes)
 
-    def _chain(
-        self,
-        row: "Row",
-        trigger: str | None,
-        candidates: tuple[Candidate, ...],
-        consumes: tuple[str, ...],
+    def _decided(
+        self, row: "Row", trigger: str | None, candidates: Candidates, consumes: tuple[str, ...]
     ) -> Chain:
+        """The cell of one chain, with all its plans."""
         plans = tuple([row.plan([each.way], trigger, (), consumes) for each in candidates])
         cell = Chain(row.text, trigger, candidates, consumes, plans)
         guards = [each.conditions for each in candidates]
@@ -192,77 +195,3 @@ class Selector:
         )
         cell.needs_now = reads_time(guards) or any(plan.needs_now for plan in plans)
         return cell
-
-
-class Fork(Choice):
-    """Several chains, or transitions that lead to a history.
-
-    The plan is found when it is known what was selected and what is remembered.
-    """
-
-    __slots__ = ("_chains", "_plans", "_row")
-
-    def __init__(
-        self, row: "Row", trigger: str | None, chains: Chains, consumes: tuple[str, ...] = ()
-    ) -> None:
-        candidates = dict.fromkeys([candidate for chain in chains for candidate in chain])
-        super().__init__(row.text, trigger, tuple(candidates), consumes)
-        self._row = row
-        self._chains = chains
-        self._plans: dict[tuple[tuple[Candidate, ...], Memory], Plan] = {}
-        self.idle = False
-        self.needs_now = row.topology.reads_time
-
-    def decide(self, context: Context, frame: Frame) -> Plan | Refusal:
-        """The plan of what the leaves select; every guard is asked once."""
-        selected, rejected = self._ask(self._chains, context, frame)
-        if not selected:
-            return self.refusal(tuple(rejected.values()))
-        return self._plan(tuple(selected), context)
-
-    def unvisited(self, visited: Container[str], context: Context, frame: Frame) -> Plan | None:
-        """As `decide`, but for the transitions into states that were visited."""
-        chains = [
-            [
-                candidate
-                for candidate in chain
-                if not any(target.name in visited for target in candidate.way.targets)
-            ]
-            for chain in self._chains
-        ]
-        selected, _ = self._ask(chains, context, frame)
-        return self._plan(tuple(selected), context) if selected else None
-
-    def _ask(
-        self, chains: Iterable[Iterable[Candidate]], context: Context, frame: Frame
-    ) -> tuple[dict[Candidate, None], dict[Candidate, str]]:
-        """What is selected, in order, and of the others the first guard that said no."""
-        selected: dict[Candidate, None] = {}
-        rejected: dict[Candidate, str] = {}
-        for chain in chains:
-            for candidate in chain:
-                if candidate in selected:
-                    break
-                if candidate not in rejected:
-                    objection = candidate.objection(context, frame)
-                    if objection is None:
-                        selected[candidate] = None
-                        break
-                    rejected[candidate] = objection
-        return selected, rejected
-
-    def _plan(self, selected: tuple[Candidate, ...], context: Context) -> Plan:
-        """The plan of a selection, made or kept."""
-        memory: Memory = ()
-        if any(candidate.returns for candidate in selected):
-            ways = [candidate.way for candidate in selected]
-            memory = self._row.topology.history.read(ways, context)
-        key = (selected, memory)
-        plan = self._plans.get(key)
-        if plan is None:
-            ways = [candidate.way for candidate in selected]
-            plan = self._row.plan(ways, self.trigger, memory, self.consumes)
-            if len(self._plans) >= PLANS:
-                self._plans.clear()
-            self._plans[key] = plan
-        return plan

@@ -1,26 +1,46 @@
 """The table of what can happen: configuration text -> row, trigger -> cell.
 
-Both are filled as they are asked for, and both stay small whatever people ask: a table keeps two
-generations of configurations, a row only the triggers that the machine declares.
+Both are filled as they are asked for, and both stay small whatever people ask. A table keeps two
+generations of rows, each full at so many rows or so many bytes; a row keeps only the triggers that
+the machine declares. A machine with regions may have more configurations than anybody can keep:
+there, a configuration that is seen for the first time gets a row that is forgotten after the event
+(`pystator.engine.splice`).
+
+::
+
+    level   row        plans
+    1       kept       made by the planner, kept under configuration, selection and memory
+    2       passing    spliced from what regions do, if each transition stays in its region
+    3       passing    made by the planner, and forgotten
 """
 
 from collections.abc import Sequence
 from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from pystator.definition.model import TransitionNode
-from pystator.engine.history import Memory
-from pystator.engine.plans import Cell, Choice, Foreign, Plan, Refusal, UnknownTrigger
-from pystator.engine.select import Fork
+from pystator.engine.fork import Fork
+from pystator.engine.plans import Cell, Chain, Choice, Foreign, NoWay, Plan, Refusal, UnknownTrigger
 from pystator.engine.tree import Configuration
 
 if TYPE_CHECKING:
+    from pystator.engine.history import Memory
     from pystator.engine.topology import Topology
 
-__all__ = ["LIMIT", "Row", "Table"]
+__all__ = ["BYTES", "LIMIT", "Row", "Table"]
 
 LIMIT: Final = 1024
 """Configurations in one generation of a table."""
+
+BYTES: Final = 4 << 20
+"""About how many bytes one generation holds."""
+
+_ROW: Final = 1_000
+"""About how many bytes a row takes, cells apart."""
+
+_CELL: Final = 400
+"""And a cell, plans apart."""
 
 _FOREIGN: Final = Foreign()
 _made: Final = object.__new__
@@ -31,20 +51,23 @@ class Row(dict[str, Cell]):
 
     Attributes:
         text: The configuration's canonical text.
-        ends: A root-level terminal is active.
-        choosing: The active choice state.
+        kept: The table keeps it, and it may keep plans.
+        weight: About how many bytes it holds.
     """
 
-    def __init__(self, topology: "Topology", configuration: Configuration) -> None:
+    __slots__ = ("__dict__", "configuration", "declared", "text", "topology", "weight")
+
+    kept = True
+
+    def __init__(self, topology: "Topology", configuration: Configuration, text: str) -> None:
         super().__init__()
         self.topology = topology
         self.configuration = configuration
-        self.text = topology.tree.text(configuration)
+        self.text = text
         self.declared = topology.triggers if topology.exact else None
-        self.ends = topology.ends(configuration)
-        self.choosing = topology.choosing(configuration)
-        self._timers: dict[str, Plan | Choice | None] = {}
-        self._internal: dict[str, Plan | Choice | None] = {}
+        self.weight = _ROW + 2 * len(text)
+
+    # What it is -----------------------------------------------------------------------------
 
     @cached_property
     def active(self) -> frozenset[str]:
@@ -53,20 +76,31 @@ class Row(dict[str, Cell]):
         return frozenset(tree.nodes[number].name for number in tree.active(self.configuration))
 
     @cached_property
+    def ends(self) -> bool:
+        """A root-level terminal is active."""
+        return self.topology.ends(self.configuration)
+
+    @cached_property
     def terminal(self) -> bool:
         """Nothing can happen any more."""
         return self.topology.is_terminal(self.configuration)
 
     @cached_property
-    def eventless(self) -> Plan | Choice | None:
-        """What happens without an event."""
-        return self._cell(None)
+    def choosing(self) -> str | None:
+        """The active choice state."""
+        return self.topology.choosing(self.configuration)
 
-    @cached_property
-    def routing(self) -> Fork | None:
-        """What data alone may do when nothing else happens."""
-        chains = self.topology.selector.routes(self.configuration)
-        return Fork(self, None, chains) if chains else None
+    @property
+    def allowed(self) -> list[str]:
+        """Declared triggers some transition of the configuration has, in order."""
+        if self.terminal:
+            return []
+        ways = self.topology.transitions(self.configuration)
+        declared = self.topology.triggers
+        found = dict.fromkeys(event for way in ways for event in way.events)
+        return [event for event in found if event in declared]
+
+    # What happens ---------------------------------------------------------------------------
 
     def __missing__(self, trigger: object) -> Cell:
         declared = self.declared
@@ -87,32 +121,12 @@ class Row(dict[str, Cell]):
             if lenient:
                 return self._ignored(trigger)
             return UnknownTrigger(self.text, trigger, topology.triggers)
-        found: Cell | None = None if self.ends else self._cell(trigger)
+        name = str.__str__(trigger)
+        found: Cell | None = None if self.ends else self._cell(name)
         if found is None:
-            found = self._ignored(trigger) if lenient else self._refusal(trigger)
-        self[str.__str__(trigger)] = found
+            found = self._ignored(name) if lenient else NoWay(self, name)
+        self[name] = found
         return found
-
-    @property
-    def allowed(self) -> list[str]:
-        """Declared triggers some transition of the configuration has, in order."""
-        if self.terminal:
-            return []
-        ways = self.topology.transitions(self.configuration)
-        declared = self.topology.triggers
-        found = dict.fromkeys(event for way in ways for event in way.events)
-        return [event for event in found if event in declared]
-
-    def timer(self, timer: str) -> Plan | Choice | None:
-        """The cell of a timer; None when the timer does not count in this configuration."""
-        way = self.topology.timers.get(timer)
-        if way is None or way.source not in self.active:
-            return None
-        if timer not in self._timers:
-            selector = self.topology.selector
-            chains = [(selector.candidate(way),)]
-            self._timers[timer] = selector.cell(self, timer, chains, consumes=(timer,))
-        return self._timers[timer]
 
     def internal(self, event: str) -> Plan | Choice | None:
         """The cell of an event of the machine's own, declared or not; None when nobody takes it."""
@@ -125,15 +139,46 @@ class Row(dict[str, Cell]):
             self._internal[event] = self._cell(event)
         return self._internal[event]
 
+    def timer(self, timer: str) -> Plan | Choice | None:
+        """The cell of a timer; None when the timer does not count in this configuration."""
+        way = self.topology.timers.get(timer)
+        if way is None or way.source not in self.active:
+            return None
+        if timer not in self._timers:
+            selector = self.topology.selector
+            chains = [(selector.candidate(way),)]
+            self._timers[timer] = self._weighed(selector.cell(self, timer, chains, (timer,)))
+        return self._timers[timer]
+
+    @cached_property
+    def eventless(self) -> Plan | Choice | None:
+        """What happens without an event."""
+        return self._cell(None)
+
+    @cached_property
+    def routing(self) -> Fork | None:
+        """What data alone may do when nothing else happens."""
+        chains = self.topology.selector.routes(self.configuration)
+        return Fork(self, None, chains) if chains else None
+
+    @cached_property
+    def _internal(self) -> dict[str, Plan | Choice | None]:
+        return {}
+
+    @cached_property
+    def _timers(self) -> dict[str, Plan | Choice | None]:
+        return {}
+
     def _cell(self, trigger: str | None) -> Plan | Choice | None:
         selector = self.topology.selector
-        return selector.cell(self, trigger, selector.chains(self.configuration, trigger))
+        chains = selector.chains(self.configuration, trigger)
+        return self._weighed(selector.cell(self, trigger, chains))
 
     def plan(
         self,
         ways: Sequence[TransitionNode],
         trigger: str | None,
-        memory: Memory,
+        memory: "Memory",
         consumes: tuple[str, ...],
     ) -> Plan:
         """The plan of transitions that were selected here."""
@@ -148,15 +193,18 @@ class Row(dict[str, Cell]):
             reason="ignored",
         )
 
-    def _refusal(self, trigger: str) -> Refusal:
-        return Refusal(
-            success=False,
-            source_state=self.text,
-            target_state=None,
-            trigger=trigger,
-            reason="terminal_state" if self.terminal else "no_transition",
-            hints=tuple(self.allowed),
-        )
+    # How large it is ------------------------------------------------------------------------
+
+    def _weighed(self, cell: Plan | Choice | None) -> Plan | Choice | None:
+        if self.kept:
+            plans = cell.plans if isinstance(cell, Chain) else [cell]
+            self.grow(_CELL + sum(plan.weight for plan in plans if isinstance(plan, Plan)))
+        return cell
+
+    def grow(self, weight: int) -> None:
+        """Hold so many bytes more."""
+        self.weight += weight
+        self.topology.table.weight += weight
 
 
 class Table(dict[str, Row]):
@@ -164,26 +212,56 @@ class Table(dict[str, Row]):
 
     When the young generation is full it becomes the old one; a row that is asked for again moves
     back.
+
+    Attributes:
+        weight: About how many bytes the young generation holds.
     """
 
-    __slots__ = ("_old", "_topology")
+    __slots__ = ("_lock", "_old", "_seen", "_topology", "weight")
 
     def __init__(self, topology: "Topology") -> None:
         super().__init__()
         self._topology = topology
+        self._lock = Lock()
         self._old: dict[str, Row] = {}
+        self._seen: set[str] = set()
+        self.weight = 0
 
     def __missing__(self, text: str) -> Row:
-        row = self._old.pop(text, None)
+        row = self._old.get(text)
         if row is None:
+            splicer = self._topology.splicer
+            if splicer is not None and text not in self._seen:
+                passing = splicer.row(text)
+                if passing is not None:
+                    self._saw(text)
+                    return passing
             tree = self._topology.tree
             configuration = tree.read(text)
             canonical = tree.text(configuration)
             if canonical != text:
                 return self[canonical]
-            row = Row(self._topology, configuration)
-        if len(self) >= LIMIT:
-            self._old = dict(self)
-            self.clear()
-        self[row.text] = row
+            row = Row(self._topology, configuration, canonical)
+        return self._keep(row)
+
+    def _saw(self, text: str) -> None:
+        """Who comes again is kept."""
+        if len(self._seen) >= LIMIT:
+            self._seen.clear()
+        self._seen.add(text)
+
+    def _keep(self, row: Row) -> Row:
+        with self._lock:
+            if len(self) >= LIMIT or self.weight >= BYTES:
+                self._old = dict(self)
+                self.clear()
+                self.weight = 0
+            self._old.pop(row.text, None)
+            row = self.setdefault(row.text, row)
+            self.weight += row.weight
         return row
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it holds."""
+        return sum(row.weight for row in (*self.values(), *self._old.values()))

@@ -9,6 +9,7 @@ twice and the same.
 from collections.abc import Iterator
 from functools import cached_property
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from pystator.definition.model import Definition, Kind, Named, TransitionNode
 from pystator.engine.checks import Checks
@@ -17,8 +18,11 @@ from pystator.engine.history import History
 from pystator.engine.planner import Planner
 from pystator.engine.plans import Plan
 from pystator.engine.select import Selector
-from pystator.engine.table import Table
+from pystator.engine.table import LIMIT, Table
 from pystator.engine.tree import ROOT, Configuration, Tree
+
+if TYPE_CHECKING:
+    from pystator.engine.splice import Splicer
 
 __all__ = ["Topology"]
 
@@ -59,6 +63,15 @@ class Topology:
     def planner(self) -> Planner:
         """What works out microsteps."""
         return Planner(self)
+
+    @cached_property
+    def splicer(self) -> "Splicer | None":
+        """What splices plans, in a machine of more configurations than a table keeps."""
+        if self.tree.count(LIMIT) < LIMIT:
+            return None
+        from pystator.engine.splice import Splicer  # few machines are that large
+
+        return Splicer(self)
 
     @cached_property
     def start(self) -> Plan:
@@ -155,9 +168,7 @@ class Topology:
         """By itself: an eventless transition or a routing may follow, or a choice must be left."""
         if self.ends(configuration):
             return False
-        return self.choosing(configuration) is not None or any(
-            spot.is_restless for spot in map(self.selector.spot, configuration)
-        )
+        return any(self.selector.is_restless(leaf) for leaf in configuration)
 
     def is_terminal(self, configuration: Configuration) -> bool:
         """Nothing can happen any more."""

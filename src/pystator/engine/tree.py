@@ -13,6 +13,7 @@ of one leaf below the root.
 """
 
 from collections.abc import Iterable, Iterator
+from math import prod
 
 from pystator.definition.model import Definition, Kind, Node, Target
 from pystator.errors import UndefinedStateError
@@ -106,6 +107,16 @@ class Tree:
     def is_holder(self, number: int) -> bool:
         """Exactly one child is active whenever it is: the root, a compound state or a region."""
         return number == ROOT or self.nodes[number].kind in _HOLDERS
+
+    def count(self, limit: int) -> int:
+        """How many configurations there are, as far as they are fewer than ``limit``."""
+        counts = [1] * len(self.nodes)
+        for number in range(len(self.nodes) - 1, -1, -1):
+            below = [counts[child] for child in self.children[number]]
+            if below:
+                both = self.nodes[number].kind is Kind.PARALLEL
+                counts[number] = min(limit, prod(below) if both else sum(below))
+        return counts[ROOT]
 
     # Movement -------------------------------------------------------------------------------
 

@@ -1,0 +1,305 @@
+"""Plans spliced from what single regions do.
+
+A machine with six regions of six states has 46,656 configurations, but only 36 leaves. What a
+transition does that stays in its region depends on the region's leaf alone; what it does in a
+configuration is that, beside the other leaves::
+
+    picking + open   + quiet        the configuration
+              open -> paid          the move: made once for this leaf and this transition
+    picking + paid   + quiet        spliced
+
+So a configuration that comes for the first time costs a lookup for each leaf and a join of names,
+and nothing is kept of it. A move is made by the planner, for its leaf as if it were alone.
+
+A transition is spliced when it stays in the innermost region of its leaf, returns to no history,
+and neither it nor the region's end is looked at by others; everything else is planned as a whole.
+"""
+
+from collections.abc import Container, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from pystator.definition.model import Kind, TransitionNode
+from pystator.engine.effects import Effect
+from pystator.engine.frame import Frame
+from pystator.engine.plans import Block, Plan
+from pystator.engine.result import Microstep
+from pystator.engine.table import Row
+from pystator.engine.tree import ROOT, Tree
+from pystator.records import Context
+
+if TYPE_CHECKING:
+    from pystator.engine.history import Memory
+    from pystator.engine.topology import Topology
+
+__all__ = ["Splicer"]
+
+_KEPT: Final = 1 << 13
+"""Moves, and sets of regions, that a splicer keeps before it begins anew."""
+
+_made: Final = object.__new__
+
+
+class _Move:
+    """What a transition does to its leaf, whatever the other regions are at.
+
+    Attributes:
+        plan: Of the leaf alone; its target is the text of the leaves it leads to.
+        mixes: It may happen in one microstep with moves of other regions.
+    """
+
+    __slots__ = ("mixes", "plan")
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.mixes = not any(step.source is None for _, _, block in plan.blocks for step in block)
+
+
+class Spliced(Plan):
+    """A plan of moves. Its parts are those of a plan; what was left and entered is told late."""
+
+    __slots__ = ("moves",)
+
+    success = True
+    deadlines = ()
+    reason = None
+    details = None
+    hints = ()
+    cause = None
+    void = False
+    replayed = False
+
+    moves: tuple[_Move, ...]
+
+    @property
+    def microsteps(self) -> tuple[Microstep, ...]:  # type: ignore[override] # told late
+        """The microstep, over all regions."""
+        steps = [step for move in self.moves for step in move.plan.microsteps]
+        return (
+            Microstep(
+                self.source_state,
+                self.target,
+                self.trigger,
+                tuple(name for step in reversed(steps) for name in step.exited),
+                tuple(name for step in steps for name in step.entered),
+                tuple(index for step in steps for index in step.transitions),
+            ),
+        )
+
+
+class PassingRow(Row):
+    """The row of a configuration that nobody keeps.
+
+    Attributes:
+        names: The leaves by name.
+        regions: The innermost region of each leaf.
+    """
+
+    __slots__ = ("names", "regions")
+
+    kept = False
+
+    names: list[str]
+    regions: tuple[int, ...]
+
+    def plan(
+        self,
+        ways: Sequence[TransitionNode],
+        trigger: str | None,
+        memory: "Memory",
+        consumes: tuple[str, ...],
+    ) -> Plan:
+        """The plan of transitions that were selected here."""
+        splicer = self.topology.splicer
+        if splicer is not None and not consumes and not memory:
+            spliced = splicer.plan(self, ways, trigger)
+            if spliced is not None:
+                return spliced
+        return super().plan(ways, trigger, memory, consumes)
+
+
+class Splicer:
+    """The moves of one machine."""
+
+    def __init__(self, topology: "Topology") -> None:
+        tree = topology.tree
+        numbers = range(len(tree.nodes))
+        self._topology = topology
+        self._leaves = {tree.nodes[n].name: n for n in numbers if not tree.children[n]}
+        self._regions = [_innermost(tree, number) for number in numbers]
+        self._shapes: set[tuple[int, ...]] = set()
+        self._moves: dict[tuple[int, int], _Move | None] = {}
+        self._rests = not any(map(topology.selector.is_restless, self._leaves.values()))
+
+    # Configurations -------------------------------------------------------------------------
+
+    def row(self, text: object) -> PassingRow | None:
+        """The row of several leaves in canonical order; None for anything else.
+
+        The innermost regions of a configuration's leaves are its *shape*. Below them each leaf is
+        alone, so that another text of the same shape is a configuration, too.
+        """
+        if type(text) is not str:
+            return None
+        names = text.split("+")
+        if len(names) == 1:
+            return None
+        leaves, regions = self._leaves, self._regions
+        try:
+            configuration = tuple([leaves[name] for name in names])
+        except KeyError:
+            return None
+        shape = tuple([regions[leaf] for leaf in configuration])
+        if shape not in self._shapes:
+            if self._topology.tree.read(text) != configuration:
+                return None
+            if len(self._shapes) >= _KEPT:
+                self._shapes.clear()
+            self._shapes.add(shape)
+        row = PassingRow(self._topology, configuration, text)
+        row.names = names
+        row.regions = shape
+        return row
+
+    # Plans ----------------------------------------------------------------------------------
+
+    def plan(
+        self, row: PassingRow, ways: Sequence[TransitionNode], trigger: str | None
+    ) -> Plan | None:
+        """The plan of transitions that all stay in their regions; None when one does not."""
+        moves: dict[int, _Move] = {}
+        index, regions, known = self._topology.tree.index, self._regions, self._moves
+        for way in ways:
+            region = regions[index[way.source]]
+            if region not in row.regions:
+                return None
+            place = row.regions.index(region)
+            leaf = row.configuration[place]
+            try:
+                move = known[leaf, way.index]
+            except KeyError:
+                move = self._keep(leaf, way)
+            if move is None or place in moves:
+                return None
+            moves[place] = move
+        if len(moves) == 1:
+            return self._one(row, trigger, *moves.popitem())
+        return self._several(row, trigger, moves)
+
+    def _keep(self, leaf: int, way: TransitionNode) -> _Move | None:
+        if len(self._moves) >= _KEPT:
+            self._moves.clear()
+        move = self._moves[leaf, way.index] = self._made(leaf, way)
+        return move
+
+    def _made(self, leaf: int, way: TransitionNode) -> _Move | None:
+        topology = self._topology
+        tree = topology.tree
+        region = self._regions[leaf]
+        if any(target.history for target in way.targets):
+            return None
+        if way.targets:
+            source, goals = tree.index[way.source], tree.numbers(way.targets)
+            domain = tree.domain(source, goals, internal=way.internal)
+            if self._regions[domain] != region:
+                return None
+        plan = topology.planner.plan((leaf,), [way], None)
+        reached = tree.index.get(plan.target, ROOT)
+        if (
+            tree.nodes[reached].kind is Kind.TERMINAL
+            and tree.parents[reached] == region
+            and topology.done_event(tree.parents[region]) in topology.listened
+        ):
+            return None  # it depends on the other regions whether they are all done
+        if any(names is not None for _, names, _ in plan.blocks):
+            return None  # it looks at them
+        return _Move(plan)
+
+    def _one(self, row: PassingRow, trigger: str | None, place: int, move: _Move) -> Plan:
+        """What happens in one region, beside the others."""
+        plan = move.plan
+        names = row.names.copy()
+        names[place] = plan.target
+        made = _made(Spliced)
+        made.moves = (move,)
+        made.source_state = row.text
+        made.target_state = made.target = "+".join(names)
+        made.trigger = trigger
+        made.actions = plan.actions
+        made.delays = plan.delays
+        made.ats = plan.ats
+        made.cancelled = plan.cancelled
+        made.blocks = plan.blocks
+        made.effect = plan.effect
+        made.quiet, made.short = plan.quiet, plan.short
+        made.fast, made.idle, made.needs_now = plan.fast, plan.idle, plan.needs_now
+        if not self._are_resting(row, (place,)):
+            self._go_on(made)
+        return made
+
+    def _several(
+        self, row: PassingRow, trigger: str | None, moves: dict[int, _Move]
+    ) -> Plan | None:
+        """What happens in several regions at once: all exits, all contents, all entries."""
+        if not all(move.mixes for move in moves.values()):
+            return None
+        plans = [move.plan for move in moves.values()]
+        names = row.names.copy()
+        for place, move in moves.items():
+            names[place] = move.plan.target
+        made = _made(Spliced)
+        made.moves = tuple(moves.values())
+        made.source_state = row.text
+        made.target_state = made.target = "+".join(names)
+        made.trigger = trigger
+        made.delays = tuple([delay for plan in plans for delay in plan.delays])
+        made.ats = tuple([at for plan in plans for at in plan.ats])
+        made.cancelled = tuple([timer for plan in plans for timer in plan.cancelled])
+        made.blocks = tuple(_merged(plans))
+        steps = [step for _, _, block in made.blocks for step in block]
+        made.actions = tuple([step.spec for step in steps if step.spec is not None])
+        pure = [step.run for step in steps if step.pure]
+        made.effect = _in_a_row(pure) if pure else None
+        made.quiet = all(plan.quiet for plan in plans)
+        made.short = all(plan.short for plan in plans)
+        made.fast = all(plan.fast for plan in plans)
+        made.idle = all(plan.idle for plan in plans)
+        made.needs_now = any(plan.needs_now for plan in plans)
+        if not self._are_resting(row, moves):
+            self._go_on(made)
+        return made
+
+    def _are_resting(self, row: PassingRow, moved: Container[int]) -> bool:
+        """Nothing follows from the leaves that did not move."""
+        if self._rests:
+            return True
+        restless = self._topology.selector.is_restless
+        return not any(
+            restless(leaf) for place, leaf in enumerate(row.configuration) if place not in moved
+        )
+
+    def _go_on(self, made: Spliced) -> None:
+        """The long way: something may follow."""
+        made.quiet = made.short = made.fast = made.idle = False
+        made.needs_now = made.needs_now or self._topology.reads_time
+
+
+def _innermost(tree: Tree, number: int) -> int:
+    """The innermost region that a node is or lies in; the root when there is none."""
+    while number != ROOT and tree.nodes[number].kind is not Kind.REGION:
+        number = tree.parents[number]
+    return number
+
+
+def _merged(plans: Sequence[Plan]) -> Iterator[Block]:
+    for phase in ("exit", "transition", "enter"):
+        for plan in reversed(plans) if phase == "exit" else plans:
+            yield from (block for block in plan.blocks if block[0] == phase)
+
+
+def _in_a_row(effects: Sequence[Effect]) -> Effect:
+    def run(context: Context, frame: Frame) -> Context:
+        for effect in effects:
+            context = effect(context, frame)
+        return context
+
+    return run
