@@ -1,4 +1,4 @@
-"""The engine: one event of a flat machine, each kind of event beside a floor for it alone.
+"""The engine: one event of a machine, each kind of event beside a floor for it alone.
 
 Case and floor are called the same way, through one method with state, trigger and context, and both
 read what a caller reads: whether it worked, and the state it leads to or the reason why not.
@@ -7,6 +7,7 @@ read what a caller reads: whether it worked, and the state it leads to or the re
 import copy
 import time
 
+from charts import WALK, deep_cases, wide_case
 from floors import Row, compare, table
 from pystator import ActionExecutor, ActionRegistry, StateMachine
 
@@ -205,10 +206,13 @@ def run() -> list[Row]:
             "lookups, then a result with reason, state and trigger",
         ),
     ]  # fmt: skip
-    return [
+    rows = [
         compare(name, case, low, does=does, goal=0.4, number=2_000, rounds=100)
-        for name, case, low, does in cases
+        for name, case, low, does in [*cases, *deep_cases()]
     ]  # many short rounds: some fall between what else the machine does
+    name, case, low, does = wide_case()
+    rows.append(compare(name, case, low, does=does, number=1, rounds=40, per_call=WALK))
+    return rows
 
 
 if __name__ == "__main__":

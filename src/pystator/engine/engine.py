@@ -65,14 +65,20 @@ class Engine:
         if cell.fast:
             return TransitionResult(cell, merged, now)
         if cell.idle and self.quick:
-            return self.quickly(cell, context, merged, now)
+            found = self.quickly(cell, context, merged, now)
+            if isinstance(found, TransitionResult):
+                return found
+            cell = found
         frame = Frame(self.vector, cell.trigger, payload, now, row.active, verdicts)
         return Macrostep(self.topology, row, context, frame).run(cell, merged)
 
     def quickly(
         self, cell: Cell, given: Context, merged: Context, now: int | None
-    ) -> TransitionResult:
-        """A step of one microstep whose closures look at nothing but the context."""
+    ) -> TransitionResult | Plan:
+        """A step of one microstep whose closures look at nothing but the context.
+
+        A fork may turn out to lead to a plan that is not idle: the plan is the answer then.
+        """
         try:
             if isinstance(cell, Choice):
                 if cell.lone is not None:
@@ -83,6 +89,8 @@ class Engine:
                     found = cell.decide(merged, self.idle)
                     if not isinstance(found, Plan):
                         return TransitionResult(found, given, now)
+                    if not found.idle:
+                        return found
                     plan = found
             elif isinstance(cell, Plan):
                 plan = cell

@@ -4,11 +4,11 @@ from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pystator.engine.frame import Frame
+from pystator.engine.history import Memory, remembered
 from pystator.engine.plans import Candidate, Candidates, Choice, Plan, Refusal
 from pystator.records import Context
 
 if TYPE_CHECKING:
-    from pystator.engine.history import Memory
     from pystator.engine.table import Row
 
 __all__ = ["PLANS", "Fork"]
@@ -18,7 +18,10 @@ PLANS: Final = 64
 
 
 class Fork(Choice):
-    """Several chains, or transitions that lead to a history."""
+    """Several chains, or transitions that lead to a history.
+
+    It is idle when its guards are; whether the plan is, too, is seen when there is one.
+    """
 
     __slots__ = ("_chains", "_plans", "_row")
 
@@ -33,21 +36,24 @@ class Fork(Choice):
         self._row = row
         self._chains = chains
         self._plans: dict[tuple[tuple[int, ...], Memory], Plan] = {}
-        self.idle = False
-        self.needs_now = row.topology.reads_time
+        topology = row.topology
+        self.idle = not topology.checks and not any(
+            each.reads_frame for chain in chains for each in chain
+        )
+        self.needs_now = topology.reads_time
 
     @property
     def candidates(self) -> Candidates:
         """Everything that may be taken, in order of priority."""
-        found = {each.way.index: each for chain in self._chains for each in chain}
+        found = {each.index: each for chain in self._chains for each in chain}
         return tuple(found.values())
 
     def decide(self, context: Context, frame: Frame) -> Plan | Refusal:
         """The plan of what the leaves select; every guard is asked once."""
-        selected, rejected = self._ask(self._chains, context, frame)
-        if not selected:
-            return self.refusal(tuple(rejected.values()))
-        return self._plan(selected, context)
+        selected, objections = _ask(self._chains, context, frame)
+        if selected:
+            return self._plan(selected, context)
+        return self.refusal(tuple(objections.values()))
 
     def unvisited(self, visited: Container[str], context: Context, frame: Frame) -> Plan | None:
         """As `decide`, but for the transitions into states that were visited."""
@@ -59,43 +65,50 @@ class Fork(Choice):
             )
             for chain in self._chains
         ]
-        selected, _ = self._ask(chains, context, frame)
+        selected, _ = _ask(chains, context, frame)
         return self._plan(selected, context) if selected else None
-
-    def _ask(
-        self, chains: Sequence[Candidates], context: Context, frame: Frame
-    ) -> tuple[dict[int, Candidate], dict[int, str]]:
-        """What is selected, in order, and of the others the first guard that said no."""
-        selected: dict[int, Candidate] = {}
-        rejected: dict[int, str] = {}
-        for chain in chains:
-            for candidate in chain:
-                index = candidate.way.index
-                if index in selected:
-                    break
-                if index not in rejected:
-                    objection = candidate.objection(context, frame)
-                    if objection is None:
-                        selected[index] = candidate
-                        break
-                    rejected[index] = objection
-        return selected, rejected
 
     def _plan(self, selected: dict[int, Candidate], context: Context) -> Plan:
         """The plan of a selection; a row that is kept keeps it."""
-        ways = [candidate.way for candidate in selected.values()]
         memory: Memory = ()
-        if any(candidate.returns for candidate in selected.values()):
-            memory = self._row.topology.history.read(ways, context)
-        if not self._row.kept:
-            return self._row.plan(ways, self.trigger, memory, self.consumes)
+        for candidate in selected.values():
+            if candidate.returns:
+                memory = (*memory, *remembered(candidate.returns, context))
         key = (tuple(selected), memory)
         plan = self._plans.get(key)
         if plan is None:
+            ways = [candidate.way for candidate in selected.values()]
             plan = self._row.plan(ways, self.trigger, memory, self.consumes)
-            if len(self._plans) >= PLANS:
-                self._row.grow(-sum(each.weight for each in self._plans.values()))
-                self._plans.clear()
-            self._plans[key] = plan
-            self._row.grow(plan.weight)
+            if self._row.kept:
+                self._keep(key, plan)
         return plan
+
+    def _keep(self, key: tuple[tuple[int, ...], Memory], plan: Plan) -> None:
+        if len(self._plans) >= PLANS:
+            self._row.grow(-sum(each.weight for each in self._plans.values()))
+            self._plans.clear()
+        self._plans[key] = plan
+        self._row.grow(plan.weight)
+
+
+def _ask(
+    chains: Sequence[Candidates], context: Context, frame: Frame
+) -> tuple[dict[int, Candidate], dict[int, str]]:
+    """What is selected, in order; and of the others the first guard that said no."""
+    selected: dict[int, Candidate] = {}
+    objections: dict[int, str] = {}
+    for chain in chains:
+        for candidate in chain:
+            index = candidate.index
+            if index in selected:
+                break
+            if index in objections:
+                continue
+            for position, guard in enumerate(candidate.guards):
+                if not guard(context, frame):
+                    objections[index] = candidate.names[position]
+                    break
+            else:
+                selected[index] = candidate
+                break
+    return selected, objections

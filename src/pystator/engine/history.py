@@ -10,7 +10,7 @@ the node any more, and states that are never active together, are left out; a re
 nothing is left is the node's default entry, as if there were none.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final, cast
 
 from pystator.definition.model import Definition, Kind, Target, TransitionNode
@@ -19,13 +19,16 @@ from pystator.engine.tree import Configuration, Tree
 from pystator.engine.values import is_list
 from pystator.records import Context
 
-__all__ = ["HISTORY", "History", "Memory"]
+__all__ = ["HISTORY", "History", "Memory", "recording", "remembered"]
 
 HISTORY: Final = "_history"
 """The reserved key of the context."""
 
-Memory = tuple[tuple[int, ...], ...]
-"""What each history target of some transitions, in order, leads to: numbers of nodes."""
+Memory = tuple[tuple[str, ...], ...]
+"""The records that the history targets of some transitions read, in order: names of leaves."""
+
+Records = dict[str, tuple[str, ...]]
+"""Keys of records, and the leaves to write down."""
 
 
 class History:
@@ -50,37 +53,32 @@ class History:
 
     # Recording ------------------------------------------------------------------------------
 
-    def record(self, configuration: Configuration, exits: Iterable[int]) -> dict[str, list[str]]:
+    def record(self, configuration: Configuration, exits: Iterable[int]) -> Records:
         """What leaving these nodes writes down."""
         tree = self._tree
         return {
-            self.keys[number]: [
-                tree.nodes[leaf].name for leaf in configuration if tree.is_below(leaf, number)
-            ]
+            self.keys[number]: tuple(
+                [tree.nodes[leaf].name for leaf in configuration if tree.is_below(leaf, number)]
+            )
             for number in exits
             if number in self.keys
         }
 
     # Returning ------------------------------------------------------------------------------
 
-    def read(self, ways: Iterable[TransitionNode], context: Context) -> Memory:
-        """What the history targets of these transitions lead to, as the context has it."""
-        records = context.get(HISTORY)
-        found: Mapping[str, Any] = {}
-        if isinstance(records, Mapping):
-            found = cast("Mapping[str, Any]", records)
+    def returns(self, way: TransitionNode) -> tuple[str, ...]:
+        """Keys of the records that a transition's history targets read, in order."""
         return tuple(
-            self.resolve(target, found.get(self.keys[self._tree.index[target.name]]))
-            for target in history_targets(ways)
+            self.keys[self._tree.index[target.name]] for target in way.targets if target.history
         )
 
-    def resolve(self, target: Target, leaves: Any) -> tuple[int, ...]:
+    def resolve(self, target: Target, leaves: Iterable[str]) -> tuple[int, ...]:
         """The nodes that a history target stands for, given the record of its node."""
         tree = self._tree
         node = tree.index[target.name]
         goals = {
             number if target.history == "deep" else self._child(node, number)
-            for number in self._known(leaves)
+            for number in [tree.index[name] for name in leaves if name in tree.index]
             if tree.is_below(number, node)
         }
         together: list[int] = []
@@ -88,12 +86,6 @@ class History:
             if all(self._can_be_active(goal, other) for other in together):
                 together.append(goal)
         return tuple(together or tree.initial(node))
-
-    def _known(self, leaves: Any) -> list[int]:
-        index = self._tree.index
-        if not is_list(leaves):
-            return []
-        return [index[name] for name in leaves if isinstance(name, str) and name in index]
 
     def _child(self, node: int, number: int) -> int:
         """The child of a node that holds a number below it."""
@@ -110,14 +102,23 @@ class History:
         return tree.nodes[other].kind is Kind.PARALLEL
 
 
-def history_targets(ways: Iterable[TransitionNode]) -> list[Target]:
-    """The history targets of transitions, in order."""
-    return [target for way in ways for target in way.targets if target.history]
+def remembered(keys: Iterable[str], context: Context) -> Memory:
+    """The records of these keys, as far as the context has any."""
+    records = context.get(HISTORY)
+    if not isinstance(records, dict):
+        return tuple(() for _ in keys)
+    known = cast("dict[str, Any]", records)
+    found: list[tuple[str, ...]] = []
+    for key in keys:
+        leaves = known.get(key)
+        names = [leaf for leaf in leaves if type(leaf) is str] if is_list(leaves) else []
+        found.append(tuple(names))
+    return tuple(found)
 
 
-def recording(records: Mapping[str, list[str]], context: Context, _frame: Frame) -> Context:
+def recording(records: Records, context: Context, _frame: Frame) -> Context:
     """The effect of writing records down; every entity gets lists of its own."""
     before = context.get(HISTORY)
-    after: dict[str, Any] = dict(cast("Any", before)) if isinstance(before, Mapping) else {}
+    after: dict[str, Any] = {**cast("Any", before)} if isinstance(before, dict) else {}
     after.update({key: [*leaves] for key, leaves in records.items()})
     return {**context, HISTORY: after}

@@ -216,7 +216,10 @@ class StateMachine(Queries):
             if engine is None or engine.revision != engine.registry.revision:
                 engine = self._engine
             if engine.quick:
-                return engine.quickly(cell, context, context, None)
+                found = engine.quickly(cell, context, context, None)
+                if isinstance(found, TransitionResult):
+                    return found
+                cell = found
         return self._process(row, cell, trigger, context, now)
 
     def _process(

@@ -26,7 +26,7 @@ from pystator.engine.content import Step, compile_block, queueing, reads_frame, 
 from pystator.engine.effects import Effect, compile_effect, compile_effects
 from pystator.engine.expressions import compile_expression
 from pystator.engine.frame import Evaluate
-from pystator.engine.history import Memory, recording
+from pystator.engine.history import Memory, Records, recording
 from pystator.engine.plans import Block, Plan
 from pystator.engine.result import Microstep
 from pystator.engine.tree import ROOT, Configuration
@@ -88,7 +88,7 @@ class Planner:
             configuration: Where it starts.
             ways: The selected transitions, in order of selection.
             trigger: What they are taken on; a timer's id, or None without an event.
-            memory: What their history targets lead to, as the context had it before.
+            memory: The records that their history targets read, as the context had them before.
             consumes: The timer that fires: used up whether its source is left or not.
         """
         tree = self._tree
@@ -118,11 +118,16 @@ class Planner:
     # Which transitions, and where they lead -----------------------------------------------------
 
     def _legs(self, ways: Sequence[TransitionNode], memory: Memory) -> Iterator[_Leg]:
-        tree, remembered = self._tree, iter(memory)
+        tree, records = self._tree, iter(memory)
         for way in ways:
             source = tree.index[way.source]
             goals = [
-                (target, next(remembered) if target.history else (tree.index[target.name],))
+                (
+                    target,
+                    self._history.resolve(target, next(records))
+                    if target.history
+                    else (tree.index[target.name],),
+                )
                 for target in way.targets
             ]
             domain = _NOWHERE
@@ -150,7 +155,7 @@ class Planner:
             or self._tree.is_below(other.domain, one.domain)
         )
 
-    def _goals(self, leg: _Leg, left: set[int], records: dict[str, list[str]]) -> list[int]:
+    def _goals(self, leg: _Leg, left: set[int], records: Records) -> list[int]:
         """The nodes a leg leads to; what is left in this very microstep is remembered already."""
         found: list[int] = []
         for target, reached in leg.goals:
@@ -170,7 +175,7 @@ class Planner:
         entries: list[int],
         ways: list[TransitionNode],
         trigger: str | None,
-        records: dict[str, list[str]],
+        records: Records,
         consumes: tuple[str, ...],
     ) -> Plan:
         tree = self._tree

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 from pystator.definition.model import Guard, TransitionNode
 from pystator.engine.actions import Phase
-from pystator.engine.content import Step
-from pystator.engine.describe import destination
+from pystator.engine.content import Step, reads_frame
+from pystator.engine.describe import destination, guard_name
 from pystator.engine.effects import Effect
 from pystator.engine.frame import Evaluate, Frame, Test
 from pystator.engine.result import Facts
@@ -116,7 +116,7 @@ class Refusal(Cell):
 
 
 class NoWay(Cell):
-    """The refusal of a declared trigger that nothing takes here; why is told when asked."""
+    """The refusal of a declared trigger that nothing takes here."""
 
     __slots__ = ("row",)
 
@@ -137,14 +137,10 @@ class NoWay(Cell):
         self.row = row
         self.source_state = row.text
         self.trigger = trigger
+        self.reason = "terminal_state" if row.terminal else "no_transition"
 
     @property
-    def reason(self) -> str:  # type: ignore[override] # told late, and never written
-        """``terminal_state`` or ``no_transition``."""
-        return "terminal_state" if self.row.terminal else "no_transition"
-
-    @property
-    def hints(self) -> Collection[str]:  # type: ignore[override] # as above
+    def hints(self) -> Collection[str]:  # type: ignore[override] # told late, and never written
         """The triggers that are taken here."""
         return self.row.allowed
 
@@ -187,32 +183,29 @@ class Candidate:
     """A transition that may be taken: its guards, all of which must hold.
 
     Attributes:
-        names: The guards in words.
+        index: Of the transition.
         conditions: The guards of the model.
-        returns: One of its targets is a history: where it leads is data.
+        names: The guards in words.
+        returns: Keys of the records that its history targets read: where it leads is data.
+        reads_frame: Its guards look at more than the context.
     """
 
-    __slots__ = ("conditions", "guards", "names", "returns", "way")
+    __slots__ = ("conditions", "guards", "index", "names", "reads_frame", "returns", "way")
 
     def __init__(
         self,
         way: TransitionNode,
         conditions: tuple[Guard, ...],
         guards: tuple[Test, ...],
-        names: tuple[str, ...],
+        returns: tuple[str, ...],
     ) -> None:
         self.way = way
+        self.index = way.index
         self.conditions = conditions
         self.guards = guards
-        self.names = names
-        self.returns = any(target.history for target in way.targets)
-
-    def objection(self, context: Context, frame: Frame) -> str | None:
-        """The first guard that does not hold, in words; None when all do."""
-        for position, guard in enumerate(self.guards):
-            if not guard(context, frame):
-                return self.names[position]
-        return None
+        self.names = tuple([guard_name(guard) for guard in conditions])
+        self.returns = returns
+        self.reads_frame = reads_frame(conditions)
 
 
 Candidates = tuple[Candidate, ...]

@@ -18,8 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pystator.definition.model import Guard, Kind, Node, TransitionNode
-from pystator.engine.content import reads_frame, reads_time
-from pystator.engine.describe import guard_name
+from pystator.engine.content import reads_time
 from pystator.engine.fork import Fork
 from pystator.engine.guards import compile_guard
 from pystator.engine.plans import Candidate, Candidates, Chain, Choice, Plan
@@ -50,7 +49,7 @@ class Selector:
     def chains(self, configuration: Configuration, event: str | None) -> list[Candidates]:
         """The chains of an event, which leaves may share; None is without an event."""
         if len(configuration) == 1:
-            chain = self._chain(configuration[0], event)
+            chain = self.chain(configuration[0], event)
             return [chain] if chain else []
         kept = self._chains
         found: list[Candidates] = []
@@ -69,10 +68,11 @@ class Selector:
             self._chains.clear()
             self._count = 0
         self._count += 1
-        chain = self._chains[leaf][event] = self._chain(leaf, event)
+        chain = self._chains[leaf][event] = self.chain(leaf, event)
         return chain
 
-    def _chain(self, leaf: int, event: str | None) -> Candidates:
+    def chain(self, leaf: int, event: str | None) -> Candidates:
+        """What a leaf or an ancestor may take on an event, up to what always holds."""
         ways: list[TransitionNode] = []
         for way in self._above(leaf):
             if event in way.events if event is not None else way.eventless:
@@ -142,7 +142,7 @@ class Selector:
             way,
             conditions,
             tuple([compile_guard(guard, bind) for guard in conditions]),
-            tuple([guard_name(guard) for guard in conditions]),
+            self.topology.history.returns(way),
         )
         if len(self._candidates) >= _KEPT:
             self._candidates.clear()
@@ -173,7 +173,7 @@ class Selector:
             first = chain[0]
             if first.guards or first.returns:
                 break
-            ways[first.way.index] = first.way
+            ways[first.index] = first.way
         else:
             return row.plan([*ways.values()], trigger, (), consumes)
         several = len(chains) > 1 and len(dict.fromkeys(chains)) > 1
@@ -190,7 +190,7 @@ class Selector:
         guards = [each.conditions for each in candidates]
         cell.idle = (
             not self.topology.checks
-            and not reads_frame(guards)
+            and not any(each.reads_frame for each in candidates)
             and all(plan.idle for plan in plans)
         )
         cell.needs_now = reads_time(guards) or any(plan.needs_now for plan in plans)

@@ -16,15 +16,15 @@ and neither it nor the region's end is looked at by others; everything else is p
 """
 
 from collections.abc import Container, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from pystator.definition.model import Kind, TransitionNode
 from pystator.engine.effects import Effect
 from pystator.engine.frame import Frame
-from pystator.engine.plans import Block, Plan
+from pystator.engine.plans import Block, Cell, Plan
 from pystator.engine.result import Microstep
 from pystator.engine.table import Row
-from pystator.engine.tree import ROOT, Tree
+from pystator.engine.tree import ROOT, Configuration, Tree
 from pystator.records import Context
 
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ class _Move:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.mixes = not any(step.source is None for _, _, block in plan.blocks for step in block)
+
+
+_First = _Move | Literal[False] | None
+"""What a trigger does first at a leaf: a move, something else, or nothing."""
 
 
 class Spliced(Plan):
@@ -86,20 +90,29 @@ class Spliced(Plan):
         )
 
 
-class PassingRow(Row):
-    """The row of a configuration that nobody keeps.
+class RegionRow(Row):
+    """The row of several leaves, whose plans are spliced where they can be.
 
     Attributes:
         names: The leaves by name.
         regions: The innermost region of each leaf.
     """
 
-    __slots__ = ("names", "regions")
+    __slots__ = ("kept", "names", "regions")
 
-    kept = False
-
+    kept: bool
     names: list[str]
     regions: tuple[int, ...]
+
+    def __missing__(self, trigger: object) -> Cell:
+        splicer = self.topology.splicer
+        if splicer is not None and type(trigger) is str and trigger in self.topology.triggers:
+            cell = splicer.cell(self, trigger)
+            if cell is not None:
+                if self.kept:
+                    self[trigger] = cell
+                return cell
+        return super().__missing__(trigger)
 
     def plan(
         self,
@@ -110,7 +123,7 @@ class PassingRow(Row):
     ) -> Plan:
         """The plan of transitions that were selected here."""
         splicer = self.topology.splicer
-        if splicer is not None and not consumes and not memory:
+        if splicer is not None and not (consumes or memory):
             spliced = splicer.plan(self, ways, trigger)
             if spliced is not None:
                 return spliced
@@ -128,11 +141,13 @@ class Splicer:
         self._regions = [_innermost(tree, number) for number in numbers]
         self._shapes: set[tuple[int, ...]] = set()
         self._moves: dict[tuple[int, int], _Move | None] = {}
+        self._first: list[dict[str, _First]] = [{} for _ in numbers]
+        self._count = 0
         self._rests = not any(map(topology.selector.is_restless, self._leaves.values()))
 
     # Configurations -------------------------------------------------------------------------
 
-    def row(self, text: object) -> PassingRow | None:
+    def row(self, text: object) -> RegionRow | None:
         """The row of several leaves in canonical order; None for anything else.
 
         The innermost regions of a configuration's leaves are its *shape*. Below them each leaf is
@@ -155,29 +170,59 @@ class Splicer:
             if len(self._shapes) >= _KEPT:
                 self._shapes.clear()
             self._shapes.add(shape)
-        row = PassingRow(self._topology, configuration, text)
+        row = RegionRow(self._topology, configuration, text)
         row.names = names
         row.regions = shape
+        row.kept = False
         return row
 
-    # Plans ----------------------------------------------------------------------------------
+    # Cells ----------------------------------------------------------------------------------
+
+    def cell(self, row: RegionRow, trigger: str) -> Cell | None:
+        """The cell of a trigger that moves one leaf, without a guard; None for anything else."""
+        kept = self._first
+        try:
+            moves: list[_First] = [kept[leaf][trigger] for leaf in row.configuration]
+        except KeyError:
+            moves = self._learn(row.configuration, trigger)
+        if moves.count(None) != len(moves) - 1:
+            return None
+        for place, move in enumerate(moves):
+            if move:
+                return self._one(row, trigger, place, move)
+        return None
+
+    def _learn(self, configuration: Configuration, trigger: str) -> list[_First]:
+        """What a trigger does first at each leaf: a move, something else, or nothing."""
+        found: list[_First] = []
+        for leaf in configuration:
+            chain = self._topology.selector.chain(leaf, trigger)
+            move: _First = None
+            if chain:
+                first = chain[0]
+                alone = not first.guards and self._is_inside(first.way, leaf)
+                move = (self.move(leaf, first.way) or False) if alone else False
+            if self._count >= _KEPT:
+                self._count = 0
+                for kept in self._first:
+                    kept.clear()
+            self._count += 1
+            self._first[leaf][trigger] = move
+            found.append(move)
+        return found
 
     def plan(
-        self, row: PassingRow, ways: Sequence[TransitionNode], trigger: str | None
+        self, row: RegionRow, ways: Sequence[TransitionNode], trigger: str | None
     ) -> Plan | None:
         """The plan of transitions that all stay in their regions; None when one does not."""
         moves: dict[int, _Move] = {}
-        index, regions, known = self._topology.tree.index, self._regions, self._moves
+        index, regions = self._topology.tree.index, self._regions
         for way in ways:
             region = regions[index[way.source]]
             if region not in row.regions:
                 return None
             place = row.regions.index(region)
-            leaf = row.configuration[place]
-            try:
-                move = known[leaf, way.index]
-            except KeyError:
-                move = self._keep(leaf, way)
+            move = self.move(row.configuration[place], way)
             if move is None or place in moves:
                 return None
             moves[place] = move
@@ -185,11 +230,20 @@ class Splicer:
             return self._one(row, trigger, *moves.popitem())
         return self._several(row, trigger, moves)
 
-    def _keep(self, leaf: int, way: TransitionNode) -> _Move | None:
-        if len(self._moves) >= _KEPT:
-            self._moves.clear()
-        move = self._moves[leaf, way.index] = self._made(leaf, way)
-        return move
+    # Moves ----------------------------------------------------------------------------------
+
+    def move(self, leaf: int, way: TransitionNode) -> _Move | None:
+        """The move of a transition from a leaf in its region; None when it is none."""
+        key = (leaf, way.index)
+        if key not in self._moves:
+            if len(self._moves) >= _KEPT:
+                self._moves.clear()
+            self._moves[key] = self._made(leaf, way)
+        return self._moves[key]
+
+    def _is_inside(self, way: TransitionNode, leaf: int) -> bool:
+        """The source of a transition is in the innermost region of a leaf."""
+        return self._regions[self._topology.tree.index[way.source]] == self._regions[leaf]
 
     def _made(self, leaf: int, way: TransitionNode) -> _Move | None:
         topology = self._topology
@@ -214,7 +268,9 @@ class Splicer:
             return None  # it looks at them
         return _Move(plan)
 
-    def _one(self, row: PassingRow, trigger: str | None, place: int, move: _Move) -> Plan:
+    # Splicing -------------------------------------------------------------------------------
+
+    def _one(self, row: RegionRow, trigger: str | None, place: int, move: _Move) -> Plan:
         """What happens in one region, beside the others."""
         plan = move.plan
         names = row.names.copy()
@@ -236,9 +292,7 @@ class Splicer:
             self._go_on(made)
         return made
 
-    def _several(
-        self, row: PassingRow, trigger: str | None, moves: dict[int, _Move]
-    ) -> Plan | None:
+    def _several(self, row: RegionRow, trigger: str | None, moves: dict[int, _Move]) -> Plan | None:
         """What happens in several regions at once: all exits, all contents, all entries."""
         if not all(move.mixes for move in moves.values()):
             return None
@@ -268,7 +322,7 @@ class Splicer:
             self._go_on(made)
         return made
 
-    def _are_resting(self, row: PassingRow, moved: Container[int]) -> bool:
+    def _are_resting(self, row: RegionRow, moved: Container[int]) -> bool:
         """Nothing follows from the leaves that did not move."""
         if self._rests:
             return True

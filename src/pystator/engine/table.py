@@ -26,6 +26,7 @@ from pystator.engine.tree import Configuration
 
 if TYPE_CHECKING:
     from pystator.engine.history import Memory
+    from pystator.engine.splice import RegionRow
     from pystator.engine.topology import Topology
 
 __all__ = ["BYTES", "LIMIT", "Row", "Table"]
@@ -51,11 +52,12 @@ class Row(dict[str, Cell]):
 
     Attributes:
         text: The configuration's canonical text.
+        ends: A root-level terminal is active.
         kept: The table keeps it, and it may keep plans.
         weight: About how many bytes it holds.
     """
 
-    __slots__ = ("__dict__", "configuration", "declared", "text", "topology", "weight")
+    __slots__ = ("__dict__", "configuration", "declared", "ends", "text", "topology", "weight")
 
     kept = True
 
@@ -65,6 +67,7 @@ class Row(dict[str, Cell]):
         self.configuration = configuration
         self.text = text
         self.declared = topology.triggers if topology.exact else None
+        self.ends = topology.ends(configuration)
         self.weight = _ROW + 2 * len(text)
 
     # What it is -----------------------------------------------------------------------------
@@ -74,11 +77,6 @@ class Row(dict[str, Cell]):
         """Names of all active states and regions, ancestors included."""
         tree = self.topology.tree
         return frozenset(tree.nodes[number].name for number in tree.active(self.configuration))
-
-    @cached_property
-    def ends(self) -> bool:
-        """A root-level terminal is active."""
-        return self.topology.ends(self.configuration)
 
     @cached_property
     def terminal(self) -> bool:
@@ -229,26 +227,30 @@ class Table(dict[str, Row]):
 
     def __missing__(self, text: str) -> Row:
         row = self._old.get(text)
-        if row is None:
-            splicer = self._topology.splicer
-            if splicer is not None and text not in self._seen:
-                passing = splicer.row(text)
-                if passing is not None:
-                    self._saw(text)
-                    return passing
-            tree = self._topology.tree
-            configuration = tree.read(text)
-            canonical = tree.text(configuration)
-            if canonical != text:
-                return self[canonical]
-            row = Row(self._topology, configuration, canonical)
-        return self._keep(row)
+        if row is not None:
+            return self._keep(row)
+        splicer = self._topology.splicer
+        if splicer is not None:
+            several = splicer.row(text)
+            if several is not None:
+                return self._seen_again(several)
+        tree = self._topology.tree
+        configuration = tree.read(text)
+        canonical = tree.text(configuration)
+        if canonical != text:
+            return self[canonical]
+        return self._keep(Row(self._topology, configuration, canonical))
 
-    def _saw(self, text: str) -> None:
-        """Who comes again is kept."""
-        if len(self._seen) >= LIMIT:
-            self._seen.clear()
-        self._seen.add(text)
+    def _seen_again(self, row: "RegionRow") -> Row:
+        """Keep it when it comes for the second time."""
+        seen = self._seen
+        if row.text in seen:
+            row.kept = True
+            return self._keep(row)
+        if len(seen) >= LIMIT:
+            seen.clear()
+        seen.add(row.text)
+        return row
 
     def _keep(self, row: Row) -> Row:
         with self._lock:

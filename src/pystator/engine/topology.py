@@ -154,10 +154,8 @@ class Topology:
 
     def ends(self, configuration: Configuration) -> bool:
         """A root-level terminal state is active: the machine is done."""
-        nodes, parents = self.tree.nodes, self.tree.parents
-        return any(
-            parents[leaf] == ROOT and nodes[leaf].kind is Kind.TERMINAL for leaf in configuration
-        )
+        leaf, tree = configuration[0], self.tree  # where one is active, nothing else is
+        return tree.parents[leaf] == ROOT and tree.nodes[leaf].kind is Kind.TERMINAL
 
     def choosing(self, configuration: Configuration) -> str | None:
         """The active choice state, if one is."""
