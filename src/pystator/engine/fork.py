@@ -23,7 +23,7 @@ class Fork(Choice):
     It is idle when its guards are; whether the plan is, too, is seen when there is one.
     """
 
-    __slots__ = ("_chains", "_plans", "_row")
+    __slots__ = ("_chains", "_plans", "_row", "_shared")
 
     def __init__(
         self,
@@ -36,11 +36,10 @@ class Fork(Choice):
         self._row = row
         self._chains = chains
         self._plans: dict[tuple[tuple[int, ...], Memory], Plan] = {}
-        topology = row.topology
-        self.idle = not topology.checks and not any(
-            each.reads_frame for chain in chains for each in chain
-        )
-        self.needs_now = topology.reads_time
+        several = [each for chain in chains for each in chain]
+        self._shared = len({each.index for each in several}) < len(several)
+        self.idle = not row.topology.checks and not any(each.reads_frame for each in several)
+        self.needs_now = row.topology.reads_time
 
     @property
     def candidates(self) -> Candidates:
@@ -50,10 +49,8 @@ class Fork(Choice):
 
     def decide(self, context: Context, frame: Frame) -> Plan | Refusal:
         """The plan of what the leaves select; every guard is asked once."""
-        selected, objections = _ask(self._chains, context, frame)
-        if selected:
-            return self._plan(selected, context)
-        return self.refusal(tuple(objections.values()))
+        selected, objections = self._ask(self._chains, context, frame)
+        return self._plan(selected, context) if selected else self.refusal(tuple(objections))
 
     def unvisited(self, visited: Container[str], context: Context, frame: Frame) -> Plan | None:
         """As `decide`, but for the transitions into states that were visited."""
@@ -65,22 +62,47 @@ class Fork(Choice):
             )
             for chain in self._chains
         ]
-        selected, _ = _ask(chains, context, frame)
+        selected, _ = self._ask(chains, context, frame)
         return self._plan(selected, context) if selected else None
 
-    def _plan(self, selected: dict[int, Candidate], context: Context) -> Plan:
+    def _ask(
+        self, chains: Sequence[Candidates], context: Context, frame: Frame
+    ) -> tuple[list[Candidate], list[str]]:
+        """What is selected, in order; and of the others the first guard that said no."""
+        selected: list[Candidate] = []
+        objections: list[str] = []
+        asked: dict[int, bool] = {}
+        for chain in chains:
+            for candidate in chain:
+                if self._shared and candidate.index in asked:
+                    if asked[candidate.index]:
+                        break  # another leaf has selected it already
+                    continue
+                asked[candidate.index] = False
+                for position, guard in enumerate(candidate.guards):
+                    if not guard(context, frame):
+                        objections.append(candidate.names[position])
+                        break
+                else:
+                    asked[candidate.index] = True
+                    selected.append(candidate)
+                    break
+        return selected, objections
+
+    def _plan(self, selected: list[Candidate], context: Context) -> Plan:
         """The plan of a selection; a row that is kept keeps it."""
         memory: Memory = ()
-        for candidate in selected.values():
+        indices: tuple[int, ...] = ()
+        for candidate in selected:
+            indices = (*indices, candidate.index)
             if candidate.returns:
                 memory = (*memory, *remembered(candidate.returns, context))
-        key = (tuple(selected), memory)
-        plan = self._plans.get(key)
+        plan = self._plans.get((indices, memory))
         if plan is None:
-            ways = [candidate.way for candidate in selected.values()]
+            ways = [candidate.way for candidate in selected]
             plan = self._row.plan(ways, self.trigger, memory, self.consumes)
             if self._row.kept:
-                self._keep(key, plan)
+                self._keep((indices, memory), plan)
         return plan
 
     def _keep(self, key: tuple[tuple[int, ...], Memory], plan: Plan) -> None:
@@ -89,26 +111,3 @@ class Fork(Choice):
             self._plans.clear()
         self._plans[key] = plan
         self._row.grow(plan.weight)
-
-
-def _ask(
-    chains: Sequence[Candidates], context: Context, frame: Frame
-) -> tuple[dict[int, Candidate], dict[int, str]]:
-    """What is selected, in order; and of the others the first guard that said no."""
-    selected: dict[int, Candidate] = {}
-    objections: dict[int, str] = {}
-    for chain in chains:
-        for candidate in chain:
-            index = candidate.index
-            if index in selected:
-                break
-            if index in objections:
-                continue
-            for position, guard in enumerate(candidate.guards):
-                if not guard(context, frame):
-                    objections[index] = candidate.names[position]
-                    break
-            else:
-                selected[index] = candidate
-                break
-    return selected, objections

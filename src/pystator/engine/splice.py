@@ -16,14 +16,15 @@ and neither it nor the region's end is looked at by others; everything else is p
 """
 
 from collections.abc import Container, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Literal
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pystator.definition.model import Kind, TransitionNode
 from pystator.engine.effects import Effect
 from pystator.engine.frame import Frame
 from pystator.engine.plans import Block, Cell, Plan
 from pystator.engine.result import Microstep
-from pystator.engine.table import Row
+from pystator.engine.table import ROW, Row
 from pystator.engine.tree import ROOT, Configuration, Tree
 from pystator.records import Context
 
@@ -37,6 +38,7 @@ _KEPT: Final = 1 << 13
 """Moves, and sets of regions, that a splicer keeps before it begins anew."""
 
 _made: Final = object.__new__
+_made_row: Final = dict.__new__
 
 
 class _Move:
@@ -58,10 +60,14 @@ _First = _Move | Literal[False] | None
 """What a trigger does first at a leaf: a move, something else, or nothing."""
 
 
-class Spliced(Plan):
-    """A plan of moves. Its parts are those of a plan; what was left and entered is told late."""
+def _of_the_move(name: str) -> Any:
+    return property(attrgetter(f"move.plan.{name}"))
 
-    __slots__ = ("moves",)
+
+class Beside(Plan):
+    """The plan of one move beside leaves that stay: little of its own, and made in no time."""
+
+    __slots__ = ("move",)
 
     success = True
     deadlines = ()
@@ -72,22 +78,43 @@ class Spliced(Plan):
     void = False
     replayed = False
 
-    moves: tuple[_Move, ...]
+    move: _Move
+    actions = _of_the_move("actions")
+    delays = _of_the_move("delays")
+    ats = _of_the_move("ats")
+    cancelled = _of_the_move("cancelled")
+    blocks = _of_the_move("blocks")
+    effect = _of_the_move("effect")
+    quiet = _of_the_move("quiet")
+    short = _of_the_move("short")
+    idle = _of_the_move("idle")
+    needs_now = _of_the_move("needs_now")
+    target: Any = property(attrgetter("target_state"))
 
     @property
     def microsteps(self) -> tuple[Microstep, ...]:  # type: ignore[override] # told late
-        """The microstep, over all regions."""
-        steps = [step for move in self.moves for step in move.plan.microsteps]
+        """That of the move, over all regions."""
+        (step,) = self.move.plan.microsteps
         return (
             Microstep(
                 self.source_state,
                 self.target,
                 self.trigger,
-                tuple(name for step in reversed(steps) for name in step.exited),
-                tuple(name for step in steps for name in step.entered),
-                tuple(index for step in steps for index in step.transitions),
+                step.exited,
+                step.entered,
+                step.transitions,
             ),
         )
+
+
+class BesideRestless(Beside):
+    """As its parent, but something may follow from the leaves that stay."""
+
+    __slots__ = ("needs_now",)
+
+    quiet = False
+    short = False
+    idle = False
 
 
 class RegionRow(Row):
@@ -137,6 +164,7 @@ class Splicer:
         tree = topology.tree
         numbers = range(len(tree.nodes))
         self._topology = topology
+        self._declared = topology.triggers if topology.exact else None
         self._leaves = {tree.nodes[n].name: n for n in numbers if not tree.children[n]}
         self._regions = [_innermost(tree, number) for number in numbers]
         self._shapes: set[tuple[int, ...]] = set()
@@ -170,7 +198,13 @@ class Splicer:
             if len(self._shapes) >= _KEPT:
                 self._shapes.clear()
             self._shapes.add(shape)
-        row = RegionRow(self._topology, configuration, text)
+        row = _made_row(RegionRow)  # as its constructor does, without the call
+        row.topology = self._topology
+        row.configuration = configuration
+        row.text = text
+        row.declared = self._declared
+        row.ends = False
+        row.weight = ROW
         row.names = names
         row.regions = shape
         row.kept = False
@@ -275,21 +309,17 @@ class Splicer:
         plan = move.plan
         names = row.names.copy()
         names[place] = plan.target
-        made = _made(Spliced)
-        made.moves = (move,)
+        if self._rests or self._are_resting(row, (place,)):
+            made = _made(Beside)
+            made.fast = plan.fast
+        else:
+            made = _made(BesideRestless)
+            made.fast = False
+            made.needs_now = plan.needs_now or self._topology.reads_time
+        made.move = move
         made.source_state = row.text
-        made.target_state = made.target = "+".join(names)
+        made.target_state = "+".join(names)
         made.trigger = trigger
-        made.actions = plan.actions
-        made.delays = plan.delays
-        made.ats = plan.ats
-        made.cancelled = plan.cancelled
-        made.blocks = plan.blocks
-        made.effect = plan.effect
-        made.quiet, made.short = plan.quiet, plan.short
-        made.fast, made.idle, made.needs_now = plan.fast, plan.idle, plan.needs_now
-        if not self._are_resting(row, (place,)):
-            self._go_on(made)
         return made
 
     def _several(self, row: RegionRow, trigger: str | None, moves: dict[int, _Move]) -> Plan | None:
@@ -300,26 +330,42 @@ class Splicer:
         names = row.names.copy()
         for place, move in moves.items():
             names[place] = move.plan.target
-        made = _made(Spliced)
-        made.moves = tuple(moves.values())
-        made.source_state = row.text
-        made.target_state = made.target = "+".join(names)
-        made.trigger = trigger
-        made.delays = tuple([delay for plan in plans for delay in plan.delays])
+        target = "+".join(names)
+        blocks = tuple(_merged(plans))
+        steps = [step for _, _, block in blocks for step in block]
+        before = [step for plan in plans for step in plan.microsteps]
+        made = Plan(
+            success=True,
+            source_state=row.text,
+            target_state=target,
+            trigger=trigger,
+            actions=tuple([step.spec for step in steps if step.spec is not None]),
+            delays=tuple([delay for plan in plans for delay in plan.delays]),
+            cancelled=tuple([timer for plan in plans for timer in plan.cancelled]),
+            microsteps=(
+                Microstep(
+                    row.text,
+                    target,
+                    trigger,
+                    tuple([name for step in reversed(before) for name in step.exited]),
+                    tuple([name for step in before for name in step.entered]),
+                    tuple([index for step in before for index in step.transitions]),
+                ),
+            ),
+        )
+        made.target = target
+        made.blocks = blocks
         made.ats = tuple([at for plan in plans for at in plan.ats])
-        made.cancelled = tuple([timer for plan in plans for timer in plan.cancelled])
-        made.blocks = tuple(_merged(plans))
-        steps = [step for _, _, block in made.blocks for step in block]
-        made.actions = tuple([step.spec for step in steps if step.spec is not None])
         pure = [step.run for step in steps if step.pure]
         made.effect = _in_a_row(pure) if pure else None
-        made.quiet = all(plan.quiet for plan in plans)
-        made.short = all(plan.short for plan in plans)
-        made.fast = all(plan.fast for plan in plans)
-        made.idle = all(plan.idle for plan in plans)
-        made.needs_now = any(plan.needs_now for plan in plans)
-        if not self._are_resting(row, moves):
-            self._go_on(made)
+        resting = self._are_resting(row, moves)
+        made.quiet = resting and all(plan.quiet for plan in plans)
+        made.short = resting and all(plan.short for plan in plans)
+        made.fast = resting and all(plan.fast for plan in plans)
+        made.idle = resting and all(plan.idle for plan in plans)
+        made.needs_now = any(plan.needs_now for plan in plans) or (
+            not resting and self._topology.reads_time
+        )
         return made
 
     def _are_resting(self, row: RegionRow, moved: Container[int]) -> bool:
@@ -330,11 +376,6 @@ class Splicer:
         return not any(
             restless(leaf) for place, leaf in enumerate(row.configuration) if place not in moved
         )
-
-    def _go_on(self, made: Spliced) -> None:
-        """The long way: something may follow."""
-        made.quiet = made.short = made.fast = made.idle = False
-        made.needs_now = made.needs_now or self._topology.reads_time
 
 
 def _innermost(tree: Tree, number: int) -> int:

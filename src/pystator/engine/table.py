@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pystator.engine.splice import RegionRow
     from pystator.engine.topology import Topology
 
-__all__ = ["BYTES", "LIMIT", "Row", "Table"]
+__all__ = ["BYTES", "LIMIT", "ROW", "Row", "Table"]
 
 LIMIT: Final = 1024
 """Configurations in one generation of a table."""
@@ -37,7 +37,7 @@ LIMIT: Final = 1024
 BYTES: Final = 4 << 20
 """About how many bytes one generation holds."""
 
-_ROW: Final = 1_000
+ROW: Final = 1_000
 """About how many bytes a row takes, cells apart."""
 
 _CELL: Final = 400
@@ -68,7 +68,7 @@ class Row(dict[str, Cell]):
         self.text = text
         self.declared = topology.triggers if topology.exact else None
         self.ends = topology.ends(configuration)
-        self.weight = _ROW + 2 * len(text)
+        self.weight = ROW + 2 * len(text)
 
     # What it is -----------------------------------------------------------------------------
 
