@@ -72,6 +72,10 @@ class History:
             self.keys[self._tree.index[target.name]] for target in way.targets if target.history
         )
 
+    def read(self, ways: Iterable[TransitionNode], context: Context) -> Memory:
+        """The records that the history targets of transitions read, as the context has them."""
+        return remembered([key for way in ways for key in self.returns(way)], context)
+
     def resolve(self, target: Target, leaves: Iterable[str]) -> tuple[int, ...]:
         """The nodes that a history target stands for, given the record of its node."""
         tree = self._tree
