@@ -28,7 +28,8 @@ DEEP = {
         ],
         *[
             {
-                "name": f"l{side}{level}", "parent": f"l{side}{level - 1}" if level > 1 else f"l{side}",
+                "name": f"l{side}{level}",
+                "parent": f"l{side}{level - 1 or ''}",
                 "on_enter": [f"e_l{side}{level}"], "on_exit": [f"x_l{side}{level}"],
             }
             for side in (1, 2) for level in (1, 2, 3)
@@ -98,7 +99,7 @@ class DeepFloor:
             "l23": ("l13", (*out(2), *into(1))),
         }
         self.right = {"r1": "r2", "r2": "r1"}
-        self.callbacks = {name: self.act for name in ACTIONS}
+        self.callbacks = dict.fromkeys(ACTIONS, self.act)
         self.table = {
             f"{left}+{right}": {
                 "swap": (f"{self.left[left][0]}+{right}", self.left[left][1]),
