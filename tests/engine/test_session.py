@@ -523,6 +523,19 @@ def test_a_timer_that_another_task_fired_meanwhile_does_not_fire_again(build) ->
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(("then", "left"), [("5s", 5), ("2s", 2), ("1h", 3600), (1500, 1.5)])
+def test_a_snapshot_of_another_version_keeps_the_timers_of_its_state(build, then, left) -> None:
+    """Where the new version changes how long, the new time counts, from when the state was entered."""
+    states = "a b c"
+    old = build(states, {"source": "a", "dest": "b", "after": "5s"}, {"source": "a", "dest": "c", "after": "7s"})  # fmt: skip
+    new = build(states, {"source": "a", "dest": "b", "after": then}, "go: a -> c")
+    clock = FakeClock()
+    snapshot = EntitySession(old, clock=clock).snapshot()
+    clock.advance(1)
+    session = EntitySession.from_snapshot(new, snapshot, clock=clock)
+    assert list(session.timers.values()) == [clock() + round((left - 1) * 1_000_000)]
+
+
 @pytest.mark.parametrize(
     "broken", [{"state": 5}, {"context": None}, {"timers": []}, {"format": 99}]
 )

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final, Self
 
 from pystator.engine.actions import ActionOutcome
+from pystator.engine.adopt import carried
 from pystator.engine.copying import copy_mapping
 from pystator.engine.machine import StateMachine
 from pystator.engine.past import PastResult
@@ -237,11 +238,21 @@ class LivingEntity:
             ) from error
         self.entity_id = snapshot.get("entity_id")
         self._context = copy_mapping(snapshot["context"])
-        self._timers = {
+        timers: Mapping[str, int] = snapshot["timers"]
+        if timers and snapshot.get("fingerprint") != machine.fingerprint:
+            timers = self._adopted(timers)
+        self._timers = dict(timers) or None
+
+    def _adopted(self, timers: Mapping[str, int]) -> Mapping[str, int]:
+        """Timers that another version of the machine armed, as this one has them."""
+        machine, now = self.machine, self._now()
+        armed = machine.place(self._state, self._context, now).timers.armed
+        stored = {timer: (moment, 0) for timer, moment in timers.items()}
+        return {
             timer: moment
-            for timer, moment in snapshot["timers"].items()
+            for timer, (moment, _) in carried(stored, armed, now).items()
             if machine.timer_order(timer) is not None
-        } or None
+        }
 
     # Copies: each goes its own way, and the machine is shared ----------------------------------
 

@@ -12,8 +12,8 @@ Laws of a paper:
 """
 
 from pystator.engine.actions import ActionSpec
+from pystator.engine.adopt import carried
 from pystator.engine.result import TransitionResult
-from pystator.orchestrator.adopt import carried
 from pystator.orchestrator.cases import Case
 from pystator.orchestrator.checks import check_entity
 from pystator.orchestrator.rows import (

@@ -13,7 +13,9 @@ from pystator.records import Timers
 
 __all__ = ["carried"]
 
-_AFTER = re.compile(r"(?P<source>\w+):after:(?P<milliseconds>\d+):(?P<dest>[^:]*)(?::\d+)?")
+_AFTER = re.compile(
+    r"(?P<source>(?:region:)?\w+):after:(?P<milliseconds>\d+(?:\.\d+)?):(?P<dest>[^:]*)(?::\d+)?"
+)
 
 
 def carried(timers: Timers, armed: Mapping[str, int], at: int) -> Timers:
@@ -35,7 +37,7 @@ def carried(timers: Timers, armed: Mapping[str, int], at: int) -> Timers:
             kept[timer] = (deadline, version)
             continue
         free.remove(heir)
-        entered = deadline - int(old["milliseconds"]) * 1_000
+        entered = deadline - round(float(old["milliseconds"]) * 1_000)
         kept[heir] = (entered + armed[heir] - at, version)
     return kept
 
