@@ -256,9 +256,9 @@ def test_effects_of_every_form():
 
 def test_built_in_actions_that_change_the_context_are_effects():
     """They are computed in the step and committed with the state."""
-    one, two = actions("{name: set_context, params: {a: 1, b: {expr: qty}}, when: late}")
-    assert m.Set(("a",), 1, m.Named("late")) == one
-    assert ("qty", m.Named("late")) == (two.expression.text, two.when)
+    one, two = actions("{name: set_context, params: {a: 1, b: {expr: qty}}}")
+    assert m.Set(("a",), 1) == one
+    assert two.expression.text == "qty"
     assert (m.CopyKey(("a", "b"), ("c",)),) == actions(
         "{name: copy_key, params: {from: a.b, to: c}}"
     )
@@ -269,6 +269,17 @@ def test_built_in_actions_that_change_the_context_are_effects():
     assert (m.Snapshot(("before",)),) == actions(
         "{custom: {name: snapshot, params: {key: before}}}"
     )
+
+
+def test_one_entry_has_one_condition():
+    """Asked once, before the first field is written: the others must not see what that one did."""
+    late = m.Named("late")
+    assert (m.Set(("a",), 1, late),) == actions("{set: {a: 1}, when: late}")
+    both = (m.Set(("a",), 1), m.Set(("b",), 2))
+    assert (m.Branch(late, both),) == actions("{set: {a: 1, b: 2}, when: late}")
+    assert both == actions("{set: {a: 1, b: 2}}")
+    (branch,) = actions("{name: set_context, params: {a: 1, b: 2}, when: late}")
+    assert m.Branch(late, both) == branch
 
 
 def test_branches_nest():

@@ -6,6 +6,7 @@ that only change the context are effects too, and lowered like them.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from pystator.definition.data import is_list, is_map
@@ -101,7 +102,12 @@ class Content:
         condition = None if when is None else self.guards.one(when, (*path, "when"))
         if form not in _CALLS:
             self._only_of_calls(entry, form, path)
-        yield from self._forms[form](entry, condition, inner)
+        lowered = tuple(self._forms[form](entry, condition, inner))
+        if condition is None or len(lowered) == 1:
+            yield from lowered
+        elif lowered:
+            # One entry is one action: its condition is asked once, before the first of its effects.
+            yield Branch(condition, tuple([_unconditional(effect) for effect in lowered]))
 
     def _only_of_calls(self, entry: Entry, form: str, path: Path) -> None:
         """An effect is done in the step: nothing of it can time out or be tried again."""
@@ -279,3 +285,7 @@ class Content:
                     suggestion=self.report.closest(key, keys),
                     key=True,
                 )
+
+
+def _unconditional(effect: Action) -> Action:
+    return effect if isinstance(effect, Branch) else replace(effect, when=None)

@@ -40,7 +40,7 @@ def fingerprint(definition: Definition) -> str:
     def transition(node: TransitionNode) -> list[Any]:
         found = [
             node.source,
-            [target.text for target in node.targets],
+            [target.text if target.history else target.name for target in node.targets],
             node.events,
             _plain(node.timer),
             content(node.guards),
@@ -84,13 +84,14 @@ def _state(node: Node) -> list[Any]:
     found: list[Any] = [node.name, kind]
     if node.on_enter or node.on_exit:
         found += [_plain(node.on_enter), _plain(node.on_exit)]
+    if not (node.parent or node.initial or node.when):
+        return found
     more = {
         "parent": node.parent,
         "initial": [target.text for target in node.initial],
         "when": _plain(node.when),
     }
-    if any(more.values()):
-        found.append({name: value for name, value in more.items() if value})
+    found.append({name: value for name, value in more.items() if value})
     return found
 
 

@@ -88,7 +88,7 @@ class _Machine:
         self.damaged = damaged
         self.meta: Mapping[str, Any] = data.get("meta") or {}
         groups: Mapping[str, Any] = data.get("groups") or {}
-        states, regions = _declared(source.get("states"))
+        states, regions = _declared(source.get("states"), whole=not damaged)
         self.names = Names(
             None if ("states",) in damaged else states,
             regions,
@@ -379,8 +379,12 @@ def _auto_route(meta: Mapping[str, Any]) -> Any:
     return classification.get("auto_route") if is_map(classification) else None
 
 
-def _declared(states: Any) -> tuple[list[str] | None, dict[str, str]]:
+def _declared(states: Any, *, whole: bool) -> tuple[list[str] | None, dict[str, str]]:
     """The names of all states, also of those that have a mistake, and of all regions.
+
+    Args:
+        states: The section as it was given.
+        whole: It has the right shape.
 
     Returns:
         The states' names, None if some cannot be known; and each region's parallel state.
@@ -397,7 +401,7 @@ def _declared(states: Any) -> tuple[list[str] | None, dict[str, str]]:
             names.extend(_spellings(entry))
             inside = entry.get("regions")
             if inside is None:
-                known = known and not _misspelt(entry, STATE)
+                known = known and (whole or not _misspelt(entry, STATE))
                 continue
             for region in inside if is_list(inside) else ():
                 listed: Any = region.get("states") if is_map(region) else None

@@ -8,8 +8,6 @@ from pystator.definition.states import StateEntry
 
 __all__ = ["check_states", "unfinished"]
 
-_HOLDERS = frozenset({Kind.COMPOUND, Kind.REGION})
-
 
 def check_states(nodes: Mapping[str, Node], entries: Iterable[StateEntry], report: Report) -> None:
     """Check choices, terminal states, loops, and what can never be.
@@ -100,33 +98,33 @@ def _comes_back(nodes: Mapping[str, Node], node: Node, way: TransitionNode) -> b
         return True
     if any(target.history or target.name not in nodes for target in way.targets):
         return False
-    return node.name in _entered(nodes, [target.name for target in way.targets])
+    return _is_entered(nodes, node, [target.name for target in way.targets])
 
 
-def _entered(nodes: Mapping[str, Node], goals: Iterable[str]) -> set[str]:
-    """Everything that is active when these nodes are reached from outside."""
-    entered: set[str] = set()
-    pending = [*goals]
-    for goal in pending:
-        above: str | None = goal
-        while above:
-            entered.add(above)
-            above = nodes[above].parent
-    pending = [*entered]
-    while pending:
-        node = nodes[pending.pop()]
-        fresh = [child.name for child in node.children if child.name not in entered]
-        if node.kind in _HOLDERS:
-            if len(fresh) < len(node.children):
-                continue
-            fresh = [target.name for target in node.initial]
-        for name in fresh:
-            above = name
-            while above and above not in entered:
-                entered.add(above)
-                pending.append(above)
-                above = nodes[above].parent
-    return entered
+def _is_entered(nodes: Mapping[str, Node], node: Node, goals: list[str]) -> bool:
+    """A node is active when these goals are reached from outside."""
+    above = [_chain(nodes, goal) for goal in goals]
+    around: Node | None = None
+    for name in reversed(_chain(nodes, node.name)):
+        chosen = any(name in chain for chain in above)
+        if not chosen and (around is None or around.kind is not Kind.PARALLEL):
+            if around is None or any(around.name in chain[1:] for chain in above):
+                return False
+            above += [_chain(nodes, target.name) for target in around.initial]
+            if not any(name in chain for chain in above):
+                return False
+        around = nodes[name]
+    return True
+
+
+def _chain(nodes: Mapping[str, Node], name: str) -> list[str]:
+    """A node and those around it, innermost first."""
+    found: list[str] = []
+    above: str | None = name
+    while above:
+        found.append(above)
+        above = nodes[above].parent
+    return found
 
 
 def _outermost_parallel(nodes: Mapping[str, Node], node: Node) -> Node | None:

@@ -107,8 +107,7 @@ class States:
                 continue
             nested = nested or not _NESTING.isdisjoint(entry) or entry.get("type") == "parallel"
             node = self.nodes[name] = self._state(entry, path)
-            found = self._by_name[name] = StateEntry(node, entry, path)
-            self.entries.append(found)
+            self.entries.append(StateEntry(node, entry, path))
         if nested:
             self._nest()
 
@@ -156,6 +155,7 @@ class States:
 
     def _nest(self) -> None:
         """Put every state in its place."""
+        self._by_name = {found.node.name: found for found in self.entries}
         for found in self.entries:
             self._regions(found)
         for found in self.entries:
@@ -276,6 +276,7 @@ class States:
             while name not in depth:
                 if name in trail:
                     self._report_cycle([*trail][[*trail].index(name) :])
+                    trail.clear()
                     break
                 trail[name] = None
                 name = self.nodes[name].parent or ""
@@ -373,23 +374,15 @@ class States:
                 " write regions: [{name: ..., states: [...]}, ...]",
                 text="parallel",
             )
-        for region in node.children:
-            if not region.children and not self.lost:
-                self._report_empty(region, entry, (*path, "regions"))
+        for index, region in enumerate(entry.get("regions") or ()):
+            if region is not None and not region.get("states") and not self.lost:
+                self._check_region(region["name"], (*path, "regions", index))
 
-    def _report_empty(self, region: Node, entry: Mapping[str, Any], path: Path) -> None:
-        index = next(
-            index
-            for index, each in enumerate(entry["regions"])
-            if each is not None and each["name"] == region.label
-        )
-        listed: list[Any] = entry["regions"][index].get("states") or []
-        if not listed:
-            self.report.add(
-                "no_states",
-                (*path, index),
-                f"no state is in the region {region.label!r}: list some in its 'states'",
-            )
+    def _check_region(self, name: str, path: Path) -> None:
+        """A region that lists no state has some that name it."""
+        if not self.nodes[region_key(name)].children:
+            message = f"no state is in the region {name!r}: list some in its 'states'"
+            self.report.add("no_states", path, message)
 
     def _default(self, node: Node) -> None:
         """What is entered with a compound state or region."""

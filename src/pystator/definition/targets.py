@@ -1,7 +1,7 @@
 """What a transition leads to: a state, states in several regions, or what was active before."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from pystator.definition.data import is_list
@@ -51,6 +51,8 @@ class Targets:
 
     def one(self, dest: str, path: Path, *, what: str = "destination") -> Target | None:
         """One destination."""
+        if self.names.states and dest in self.names.states:
+            return Target(dest)
         history = _HISTORY.fullmatch(dest)
         if history:
             return self._history(history[2], "deep" if history[1] else "shallow", dest, path)
@@ -105,7 +107,7 @@ class Targets:
     def _check_together(self, found: list[tuple[Target, Path]]) -> None:
         """Targets of one transition must be able to be active together."""
         ways: dict[str, str] = {}
-        goals: list[str] = []
+        goals: dict[str, None] = {}
         for target, path in found:
             place = self._conflict(target.name, ways, goals)
             if place is not None:
@@ -113,9 +115,9 @@ class Targets:
                 other = next(goal for goal in goals if self.is_in(goal, step))
                 self._refuse(target.name, other, place, path)
                 return
-            goals.append(target.name)
+            goals[target.name] = None
 
-    def _conflict(self, name: str, ways: dict[str, str], goals: list[str]) -> str | None:
+    def _conflict(self, name: str, ways: dict[str, str], goals: Collection[str]) -> str | None:
         """Where a target and one before it want different states to be active.
 
         Args:

@@ -4,7 +4,7 @@ A state's ``timeout`` and ``on_done`` are transitions too: on a timer, and on th
 queues.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from pystator.definition.content import Content
@@ -127,7 +127,9 @@ class Transitions:
                 source=source.name,
                 targets=targets,
                 events=shared.events,
-                timer=self.timers.of(entry, source.name, targets, path),
+                timer=None
+                if entry.get("after") is None and entry.get("at") is None
+                else self.timers.of(entry, source.name, targets, path),
                 guards=shared.guards,
                 content=shared.content,
                 internal=shared.internal,
@@ -269,16 +271,18 @@ class Transitions:
 
     # Sources ----------------------------------------------------------------------------------
 
-    def _sources(self, source: str | list[str], path: Path) -> Iterator[tuple[Node, Path]]:
+    def _sources(self, source: str | list[str], path: Path) -> Iterable[tuple[Node, Path]]:
         if source == "*":
-            for node in self.nodes.values():
-                if not node.parent and node.kind not in {Kind.TERMINAL, Kind.CHOICE}:
-                    yield node, path
-            return
+            return [
+                (node, path)
+                for node in self.nodes.values()
+                if not node.parent and node.kind not in {Kind.TERMINAL, Kind.CHOICE}
+            ]
         if isinstance(source, str):
-            if self._known(source, path):
-                yield self.nodes[source], path
-            return
+            return [(self.nodes[source], path)] if self._known(source, path) else []
+        return self._listed(source, path)
+
+    def _listed(self, source: list[str], path: Path) -> Iterator[tuple[Node, Path]]:
         seen: set[str] = set()
         for index, name in enumerate(source):
             at = (*path, index)
@@ -338,6 +342,8 @@ class Transitions:
 
     def _dest(self, entry: Mapping[str, Any], path: Path) -> tuple[Target, ...]:
         dest: Any = entry.get("dest")
+        if dest.__class__ is str and dest in self.nodes:
+            return (Target(dest),)
         if dest is not None:
             return self.targets.all(dest, (*path, "dest"))
         if not entry.get("internal") and path not in self.damaged:
