@@ -329,32 +329,75 @@ def test_an_entity_whose_timers_cannot_fire_does_not_hold_up_the_others(
     assert store.get_state("stuck") == "older"
 
 
-def test_a_three_method_store_is_served_too(loan, until) -> None:
+class Plain:
+    """A store with the three methods, and nothing else."""
+
+    def __init__(self) -> None:
+        self.rows = {}
+
+    def get_state(self, entity_id):
+        return self.rows.get(entity_id, (None, {}))[0]
+
+    def get_context(self, entity_id):
+        return self.rows.get(entity_id, (None, {}))[1]
+
+    def set_state(self, entity_id, state, *, metadata=None):
+        self.rows[entity_id] = (state, (metadata or {}).get("context", self.get_context(entity_id)))
+
+
+class AsyncPlain:
+    """The same for asyncio alone."""
+
+    def __init__(self) -> None:
+        self.rows = {}
+
+    async def aget_state(self, entity_id):
+        return self.rows.get(entity_id, (None, {}))[0]
+
+    async def aget_context(self, entity_id):
+        return self.rows.get(entity_id, (None, {}))[1]
+
+    async def aset_state(self, entity_id, state, *, metadata=None):
+        self.rows[entity_id] = (state, (metadata or {}).get("context", self.rows.get(entity_id)))
+
+
+@pytest.mark.parametrize("kind", [Plain, AsyncPlain])
+def test_a_three_method_store_is_served_too(loan, until, kind) -> None:
     """Its timers of this process are known."""
 
-    class Plain:
-        def __init__(self) -> None:
-            self.rows = {}
-
-        def get_state(self, entity_id):
-            return self.rows.get(entity_id, (None, {}))[0]
-
-        def get_context(self, entity_id):
-            return self.rows.get(entity_id, (None, {}))[1]
-
-        def set_state(self, entity_id, state, *, metadata=None):
-            self.rows[entity_id] = (state, (metadata or {}).get("context", {}))
-
     async def main() -> None:
-        store = Plain()
+        store = kind()
         loans = Orchestrator(
             loan, store, actions={"remind": print}, scheduler=AsyncioScheduler(poll_interval=3600)
         )
-        loans.process_event("a", "ask")
-        await until(lambda: store.get_state("a") == "reminded")
+        if kind is Plain:
+            loans.process_event("a", "ask")
+        else:
+            await loans.async_process_event("a", "ask")
+        await until(lambda: store.rows["a"][0] == "reminded")
         await loans.close()
 
     asyncio.run(main())
+
+
+def test_a_store_that_keeps_no_timers_is_told(loan, until, caplog) -> None:
+    errors = []
+
+    class Forgetful(Plain):
+        def set_state(self, entity_id, state, *, metadata=None):
+            self.rows[entity_id] = (state, {})
+
+    async def main() -> None:
+        scheduler = AsyncioScheduler(on_error=errors.append)
+        loans = Orchestrator(loan, Forgetful(), scheduler=scheduler)
+        loans.process_event("a", "ask")
+        await until(lambda: errors)
+        await loans.close()
+
+    asyncio.run(main())
+    assert isinstance(errors[0], ConfigurationError)
+    assert "the store keeps no timers: that of entity 'a'" in errors[0].message
+    assert errors[0].message in caplog.text
 
 
 # Several of them ----------------------------------------------------------------------------------

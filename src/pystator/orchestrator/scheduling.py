@@ -14,21 +14,25 @@ moment, and any number of them may sweep one store: each timer fires once, by co
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol, cast
 
+from pystator.errors import ConfigurationError
 from pystator.orchestrator.drivers import Driver
 from pystator.orchestrator.ops import fire_due
 from pystator.orchestrator.requests import FindDue, Load, Program
 from pystator.orchestrator.settings import Settings
 from pystator.records import Commit, Key, Loaded, Lookup, Outcome, OutcomeKind, record
+from pystator.stores.adapt import LiftedStore
 from pystator.stores.columns import next_due
 from pystator.stores.protocols import NativeStore
 
-__all__ = ["SCHEDULER", "Scheduler", "StoredTimers", "Sweep", "watch"]
+__all__ = ["SCHEDULER", "Proof", "Scheduler", "StoredTimers", "Sweep", "watch"]
 
 SCHEDULER: Final = ("attach", "start", "wake", "cease", "stop")
 """The methods of a scheduler."""
 
 _END: Final = 2**62
 """After every deadline."""
+
+_PROVED_AT_ONCE: Final = 16
 
 _LOOKED_AT: Final = (1, 32, 1_024)
 """Entities looked at for the next deadline, when those before cannot fire."""
@@ -82,17 +86,18 @@ class StoredTimers:
         given: The clock the user gave, if one was given; it may be one that is moved by hand.
     """
 
-    __slots__ = ("_driver", "_settings", "clock", "given")
+    __slots__ = ("_driver", "_proof", "_settings", "clock", "given")
 
     def __init__(self, settings: Settings, driver: Driver, given: object) -> None:
         self._settings = settings
         self._driver = driver
+        self._proof: Proof | None = getattr(driver.store, "proof", None)
         self.clock: Callable[[], int] = driver.clock
         self.given = given
 
     def sweep(self, limit: int) -> Coroutine[Any, Any, Sweep]:
         """Fire what is due, of so many entities at most; blocking where the store is."""
-        program = _sweep(self._settings, limit)
+        program = _sweep(self._settings, limit, self._proof)
         if self._driver.store.has_async:
             return self._driver.arun(program)
         return _at_once(lambda: self._driver.run(program))
@@ -102,7 +107,9 @@ async def _at_once(call: Callable[[], Sweep]) -> Sweep:
     return call()
 
 
-def _sweep(settings: Settings, limit: int) -> Program[Sweep]:
+def _sweep(settings: Settings, limit: int, proof: "Proof | None") -> Program[Sweep]:
+    if proof is not None:
+        yield from proof.check(settings)
     results = yield from fire_due(settings, None, limit)
     overdue = False
     for count in _LOOKED_AT:
@@ -128,12 +135,57 @@ def _deadline(found: Loaded) -> int | None:
 # Commits that arm timers --------------------------------------------------------------------------
 
 
+class Proof:
+    """Whether a user's store keeps timers: it has to keep the whole context it is given.
+
+    The first timers that are armed are read back once.
+    """
+
+    __slots__ = ("_armed", "_given")
+
+    def __init__(self) -> None:
+        self._armed: dict[Key, None] = {}
+        self._given = False
+
+    def note(self, commit: Commit) -> None:
+        """A commit was written."""
+        key = (commit.entity_id, commit.machine_name)
+        if commit.timers and not self._given and len(self._armed) < _PROVED_AT_ONCE:
+            self._armed[key] = None
+        elif commit.timers is not None:
+            self._armed.pop(key, None)
+
+    def check(self, settings: Settings) -> Program[None]:
+        """Read back what was armed.
+
+        Raises:
+            ConfigurationError: It is not there.
+        """
+        keys = list(self._armed)
+        if not keys:
+            return
+        loaded: tuple[list[Loaded], int] = yield Load([Lookup(key, name) for key, name in keys])
+        for key, found in zip(keys, loaded[0], strict=True):
+            if key not in self._armed:  # an event has cancelled it in between
+                continue
+            del self._armed[key]
+            if found.entity is None or not found.entity.timers:
+                raise ConfigurationError(
+                    f"the store keeps no timers: that of entity {key[0]!r} of machine"
+                    f" {settings.name!r} is not there any more; set_state has to keep all of"
+                    " metadata['context'], names that start with '_' included",
+                    context={"option": "scheduler", "entity_id": key[0]},
+                )
+            self._given = True
+
+
 class _Watched:
     """A store that tells a scheduler of the deadlines it is given; otherwise the store itself."""
 
     def __init__(self, store: NativeStore, wake: Callable[[int], None]) -> None:
         self._store = store
         self._wake = wake
+        self.proof = Proof() if isinstance(store, LiftedStore) else None
         self.load = store.load  # what every event asks is not looked up twice
         self.load_one = store.load_one
         self.aload = store.aload
@@ -161,6 +213,9 @@ class _Watched:
 
     def _tell(self, commits: Sequence[Commit], outcomes: Sequence[Outcome] | None) -> None:
         """Without outcomes the commits may have been written: a needless wake costs little."""
+        if self.proof is not None and outcomes is not None:
+            for commit in commits:
+                self.proof.note(commit)
         armed = [
             deadline
             for number, commit in enumerate(commits)
