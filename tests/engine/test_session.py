@@ -321,7 +321,7 @@ def test_ten_thousand_events_do_not_make_it_grow(fifty) -> None:
     finally:
         tracemalloc.stop()
     assert session.context == {"n": 10_200}
-    assert grown < 2_000
+    assert grown < 4_000  # the latest results are new ones
 
 
 # Copies -------------------------------------------------------------------------------------------

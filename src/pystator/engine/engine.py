@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pystator.engine.copying import copy_value
+from pystator.engine.fork import Fork
 from pystator.engine.frame import BoundGuard, Frame, Test
 from pystator.engine.guards import bind_guard
 from pystator.engine.plans import Cell, Choice, Plan
@@ -65,7 +66,9 @@ class Engine:
         if cell.fast:
             return TransitionResult(cell, merged, now)
         if cell.idle and self.quick:
-            found = self.quickly(cell, context, merged, now)
+            return self.quickly(cell, context, merged, now)
+        if isinstance(cell, Fork) and cell.forks and self.quick:
+            found = self.forked(cell, context, merged, now)
             if isinstance(found, TransitionResult):
                 return found
             cell = found
@@ -74,11 +77,8 @@ class Engine:
 
     def quickly(
         self, cell: Cell, given: Context, merged: Context, now: int | None
-    ) -> TransitionResult | Plan:
-        """A step of one microstep whose closures look at nothing but the context.
-
-        A fork may turn out to lead to a plan that is not idle: the plan is the answer then.
-        """
+    ) -> TransitionResult:
+        """A step of one microstep whose closures look at nothing but the context."""
         try:
             if isinstance(cell, Choice):
                 if cell.lone is not None:
@@ -89,8 +89,6 @@ class Engine:
                     found = cell.decide(merged, self.idle)
                     if not isinstance(found, Plan):
                         return TransitionResult(found, given, now)
-                    if not found.idle:
-                        return found
                     plan = found
             elif isinstance(cell, Plan):
                 plan = cell
@@ -101,6 +99,18 @@ class Engine:
             return TransitionResult(plan, merged, now)
         except Exception as error:  # noqa: BLE001 # guards are the user's code: a failure is a result
             return failed(cell.source_state, cell.trigger, wrapped(error), given, now)
+
+    def forked(
+        self, fork: Fork, given: Context, merged: Context, now: int | None
+    ) -> TransitionResult | Plan:
+        """As `quickly`, if the fork leads to a plan that is idle; else that plan."""
+        try:
+            plan = fork.decide(merged, self.idle)
+            if not isinstance(plan, Plan):
+                return TransitionResult(plan, given, now)
+        except Exception as error:  # noqa: BLE001 # as in any step
+            return failed(fork.source_state, fork.trigger, wrapped(error), given, now)
+        return self.quickly(plan, given, merged, now) if plan.idle else plan
 
     def start(
         self, context: Context, now: int | None, verdicts: Verdicts | None

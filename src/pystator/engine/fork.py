@@ -20,10 +20,12 @@ PLANS: Final = 64
 class Fork(Choice):
     """Several chains, or transitions that lead to a history.
 
-    It is idle when its guards are; whether the plan is, too, is seen when there is one.
+    Attributes:
+        forks: The guards look at nothing but the context; whether the plan does is seen when there
+            is one.
     """
 
-    __slots__ = ("_chains", "_plans", "_row", "_shared")
+    __slots__ = ("_chains", "_plans", "_row", "_shared", "forks")
 
     def __init__(
         self,
@@ -38,7 +40,8 @@ class Fork(Choice):
         self._plans: dict[tuple[tuple[int, ...], Memory], Plan] = {}
         several = [each for chain in chains for each in chain]
         self._shared = len({each.index for each in several}) < len(several)
-        self.idle = not row.topology.checks and not any(each.reads_frame for each in several)
+        self.idle = False
+        self.forks = not row.topology.checks and not any(each.reads_frame for each in several)
         self.needs_now = row.topology.reads_time
 
     @property

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from pystator.definition.model import Definition
 from pystator.engine.driving import awaiting, unawaited
 from pystator.engine.engine import Engine
+from pystator.engine.fork import Fork
 from pystator.engine.frame import NeedGuard
 from pystator.engine.given import check_names, moment, own, taken_apart
 from pystator.engine.plans import Cell
@@ -216,7 +217,11 @@ class StateMachine(Queries):
             if engine is None or engine.revision != engine.registry.revision:
                 engine = self._engine
             if engine.quick:
-                found = engine.quickly(cell, context, context, None)
+                return engine.quickly(cell, context, context, None)
+        if isinstance(cell, Fork) and cell.forks and isinstance(context, dict) and now is None:
+            engine = self._engine
+            if engine.quick:
+                found = engine.forked(cell, context, context, None)
                 if isinstance(found, TransitionResult):
                     return found
                 cell = found

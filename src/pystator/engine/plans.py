@@ -15,8 +15,8 @@ time nor frame. Nothing here is bound to callables: guards are places in a vecto
 brings with it.
 """
 
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import Final
 
 from pystator.definition.model import Guard, TransitionNode
 from pystator.engine.actions import Phase
@@ -27,9 +27,6 @@ from pystator.engine.frame import Evaluate, Frame, Test
 from pystator.engine.result import Facts
 from pystator.records import Context
 
-if TYPE_CHECKING:
-    from pystator.engine.table import Row
-
 __all__ = [
     "Block",
     "Candidate",
@@ -38,7 +35,6 @@ __all__ = [
     "Chain",
     "Choice",
     "Foreign",
-    "NoWay",
     "Plan",
     "Refusal",
     "UnknownTrigger",
@@ -113,36 +109,6 @@ class Refusal(Cell):
     __slots__ = ()
 
     fast = True
-
-
-class NoWay(Cell):
-    """The refusal of a declared trigger that nothing takes here."""
-
-    __slots__ = ("row",)
-
-    fast = True
-    success = False
-    target_state = None
-    actions = ()
-    delays = ()
-    deadlines = ()
-    cancelled = ()
-    microsteps = ()
-    details = None
-    cause = None
-    void = False
-    replayed = False
-
-    def __init__(self, row: "Row", trigger: str) -> None:
-        self.row = row
-        self.source_state = row.text
-        self.trigger = trigger
-        self.reason = "terminal_state" if row.terminal else "no_transition"
-
-    @property
-    def hints(self) -> Collection[str]:  # type: ignore[override] # told late, and never written
-        """The triggers that are taken here."""
-        return self.row.allowed
 
 
 class UnknownTrigger(Cell):

@@ -14,14 +14,14 @@ there, a configuration that is seen for the first time gets a row that is forgot
     3       passing    made by the planner, and forgotten
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from pystator.definition.model import TransitionNode
 from pystator.engine.fork import Fork
-from pystator.engine.plans import Cell, Chain, Choice, Foreign, NoWay, Plan, Refusal, UnknownTrigger
+from pystator.engine.plans import Cell, Chain, Choice, Foreign, Plan, Refusal, UnknownTrigger
 from pystator.engine.tree import Configuration
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Row(dict[str, Cell]):
         name = str.__str__(trigger)
         found: Cell | None = None if self.ends else self._cell(name)
         if found is None:
-            found = self._ignored(name) if lenient else NoWay(self, name)
+            found = self._ignored(name) if lenient else self._refusal(name)
         self[name] = found
         return found
 
@@ -191,6 +191,16 @@ class Row(dict[str, Cell]):
             reason="ignored",
         )
 
+    def _refusal(self, trigger: str) -> Refusal:
+        return Refusal(
+            success=False,
+            source_state=self.text,
+            target_state=None,
+            trigger=trigger,
+            reason="terminal_state" if self.terminal else "no_transition",
+            hints=_Allowed(self),
+        )
+
     # How large it is ------------------------------------------------------------------------
 
     def _weighed(self, cell: Plan | Choice | None) -> Plan | Choice | None:
@@ -203,6 +213,24 @@ class Row(dict[str, Cell]):
         """Hold so many bytes more."""
         self.weight += weight
         self.topology.table.weight += weight
+
+
+class _Allowed(Collection[str]):
+    """What a row allows, told when somebody asks."""
+
+    __slots__ = ("_row",)
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+
+    def __contains__(self, trigger: object) -> bool:
+        return trigger in self._row.allowed
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._row.allowed)
+
+    def __len__(self) -> int:
+        return len(self._row.allowed)
 
 
 class Table(dict[str, Row]):
