@@ -105,12 +105,14 @@ class Engine:
     ) -> TransitionResult | Plan:
         """As `quickly`, if the fork leads to a plan that is idle; else that plan."""
         try:
-            plan = fork.decide(merged, self.idle)
-            if not isinstance(plan, Plan):
-                return TransitionResult(plan, given, now)
+            found = fork.decide(merged, self.idle)
         except Exception as error:  # noqa: BLE001 # as in any step
             return failed(fork.source_state, fork.trigger, wrapped(error), given, now)
-        return self.quickly(plan, given, merged, now) if plan.idle else plan
+        if not isinstance(found, Plan):
+            return TransitionResult(found, given, now)
+        if found.fast:
+            return TransitionResult(found, merged, now)
+        return self.quickly(found, given, merged, now) if found.idle else found
 
     def start(
         self, context: Context, now: int | None, verdicts: Verdicts | None

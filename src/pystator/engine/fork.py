@@ -1,6 +1,6 @@
 """Forks: cells whose plan is found when it is known what was selected and what is remembered."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pystator.engine.frame import Frame
@@ -17,6 +17,10 @@ PLANS: Final = 64
 """Plans that a fork keeps: which transitions come together, and what history leads to, varies."""
 
 
+_Key = tuple[tuple[int, ...], Memory]
+"""Indices of what was selected, and what is remembered."""
+
+
 class Fork(Choice):
     """Several chains, or transitions that lead to a history.
 
@@ -25,7 +29,7 @@ class Fork(Choice):
             is one.
     """
 
-    __slots__ = ("_chains", "_plans", "_row", "_shared", "forks")
+    __slots__ = ("_chains", "_plans", "_returns", "_row", "_shared", "forks")
 
     def __init__(
         self,
@@ -37,9 +41,10 @@ class Fork(Choice):
         super().__init__(row.text, trigger, consumes)
         self._row = row
         self._chains = chains
-        self._plans: dict[tuple[tuple[int, ...], Memory], Plan] = {}
+        self._plans: dict[_Key, Plan] = {}
         several = [each for chain in chains for each in chain]
         self._shared = len({each.index for each in several}) < len(several)
+        self._returns = any(each.returns for each in several)
         self.idle = False
         self.forks = not row.topology.checks and not any(each.reads_frame for each in several)
         self.needs_now = row.topology.reads_time
@@ -52,8 +57,23 @@ class Fork(Choice):
 
     def decide(self, context: Context, frame: Frame) -> Plan | Refusal:
         """The plan of what the leaves select; every guard is asked once."""
-        selected, objections = self._ask(self._chains, context, frame)
-        return self._plan(selected, context) if selected else self.refusal(tuple(objections))
+        if self._shared or self._returns:
+            selected, objections = _asked(self._chains, context, frame)
+            return self._plan(selected, context) or self.refusal(tuple(objections))
+        taken: tuple[int, ...] = ()
+        refused: list[str] = []
+        for chain in self._chains:
+            for candidate in chain:
+                for guard, name in candidate.asks:
+                    if not guard(context, frame):
+                        refused.append(name)
+                        break
+                else:
+                    taken += (candidate.index,)
+                    break
+        if not taken:
+            return self.refusal(tuple(refused))
+        return self._plans.get((taken, ())) or self._made(taken, ())
 
     def unvisited(self, visited: Container[str], context: Context, frame: Frame) -> Plan | None:
         """As `decide`, but for the transitions into states that were visited."""
@@ -65,52 +85,51 @@ class Fork(Choice):
             )
             for chain in self._chains
         ]
-        selected, _ = self._ask(chains, context, frame)
-        return self._plan(selected, context) if selected else None
+        return self._plan(_asked(chains, context, frame)[0], context)
 
-    def _ask(
-        self, chains: Sequence[Candidates], context: Context, frame: Frame
-    ) -> tuple[list[Candidate], list[str]]:
-        """What is selected, in order; and of the others the first guard that said no."""
-        selected: list[Candidate] = []
-        objections: list[str] = []
-        asked: dict[int, bool] = {}
-        for chain in chains:
-            for candidate in chain:
-                if self._shared and candidate.index in asked:
-                    if asked[candidate.index]:
-                        break  # another leaf has selected it already
-                    continue
-                asked[candidate.index] = False
-                for position, guard in enumerate(candidate.guards):
-                    if not guard(context, frame):
-                        objections.append(candidate.names[position])
-                        break
-                else:
-                    asked[candidate.index] = True
-                    selected.append(candidate)
-                    break
-        return selected, objections
-
-    def _plan(self, selected: list[Candidate], context: Context) -> Plan:
-        """The plan of a selection; a row that is kept keeps it."""
+    def _plan(self, selected: Iterable[Candidate], context: Context) -> Plan | None:
+        """The plan of a selection; None when nothing was selected."""
         memory: Memory = ()
-        indices: tuple[int, ...] = ()
+        taken: tuple[int, ...] = ()
         for candidate in selected:
-            indices = (*indices, candidate.index)
+            taken += (candidate.index,)
             if candidate.returns:
-                memory = (*memory, *remembered(candidate.returns, context))
-        plan = self._plans.get((indices, memory))
-        if plan is None:
-            ways = [candidate.way for candidate in selected]
-            plan = self._row.plan(ways, self.trigger, memory, self.consumes)
-            if self._row.kept:
-                self._keep((indices, memory), plan)
+                memory += remembered(candidate.returns, context)
+        if not taken:
+            return None
+        return self._plans.get((taken, memory)) or self._made(taken, memory)
+
+    def _made(self, taken: tuple[int, ...], memory: Memory) -> Plan:
+        """A plan made; a row that is kept keeps it."""
+        row = self._row
+        ways = {candidate.index: candidate.way for candidate in self.candidates}
+        plan = row.plan([ways[index] for index in taken], self.trigger, memory, self.consumes)
+        if row.kept:
+            if len(self._plans) >= PLANS:
+                row.grow(-sum(each.weight for each in self._plans.values()))
+                self._plans.clear()
+            self._plans[taken, memory] = plan
+            row.grow(plan.weight)
         return plan
 
-    def _keep(self, key: tuple[tuple[int, ...], Memory], plan: Plan) -> None:
-        if len(self._plans) >= PLANS:
-            self._row.grow(-sum(each.weight for each in self._plans.values()))
-            self._plans.clear()
-        self._plans[key] = plan
-        self._row.grow(plan.weight)
+
+def _asked(
+    chains: Sequence[Candidates], context: Context, frame: Frame
+) -> tuple[list[Candidate], list[str]]:
+    """What is selected, in order; and of the others the first guard that said no."""
+    verdicts: dict[int, bool] = {}
+    selected: list[Candidate] = []
+    objections: list[str] = []
+    for chain in chains:
+        for candidate in chain:
+            verdict = verdicts.get(candidate.index)
+            if verdict is None:
+                objection = candidate.objection(context, frame)
+                verdict = verdicts[candidate.index] = objection is None
+                if objection is None:
+                    selected.append(candidate)
+                else:
+                    objections.append(objection)
+            if verdict:
+                break
+    return selected, objections

@@ -151,12 +151,12 @@ class Candidate:
     Attributes:
         index: Of the transition.
         conditions: The guards of the model.
-        names: The guards in words.
+        asks: The guards and their words.
         returns: Keys of the records that its history targets read: where it leads is data.
         reads_frame: Its guards look at more than the context.
     """
 
-    __slots__ = ("conditions", "guards", "index", "names", "reads_frame", "returns", "way")
+    __slots__ = ("asks", "conditions", "guards", "index", "reads_frame", "returns", "way")
 
     def __init__(
         self,
@@ -169,9 +169,17 @@ class Candidate:
         self.index = way.index
         self.conditions = conditions
         self.guards = guards
-        self.names = tuple([guard_name(guard) for guard in conditions])
+        names = [guard_name(guard) for guard in conditions]
+        self.asks = tuple(zip(guards, names, strict=True))
         self.returns = returns
         self.reads_frame = reads_frame(conditions)
+
+    def objection(self, context: Context, frame: Frame) -> str | None:
+        """The first guard that does not hold, in words; None when all do."""
+        for guard, name in self.asks:
+            if not guard(context, frame):
+                return name
+        return None
 
 
 Candidates = tuple[Candidate, ...]
@@ -250,7 +258,7 @@ class Chain(Choice):
         self.plans = plans
         if len(candidates) == len(candidates[0].guards) == 1:
             only = candidates[0]
-            self.lone = (only.guards[0], plans[0], self.refusal(only.names))
+            self.lone = (only.guards[0], plans[0], self.refusal((only.asks[0][1],)))
 
     @property
     def candidates(self) -> Candidates:
@@ -261,9 +269,9 @@ class Chain(Choice):
         """The plan of the first candidate whose guards all hold; else why there is none."""
         rejected: list[str] = []
         for candidate, plan in zip(self._candidates, self.plans, strict=True):
-            for position, guard in enumerate(candidate.guards):
+            for guard, name in candidate.asks:
                 if not guard(context, frame):
-                    rejected.append(candidate.names[position])
+                    rejected.append(name)
                     break
             else:
                 return plan
