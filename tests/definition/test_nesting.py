@@ -234,7 +234,9 @@ def test_inline_states_have_places_in_the_text():
     """What is said about them later points at them."""
     text = "states:\n  - {name: start, type: initial}\n  - name: both\n    type: parallel\n    regions:\n"
     text += "      - name: left\n        states:\n          - {name: a}\ntransitions: []\n"
-    assert m.Position(8, 13) == load_text(text).nodes["a"].position
+    nodes = load_text(text).nodes
+    assert m.Position(8, 13) == nodes["a"].position
+    assert m.Position(6, 9) == nodes["region:left"].position
 
 
 def chain(levels):

@@ -64,7 +64,7 @@ def test_good_machines_fit_the_schema(file):
         "no_states", "unknown_section", "unknown_key_in_state", "unknown_key_in_transition", "unknown_type",
         "state_without_name", "name_is_number", "guards_as_text", "actions_as_mapping", "flag_as_word",
         "timeout_incomplete", "guard_unknown_form", "guard_two_forms", "guard_check_operator",
-        "action_unknown_form", "action_two_forms", "action_append_incomplete", "states_as_mapping",
+        "action_unknown_form", "action_two_forms", "action_append_incomplete", "states_as_mapping", "region_shapes", "on_done_wrong", "when_wrong",
     ],
 )  # fmt: skip
 def test_machines_of_the_wrong_shape_do_not_fit_it(name):

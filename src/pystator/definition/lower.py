@@ -286,7 +286,7 @@ class _Machine:
 
     def _events(self) -> None:
         seen: set[str] = set()
-        used = set(self.names.triggers)
+        used = self.names.triggers.keys() | self.names.done_events
         for index, entry in self._entries("events"):
             path: Path = ("events", index, "name")
             name = self.names.declare(entry["name"], path, self.report)

@@ -36,7 +36,8 @@ class Names:
         self.normalizer: Literal["lower", "upper"] | None = normalizer
         self.triggers: dict[str, None] = {}
         self._raised: list[tuple[str, str, Path]] = []
-        self._done: set[str] = set()
+        self.done_events: set[str] = set()
+        """What the ends of states with ``on_done`` queue."""
 
     # States -----------------------------------------------------------------------------------
 
@@ -114,7 +115,7 @@ class Names:
     def done(self, label: str) -> str:
         """The event that the end of a state or region queues; nobody has to declare it."""
         event = self._normal(f"done.state.{label}")
-        self._done.add(event)
+        self.done_events.add(event)
         return event
 
     def raised(self, name: str, path: Path, report: Report) -> str:
@@ -129,7 +130,7 @@ class Names:
     def check_raised(self, report: Report) -> None:
         """Report raised triggers that nothing declares."""
         for normal, name, path in self._raised:
-            if normal not in self.triggers and normal not in self._done:
+            if normal not in self.triggers and normal not in self.done_events:
                 report.add(
                     "unknown_trigger",
                     path,

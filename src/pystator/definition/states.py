@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from pystator.definition.content import Content
-from pystator.definition.data import is_map
+from pystator.definition.data import is_list, is_map
 from pystator.definition.issues import Path, Report, show
 from pystator.definition.model import (
     Action,
@@ -45,7 +45,7 @@ _NESTING: Final = frozenset({"parent", "regions", "initial_child"})
 _NO_PLACE: Final = Position()
 
 Places = Mapping[int, tuple[int, int]]
-"""``id`` of an entry of ``states`` or ``transitions`` -> (line, column), from 0."""
+"""``id`` of an entry of ``states``, ``regions`` or ``transitions`` -> (line, column), from 0."""
 
 
 @record
@@ -147,7 +147,7 @@ class States:
         return (actions,) if actions else ()
 
     def _when(self, when: Any, path: Path) -> tuple[Guard, ...]:
-        if isinstance(when, list):
+        if is_list(when):
             return self.content.guards.all(when, path)
         return (self.content.guards.one(when, path),)
 
@@ -207,7 +207,7 @@ class States:
             StateType.STABLE,
             parallel.name,
             description=entry.get("description"),
-            position=parallel.position,
+            position=self.place(entry),
         )
         if entry.get("initial") is not None:
             self._initial[key] = entry["initial"], (*path, "initial")

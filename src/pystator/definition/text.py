@@ -55,8 +55,6 @@ _NOT_YAML: Final = re.compile(r"[\x7f-\x9f\u2028\u2029\ufffe\uffff]")
 """Of JSON's strings, what libyaml refuses, or takes for the end of a line as YAML 1.1 does."""
 _MERGE: Final = str(b"<<", "ascii")
 """The plain key ``<<``: another object than a quoted one, which is just a key."""
-_ITEM_DEPTH = 3
-"""Depth of the mappings of ``states: [{...}]``; each level of regions adds four."""
 
 
 @record
@@ -65,7 +63,8 @@ class Reading:
 
     Attributes:
         data: Plain data; None when there are issues.
-        places: ``id`` of a state's or transition's mapping -> (line, column), from 0.
+        places: ``id`` of the mapping of a state, transition or region -> (line, column), from 0.
+            (These, and some others, are at odd depths: ``states: [{regions: [{states: [...]}]}]``.)
     """
 
     data: Any
@@ -224,7 +223,7 @@ class _Reader:
                 if is_map and key is _NO_KEY:
                     self.stop("key_type", "a key must be text, not a list or a mapping", event)
                 value = {} if kind is MappingStartEvent else []
-                if depth & 3 == _ITEM_DEPTH and kind is MappingStartEvent:
+                if depth & 1 and kind is MappingStartEvent:
                     mark = event.start_mark
                     self.places[id(value)] = (mark.line, mark.column)
                 anchor = event.anchor
