@@ -85,24 +85,24 @@ def run() -> list[Row]:
     return [
         compare(
             "session begun", lambda: EntitySession(machine), lambda: Floor(machine),
-            does="the machine's start, kept in five slots", goal=0.4, number=2_000, rounds=60,
+            does="the machine's start, kept in five slots", goal=0.4, number=500, rounds=240,
         ),
         compare(
             "session begun and sent an event", begun(EntitySession), begun(Floor),
-            does="the same, and an event", goal=0.4, number=2_000, rounds=60,
+            does="the same, and an event", goal=0.4, number=500, rounds=240,
         ),
         compare(
             "session.send", lambda: session.send("next"), lambda: floor.send("next"),
-            does="process, the clock, and what came of it kept", goal=0.4, number=2_000, rounds=60,
+            does="process, the clock, and what came of it kept", goal=0.4, number=500, rounds=240,
         ),
         compare(
             "session.send + increment", lambda: session.send("count"), lambda: floor.send("count"),
-            does="process, the clock, and what came of it kept", goal=0.4, number=2_000, rounds=60,
+            does="process, the clock, and what came of it kept", goal=0.4, number=500, rounds=240,
         ),
         compare(
             "session.next()", lambda: session.next(),  # noqa: PLW0108 # the look-up is measured
             lambda: floor.send("next"),
-            does="process, the clock, and what came of it kept", number=2_000, rounds=60,
+            does="process, the clock, and what came of it kept", number=500, rounds=240,
         ),
         Row("bytes of a fresh session", size(lived(0)), 1024, 1, kilobyte, "B"),
         Row("bytes of one that had 1,000 events", size(lived(500)), 1024, 1, kilobyte, "B"),

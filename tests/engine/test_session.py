@@ -76,6 +76,13 @@ def test_its_context_is_its_own(order) -> None:
     given["items"].append(2)
     session.context["items"].append(3)
     assert session.context == {"items": [1]}
+    sent = {"more": [4], "event": [5], "data": [6]}
+    session.submit(more=sent["more"])
+    session.send(Event("mark-up", {"event": sent["event"]}))
+    session.apply_data(data=sent["data"])
+    for value in sent.values():
+        value.append(7)
+    assert session.context == {"items": [1], "more": [4], "event": [5], "data": [6], "n": 1}
 
 
 def test_a_trigger_that_is_no_python_name_has_a_method_too(order) -> None:

@@ -142,7 +142,7 @@ class EntitySession(LivingEntity):
         if type(trigger) is str and trigger:
             name = trigger
             if payload:
-                check_payload(payload)
+                data = _own(payload)
         else:
             name, data = _taken_apart(trigger, payload)
         ways = self._ways
@@ -328,13 +328,8 @@ def _own(context: Mapping[str, Any] | None) -> Context:
 
 
 def _taken_apart(trigger: str | Event, payload: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    if not isinstance(trigger, Event):
-        event = Event(trigger, payload)
-        return event.trigger, event.payload
-    if payload:
-        check_payload(payload)
-        return trigger.trigger, {**trigger.payload, **payload}
-    return trigger.trigger, trigger.payload
+    event = trigger if isinstance(trigger, Event) else Event(trigger)
+    return event.trigger, _own({**event.payload, **payload})
 
 
 def _async_guard(need: NeedGuard) -> EvaluationError:
