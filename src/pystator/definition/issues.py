@@ -5,7 +5,7 @@ column. A check therefore reports to a `Report`, and the report asks for positio
 is something to tell.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from pystator.errors import ConfigurationError
@@ -28,7 +28,9 @@ __all__ = [
 Path = tuple[str | int, ...]
 """Keys and list positions from the top of the document."""
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "info"]
+
+_LABELS: Final = {"error": "", "warning": "warning: ", "info": "note: "}
 
 MAX_SHOWN = 60
 """Characters of an offending text that a message repeats."""
@@ -43,13 +45,14 @@ class Issue:
 
     Attributes:
         code: Stable name of the kind of mistake, for programs.
-        severity: ``warning`` is legal and probably not meant.
+        severity: ``warning`` is legal and probably not meant, ``info`` worth a look.
         message: One sentence for a person, without place and suggestion.
         path: Where in the data.
         line, column: Where in the text, from 1; 0 when there is no text.
         text: The offending text, as written.
         suggestion: What was probably meant; None when nothing is near.
         file: Where the text came from.
+        witness: ``{"context": ..., "payload": ...}`` for which it is so, where there is one.
     """
 
     code: str
@@ -61,6 +64,7 @@ class Issue:
     text: str | None = None
     suggestion: str | None = None
     file: str | None = None
+    witness: Mapping[str, Any] | None = None
 
     def __str__(self) -> str:
         """``file:line:column: message (did you mean 'x'?)``."""
@@ -69,7 +73,7 @@ class Issue:
             place = f"{place}:{self.column}" if self.file else f"line {self.line}:{self.column}"
         elif self.path:
             place = f"{place}: {show_path(self.path)}" if place else show_path(self.path)
-        label = "warning: " if self.severity == "warning" else ""
+        label = _LABELS[self.severity]
         hint = f" (did you mean {self.suggestion!r}?)" if self.suggestion else ""
         return f"{place}: {label}{self.message}{hint}" if place else f"{label}{self.message}{hint}"
 
@@ -77,7 +81,7 @@ class Issue:
         """The same issue, of a file."""
         return Issue(
             self.code, self.severity, self.message, self.path, self.line, self.column,
-            self.text, self.suggestion, file,
+            self.text, self.suggestion, file, self.witness,
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,6 +96,7 @@ class Issue:
             "text": self.text,
             "suggestion": self.suggestion,
             "file": self.file,
+            "witness": self.witness,
         }
 
 

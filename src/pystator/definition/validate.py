@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pystator.definition.analyse import analyse
 from pystator.definition.issues import Issue
 from pystator.definition.load import check_config, check_file, check_text
 
@@ -13,9 +14,12 @@ def validate_config(config: Any, strict: bool = False) -> list[str]:
 
     Args:
         config: The machine as plain data, or as YAML or JSON text.
-        strict: Count warnings too: what is legal and was probably not meant.
+        strict: Count warnings too, and analyse the machine: what is legal and was probably not
+            meant. `pystator.definition.analyse.analyse` gives the findings themselves.
     """
-    _, issues = check_text(config) if isinstance(config, str) else check_config(config)
+    definition, issues = check_text(config) if isinstance(config, str) else check_config(config)
+    if strict and definition is not None:
+        issues = [*issues, *(issue for issue in analyse(definition) if issue.severity != "info")]
     return [str(issue) for issue in issues if strict or _is_error(issue)]
 
 

@@ -1,0 +1,191 @@
+"""The node tree in numbers, as the analysis walks it.
+
+Numbers are in document order, depth first: below ``n`` are the numbers from it to ``last[n]``.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Final
+
+from pystator.definition.model import Definition, Kind, Node, TransitionNode
+
+__all__ = ["ROOT", "Chart", "Entry"]
+
+ROOT: Final = 0
+_HOLDERS: Final = frozenset({Kind.COMPOUND, Kind.REGION})
+_NO_WAYS: Final[Mapping[str | None, list[TransitionNode]]] = {}
+
+
+class Entry:
+    """What a transition enters.
+
+    Attributes:
+        goals: The nodes it names.
+        domain: The node that stays: what lies below it is left and entered. The largest, where
+            history decides.
+        remembers: Some target is a history: what is entered is not known.
+    """
+
+    __slots__ = ("domain", "goals", "remembers")
+
+    def __init__(self, goals: tuple[int, ...], domain: int, *, remembers: bool) -> None:
+        self.goals = goals
+        self.domain = domain
+        self.remembers = remembers
+
+
+class Chart:
+    """The numbers of a definition's nodes, and what its transitions enter."""
+
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+        self.nodes: list[Node] = []
+        self.index: dict[str, int] = {}
+        self.parents: list[int] = []
+        self.children: list[list[int]] = []
+        self.last: list[int] = []
+        self._entries: dict[int, Entry] = {}
+        pending = [(definition.root, ROOT)]
+        while pending:
+            node, parent = pending.pop()
+            number = len(self.nodes)
+            self.nodes.append(node)
+            self.index[node.name] = number
+            self.parents.append(parent)
+            self.children.append([])
+            if number != ROOT:
+                self.children[parent].append(number)
+            pending.extend((child, number) for child in reversed(node.children))
+        self.last = list(range(len(self.nodes)))
+        for number in range(len(self.nodes) - 1, ROOT, -1):
+            parent = self.parents[number]
+            self.last[parent] = max(self.last[parent], self.last[number])
+
+    # Relations ------------------------------------------------------------------------------
+
+    def is_holder(self, number: int) -> bool:
+        """Exactly one child is active whenever it is."""
+        return number == ROOT or self.nodes[number].kind in _HOLDERS
+
+    def is_parallel(self, number: int) -> bool:
+        """All its children are active whenever it is."""
+        return self.nodes[number].kind is Kind.PARALLEL
+
+    def is_leaf(self, number: int) -> bool:
+        """Nothing is inside it."""
+        return not self.children[number]
+
+    def is_in(self, number: int, node: int) -> bool:
+        """It is the node, or inside it."""
+        return node <= number <= self.last[node]
+
+    def upward(self, number: int, end: int = ROOT) -> Iterator[int]:
+        """The node and its ancestors, innermost first, below ``end``."""
+        while number != end and number != ROOT:
+            yield number
+            number = self.parents[number]
+
+    def leaves(self, node: int) -> Iterator[int]:
+        """The leaves at or below a node."""
+        return (number for number in range(node, self.last[node] + 1) if self.is_leaf(number))
+
+    def can_be_together(self, number: int, other: int) -> bool:
+        """Both may be active at once: one holds the other, or they are in different regions."""
+        if self.is_in(number, other) or self.is_in(other, number):
+            return True
+        while not self.is_in(number, other):
+            other = self.parents[other]
+        return self.is_parallel(other)
+
+    def concurrent(self, number: int) -> Iterator[tuple[int, int]]:
+        """(parallel, region) around a node, innermost first."""
+        for above in self.upward(number):
+            parent = self.parents[above]
+            if parent != ROOT and self.is_parallel(parent):
+                yield parent, above
+
+    # Transitions ----------------------------------------------------------------------------
+
+    def source(self, way: TransitionNode) -> int:
+        """The number of its source."""
+        return self.index[way.source]
+
+    def entry(self, way: TransitionNode) -> Entry:
+        """What it enters; only of one that has targets."""
+        found = self._entries.get(way.index)
+        if found is None:
+            goals = tuple([self.index[target.name] for target in way.targets])
+            remembers = any(target.history for target in way.targets)
+            domain = self._domain(self.source(way), goals, internal=way.internal)
+            found = self._entries[way.index] = Entry(goals, domain, remembers=remembers)
+        return found
+
+    def _domain(self, source: int, goals: Iterable[int], *, internal: bool) -> int:
+        first, *others = sorted(goals)
+        last = others[-1] if others else first
+        number = source
+        if not internal or not self.is_holder(source):
+            number = self.parents[source]
+        while number != ROOT and not (
+            self.is_holder(number) and number < first and last <= self.last[number]
+        ):
+            number = self.parents[number]
+        return number
+
+    @cached_property
+    def by_index(self) -> Mapping[int, TransitionNode]:
+        """The transitions by their index."""
+        return {way.index: way for way in self.definition.transitions}
+
+    @cached_property
+    def ways(self) -> list[Mapping[str | None, list[TransitionNode]]]:
+        """Number -> event -> its transitions, in order; None is without an event."""
+        made: list[Mapping[str | None, list[TransitionNode]]] = [_NO_WAYS] * len(self.nodes)
+        for number, node in enumerate(self.nodes):
+            if node.transitions:
+                by_event: dict[str | None, list[TransitionNode]] = defaultdict(list)
+                for way in node.transitions:
+                    for event in (None,) if way.eventless else way.events:
+                        by_event[event].append(way)
+                made[number] = by_event
+        return made
+
+    def on(self, number: int, event: str | None) -> Sequence[TransitionNode]:
+        """The transitions of one node on an event, in order."""
+        return self.ways[number].get(event, ())
+
+    def is_route(self, way: TransitionNode) -> bool:
+        """Data alone may take it: a target says ``when``."""
+        return (
+            bool(way.events)
+            and way.origin == "transitions"
+            and not (way.internal or way.eventless)
+            and any(self.nodes[self.index[target.name]].when for target in way.targets)
+        )
+
+    # Entering -------------------------------------------------------------------------------
+
+    def entered(self, domain: int, goals: Iterable[int]) -> list[int]:
+        """All that reaching the goals enters, defaults included, in document order."""
+        found: set[int] = set()
+        for goal in goals:
+            found.update(self.upward(goal, domain))
+        pending = list(found)
+        while pending:
+            number = pending.pop()
+            more = [step for step in self._defaults(number, found) if step not in found]
+            found.update(more)
+            pending.extend(more)
+        return sorted(found)
+
+    def _defaults(self, number: int, found: set[int]) -> list[int]:
+        children = self.children[number]
+        if self.is_parallel(number) or any(child in found for child in children):
+            return children if self.is_parallel(number) else []
+        goals = self.initial(number)
+        return [step for goal in goals for step in self.upward(goal, number)]
+
+    def initial(self, number: int) -> list[int]:
+        """What an entry of a compound node enters by default."""
+        return [self.index[target.name] for target in self.nodes[number].initial]
