@@ -337,11 +337,6 @@ def test_requirements_and_metadata_are_carried():
     assert (one.refs, one.metadata, one.description) == (("R1", "R2"), {"a": 1}, "d")
 
 
-def test_an_unguarded_branch_hides_those_after_it():
-    """A likely slip: the order of branches decides."""
-    assert codes("{source: decide, dest: paid, guards: [is_ok]}")[:1] == ["never"]
-
-
 def test_a_choice_must_not_lead_to_itself():
     """It would be taken again and again."""
     assert "endless" in codes("{source: decide, dest: decide, guards: [is_ok]}")

@@ -35,13 +35,19 @@ def check(
         typer.Argument(metavar="FILE", help="Machine files in YAML or JSON; - reads one."),
     ],
     strict: Annotated[bool, typer.Option("--strict", help="Warnings are errors.")] = False,
+    notes: Annotated[bool, typer.Option("--all", help="Notes, too: what is worth a look.")] = False,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option("--ignore", metavar="CODE", help="Leave out findings of a code."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Find every mistake in machine files.
+    """Find every mistake in machine files, and what can never happen in them.
 
     Each is shown with file, line and column, the lines around it, and what was probably meant.
     """
-    reports = [look_at(file) for file in files]
+    silent = known(ignore or [])
+    reports = [look_at(file, silent, notes=notes) for file in files]
     if json:
         say_json(
             {
@@ -69,17 +75,42 @@ class Report:
         self.issues = issues
 
 
-def look_at(file: str) -> Report:
+def known(codes: list[str]) -> frozenset[str]:
+    """The codes to leave out; one that does not exist is a mistake of the call."""
+    from pystator.definition.analyse import unknown_code
+
+    for code in codes:
+        issue = unknown_code(code)
+        if issue is not None:
+            near = f": did you mean {issue.suggestion}?" if issue.suggestion else ""
+            message = f"{code!r} is no code of a finding{near}"
+            raise typer.BadParameter(message, param_hint="--ignore")
+    return frozenset(codes)
+
+
+def look_at(file: str, silent: frozenset[str], *, notes: bool) -> Report:
     """Check one file, or standard input."""
     from pystator.definition.load import check_bytes, check_file  # with the format's validator
 
     if file == "-":
         content = sys.stdin.buffer.read()
         definition, issues = check_bytes(content, "<stdin>")
+        issues = found_in(definition, issues, silent, notes=notes)
         return Report("<stdin>", readable(content), definition, issues)
     definition, issues = check_file(file)
+    issues = found_in(definition, issues, silent, notes=notes)
     shown = any(issue.line for issue in issues)
     return Report(file, readable(Path(file).read_bytes()) if shown else "", definition, issues)
+
+
+def found_in(
+    definition: "Definition | None", issues: "list[Issue]", silent: frozenset[str], *, notes: bool
+) -> "list[Issue]":
+    """What is to be said: of a machine that loads, what its analysis finds, too."""
+    from pystator.definition.analyse import everything, ignoring
+
+    every = ignoring(everything(definition, issues), silent)
+    return [issue for issue in every if notes or issue.severity != "info"]
 
 
 def readable(content: bytes) -> str:
@@ -91,7 +122,10 @@ def readable(content: bytes) -> str:
 
 def right(report: Report, strict: bool) -> bool:
     """Nothing is wrong; with ``strict``, nothing is odd either."""
-    return report.definition is not None and not (strict and report.issues)
+    wrong = {"error", "warning"} if strict else {"error"}
+    return report.definition is not None and not any(
+        issue.severity in wrong for issue in report.issues
+    )
 
 
 def facts(report: Report) -> dict[str, Any]:
@@ -99,13 +133,13 @@ def facts(report: Report) -> dict[str, Any]:
     definition = report.definition
     return {
         "file": report.file,
-        "ok": definition is not None,
+        "ok": right(report, strict=False),
         "machine": None
         if definition is None
         else {
             "name": definition.name,
             "version": definition.version,
-            "states": len(definition.nodes),
+            "states": states(definition),
             "transitions": len(definition.transitions),
             "triggers": list(definition.triggers),
             "refs": refs(definition),
@@ -120,13 +154,7 @@ def show(report: Report, style: Style) -> None:
     for issue in report.issues:
         for line in frame(issue, report.lines, style):
             say(line)
-    errors = sum(issue.severity == "error" for issue in report.issues)
-    warnings = len(report.issues) - errors
-    found = ", ".join(
-        number_of(number, word)
-        for number, word in ((errors, "error"), (warnings, "warning"))
-        if number
-    )
+    found = counted(report.issues)
     if report.definition is None:
         say(f"{report.file}: {style(found, 'bad')}")
         return
@@ -134,20 +162,50 @@ def show(report: Report, style: Style) -> None:
     size = ", ".join(
         number_of(number, word)
         for number, word in (
-            (len(definition.nodes), "state"),
+            (states(definition), "state"),
             (len(definition.transitions), "transition"),
         )
     )
     ending = f"; {style(found, 'warn')}" if found else ""
     name = f"{definition.name} {definition.version}".strip()
-    say(f"{report.file}: {style('ok', 'good')}: {name}, {size}{ending}")
+    verdict = style("ok", "good") if right(report, strict=False) else style("wrong", "bad")
+    say(f"{report.file}: {verdict}: {name}, {size}{ending}")
+    hint = how_to_silence(report.issues)
+    if hint:
+        say(style(f"  {hint}", "dim"))
     if refs(definition):
         say(f"  requirements: {', '.join(refs(definition))}")
+
+
+def counted(issues: "list[Issue]") -> str:
+    """``1 error, 2 warnings``."""
+    words = {"error": "error", "warning": "warning", "info": "note"}
+    numbers = {
+        word: sum(issue.severity == kind for issue in issues) for kind, word in words.items()
+    }
+    return ", ".join(number_of(number, word) for word, number in numbers.items() if number)
+
+
+def how_to_silence(issues: "list[Issue]") -> str:
+    """What to write where a finding is meant so; nothing where there is none."""
+    from pystator.definition.analyse import CODES
+
+    codes = dict.fromkeys(issue.code for issue in issues if issue.code in CODES)
+    codes.pop("unknown_code", None)
+    if not codes:
+        return ""
+    code = next(iter(codes))
+    return f"if it is meant so: metadata: {{check: {{ignore: [{code}]}}}} there, or --ignore {code}"
 
 
 def number_of(number: int, word: str) -> str:
     """``1 state``, ``2 states``."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def states(definition: "Definition") -> int:
+    """How many states there are; regions are none."""
+    return sum(node.kind.value != "region" for node in definition.nodes.values())
 
 
 def refs(definition: "Definition") -> list[str]:

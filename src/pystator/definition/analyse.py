@@ -25,7 +25,7 @@ from pystator.definition.analysis.reach import explore
 from pystator.definition.issues import Issue
 from pystator.definition.model import Definition
 
-__all__ = ["CODES", "LOAD_CODES", "analyse", "ignoring", "unknown_code"]
+__all__ = ["CODES", "LOAD_CODES", "analyse", "everything", "ignoring", "unknown_code"]
 
 
 def analyse(definition: Definition) -> list[Issue]:
@@ -43,10 +43,22 @@ def analyse(definition: Definition) -> list[Issue]:
     reach = explore(Chart(definition))
     facts = Facts(reach, definition)
     find_dead(reach, findings)
-    find_ends(reach, findings)
-    find_loops(reach, facts, findings)
+    find_ends(reach, find_loops(reach, facts, findings), findings)
     find_cases(reach, facts, findings)
     return sorted(findings.issues, key=lambda issue: (issue.line, issue.column))
+
+
+def everything(definition: Definition | None, issues: Collection[Issue]) -> list[Issue]:
+    """What loading said about a machine and, where it loads, what is found in it; in order.
+
+    Args:
+        definition: As one of the functions of `pystator.definition.load` gives it.
+        issues: As it gives them.
+    """
+    if definition is None:
+        return [*issues]
+    kept = ignoring(issues, Findings(definition).everywhere)
+    return sorted([*kept, *analyse(definition)], key=lambda issue: (issue.line, issue.column))
 
 
 def ignoring(issues: Collection[Issue], codes: Collection[str]) -> list[Issue]:

@@ -1,4 +1,7 @@
-"""Rules about a state with all its transitions, checked when the whole machine is known."""
+"""Rules about a state with all its transitions, checked when the whole machine is known.
+
+What follows from several states, or from what guards mean, is `pystator.definition.analyse`'s.
+"""
 
 from collections.abc import Iterable, Mapping
 
@@ -34,16 +37,6 @@ def _check_choice(node: Node, report: Report, path: Path) -> None:
     branches = node.transitions
     if not branches:
         report.add("choice", path, f"the choice {node.name!r} has no transitions")
-    elif all(branch.guards for branch in branches):
-        report.warn(
-            "choice_open",
-            path,
-            f"the last branch of {node.name!r} has guards: an event fails when none holds",
-        )
-    if any(not branch.guards for branch in branches[:-1]):
-        report.warn(
-            "never", path, f"branches of {node.name!r} after the one without guards are never taken"
-        )
     if any(target.name == node.name for branch in branches for target in branch.targets):
         report.add("endless", path, f"the choice {node.name!r} leads to itself")
 

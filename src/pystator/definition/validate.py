@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from pystator.definition.analyse import analyse
-from pystator.definition.issues import Issue
+from pystator.definition.analyse import everything
 from pystator.definition.load import check_config, check_file, check_text
 
 __all__ = ["check_config", "check_file", "check_text", "validate_config"]
@@ -18,10 +17,6 @@ def validate_config(config: Any, strict: bool = False) -> list[str]:
             meant. `pystator.definition.analyse.analyse` gives the findings themselves.
     """
     definition, issues = check_text(config) if isinstance(config, str) else check_config(config)
-    if strict and definition is not None:
-        issues = [*issues, *(issue for issue in analyse(definition) if issue.severity != "info")]
-    return [str(issue) for issue in issues if strict or _is_error(issue)]
-
-
-def _is_error(issue: Issue) -> bool:
-    return issue.severity == "error"
+    if strict:
+        return [str(each) for each in everything(definition, issues) if each.severity != "info"]
+    return [str(issue) for issue in issues if issue.severity == "error"]

@@ -11,8 +11,16 @@ from typing import Any, Final
 
 from pystator.definition.analysis.chart import ROOT
 from pystator.definition.analysis.domains import groups, natural_values
-from pystator.definition.analysis.findings import Findings, way_words
-from pystator.definition.analysis.formulas import Field, Formula, Free, Unknown, atoms, evaluate, views
+from pystator.definition.analysis.findings import Findings, example_words, way_words, where
+from pystator.definition.analysis.formulas import (
+    Field,
+    Formula,
+    Free,
+    Unknown,
+    atoms,
+    evaluate,
+    views,
+)
 from pystator.definition.analysis.reach import Reach
 from pystator.definition.analysis.search import Example, Wanted, example, impossible
 from pystator.definition.analysis.verdicts import MAX_BEFORE
@@ -120,7 +128,7 @@ class _Cases:
         self.findings.of_state(
             "choice_open",
             self.node,
-            f"no branch of the choice {self.node.label!r} may hold, and then the event fails:"
+            f"no branch of the choice {self.node.label!r} {_when(proof)}, and then the event fails:"
             " give it a last branch without guards",
             example=proof,
         )
@@ -145,8 +153,8 @@ class _Cases:
         self.findings.of_way(
             "gap",
             self.ways[0],
-            f"{event!r} is refused in {self.node.label!r} where no guard of its"
-            f" {len(self.ways)} transitions holds",
+            f"{event!r} is refused in {self.node.label!r} {example_words(proof)}: the guards of its"
+            f" {len(self.ways)} transitions leave that out",
             severity=severity,
             example=proof,
         )
@@ -194,10 +202,14 @@ class _Cases:
                 self.findings.of_way(
                     "overlap",
                     second,
-                    f"the guards of {words} hold together with those of an earlier one,"
-                    " which is taken",
+                    f"{words} gives way to {where(first)} {example_words(proof)}: the guards of"
+                    " both hold, and the order decides",
                     example=proof,
                 )
+
+
+def _when(proof: Example | None) -> str:
+    return "may hold" if proof is None else f"holds {example_words(proof)}"
 
 
 def _exactly(term: Field, value: Any) -> Wanted:

@@ -82,7 +82,7 @@ class Chart:
 
     def upward(self, number: int, end: int = ROOT) -> Iterator[int]:
         """The node and its ancestors, innermost first, below ``end``."""
-        while number != end and number != ROOT:
+        while number not in {end, ROOT}:
             yield number
             number = self.parents[number]
 

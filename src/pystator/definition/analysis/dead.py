@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from pystator.definition.analysis.chart import ROOT
 from pystator.definition.analysis.effects import inside, raised, sent
-from pystator.definition.analysis.findings import Findings, named, way_words
+from pystator.definition.analysis.findings import Findings, named, way_words, where
 from pystator.definition.analysis.reach import Reach
 from pystator.definition.model import Action, Kind, TransitionNode
 from pystator.definition.words import guard_words
@@ -102,9 +102,7 @@ class _Group:
             case "guards":
                 self.findings.of_way("never_holds", way, f"{words} is never taken: {_why(way)}")
             case "shadowed":
-                self.findings.of_way(
-                    "shadowed", way, f"{words} is never taken: {self.winner(way)}"
-                )
+                self.findings.of_way("shadowed", way, f"{words} is never taken: {self.winner(way)}")
             case "restless":
                 said = f"{words} is never taken: {self.mover(way)}"
                 self.findings.of_way("passing", way, said)
@@ -127,7 +125,7 @@ class _Group:
         always = "its guards hold whenever these do" if other.guards else "it has no guards"
         if other.guards and way.index - other.index > 0 and not way.guards:
             always = "the guards before leave nothing over"
-        return f"{_where(other)} comes first, and {always}"
+        return f"{where(other)} comes first, and {always}"
 
     def mover(self, way: TransitionNode) -> str:
         """What moves on before an event can come."""
@@ -144,14 +142,6 @@ def _why(way: TransitionNode) -> str:
     if len(words) == 1:
         return f"its guard can never hold: {words[0]}"
     return f"its guards can never hold together: {' and '.join(words)}"
-
-
-def _where(way: TransitionNode) -> str:
-    """How a message points at another transition."""
-    if way.position.line:
-        return f"the one in line {way.position.line}"
-    goals = named(target.name for target in way.targets)
-    return f"the one to {goals}" if goals else "the one that stays"
 
 
 # Ends of states ---------------------------------------------------------------------------------
@@ -206,9 +196,7 @@ def _unheard(reach: Reach, findings: Findings) -> None:
 _NOBODY = "no transition that can happen takes it"
 
 
-def _said(
-    reach: Reach, actions: Iterable[Action], heard: set[str]
-) -> Iterator[tuple[str, str]]:
+def _said(reach: Reach, actions: Iterable[Action], heard: set[str]) -> Iterator[tuple[str, str]]:
     """What actions raise or send that nothing hears."""
     listed = [*actions]
     definition = reach.chart.definition
@@ -221,4 +209,3 @@ def _said(
             event = event.lower() if definition.normalizer == "lower" else event.upper()
         if send.machine in {None, definition.name} and event not in heard:
             yield "send", event
-

@@ -12,6 +12,7 @@ of it, of values a person would put there: they make the example in a message.
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 from pystator.definition.analysis.formulas import (
@@ -158,7 +159,7 @@ def _number_line(found: list[Any], count: int) -> list[Any]:
     if not found:
         return list(range(1, count + 1))
     line = [_whole_below(found[0]) - place for place in reversed(range(count))]
-    for low, high in zip(found, found[1:], strict=False):
+    for low, high in pairwise(found):
         line += [low, *_between(low, high, count)]
     top = _whole_above(found[-1])
     return [*line, found[-1], *(top + place for place in range(count))]

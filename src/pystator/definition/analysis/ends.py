@@ -18,11 +18,17 @@ from pystator.definition.model import Kind, StateType, TransitionNode
 __all__ = ["find_ends"]
 
 
-def find_ends(reach: Reach, findings: Findings) -> None:
-    """Report traps, and states from which no end can be reached."""
+def find_ends(reach: Reach, endless: Iterable[int], findings: Findings) -> None:
+    """Report traps, and states from which no end can be reached.
+
+    Args:
+        reach: Of the machine.
+        endless: Nodes that are never left, which is reported already.
+        findings: Takes the issues.
+    """
     if not reach.live or reach.chart.definition.fallback == "persist":
         return
-    ends = Ends(reach)
+    ends = Ends(reach, endless)
     for number in ends.traps:
         _report_trap(ends, number, findings)
     reported = set(ends.traps)
@@ -58,8 +64,9 @@ def _report_lost(ends: "Ends", scope: int, group: list[int], findings: Findings)
 class Ends:
     """Who leaves what in one machine."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: Reach, endless: Iterable[int]) -> None:
         self.reach = reach
+        self.endless = [leaf for node in endless for leaf in reach.chart.leaves(node)]
         self.chart = reach.chart
         self.by_source: dict[int, list[TransitionNode]] = {}
         self._undone: dict[int, bool] = {}
@@ -146,7 +153,7 @@ class Ends:
     # Ends ---------------------------------------------------------------------------------------
 
     def scopes(self) -> Iterator[int]:
-        """Nodes that have an end that can be reached, outermost first: the root, compounds, regions."""
+        """Nodes with an end that can be reached, outermost first: root, compounds, regions."""
         for number in sorted(self.reach.nodes):
             if self.chart.is_holder(number) and any(self.ends_of(number)):
                 yield number
@@ -193,7 +200,8 @@ class Scope:
         if self.number != ROOT and self._is_left_from_outside():
             return []
         self._mark(self.ends.ends_of(self.number))
-        self._mark(leaf for leaf in self.ends.idle if self.chart.is_in(leaf, self.number))
+        known = [*self.ends.idle, *self.ends.endless]
+        self._mark(leaf for leaf in known if self.chart.is_in(leaf, self.number))
         for way in self._ways():
             self._look(way)
         while self._pending:

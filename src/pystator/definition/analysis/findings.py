@@ -14,7 +14,16 @@ from pystator.definition.issues import Issue, Severity, closest, show
 from pystator.definition.model import Definition, Kind, Node, Position, TransitionNode
 from pystator.definition.words import trigger_words
 
-__all__ = ["CODES", "LOAD_CODES", "Findings", "example_words", "named", "unknown_code", "way_words"]
+__all__ = [
+    "CODES",
+    "LOAD_CODES",
+    "Findings",
+    "example_words",
+    "named",
+    "unknown_code",
+    "way_words",
+    "where",
+]
 
 CODES: Final[Mapping[str, tuple[Severity, str]]] = {
     "unreachable": ("warning", "a state that nothing leads to"),
@@ -35,7 +44,7 @@ CODES: Final[Mapping[str, tuple[Severity, str]]] = {
 """What the analysis finds: how serious it usually is, and what it is."""
 
 LOAD_CODES: Final = frozenset(
-    {"crossing", "literal", "never", "unknown_key", "unused_event", "version"}
+    {"crosses_regions", "history", "literal", "never", "unknown_key", "unused_event", "version"}
 )
 """Warnings of loading."""
 
@@ -45,14 +54,15 @@ MAX_LISTED: Final = 5
 class Findings:
     """Collects issues of one machine.
 
-    Args:
-        definition: The machine.
+    Attributes:
+        issues: What was found.
+        everywhere: The codes that the machine asks to ignore.
     """
 
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
         self.issues: list[Issue] = []
-        self._everywhere = self._ignored(definition.meta, Position())
+        self.everywhere = self._ignored(definition.meta, Position())
         self._at: dict[int, frozenset[str]] = {}
         for node in definition.nodes.values():
             if node.metadata:
@@ -89,10 +99,8 @@ class Findings:
         severity: Severity | None,
         example: Example | None,
     ) -> None:
-        if code in self._everywhere:
+        if code in self.everywhere:
             return
-        if example is not None:
-            message = f"{message}: {example_words(example)}"
         self.issues.append(
             Issue(
                 code,
@@ -169,6 +177,14 @@ def way_words(way: TransitionNode, definition: Definition) -> str:
         return f"a branch of {source.label!r}"
     words = "auto" if way.eventless else trigger_words(way)
     return f"{words!r} from {source.label!r}"
+
+
+def where(way: TransitionNode) -> str:
+    """How a message points at another transition."""
+    if way.position.line:
+        return f"the one in line {way.position.line}"
+    goals = named(target.name for target in way.targets)
+    return f"the one to {goals}" if goals else "the one that stays"
 
 
 def named(names: Iterable[str]) -> str:

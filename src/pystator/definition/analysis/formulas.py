@@ -262,9 +262,7 @@ class _Reader:
             if isinstance(second, _Constant):
                 return Free(f"{ast.unparse(left)} {symbol} {ast.unparse(right)}")
             symbol, first, second = _MIRRORED[symbol], second, first
-        return _comparison(
-            first, symbol, second.value if isinstance(second, _Constant) else second
-        )
+        return _comparison(first, symbol, second.value if isinstance(second, _Constant) else second)
 
     def membership(self, left: ast.expr, right: ast.expr) -> Formula:
         """``left in right``."""
@@ -417,7 +415,8 @@ def _joined(parts: tuple[Formula, ...], values: Values, *, deciding: bool) -> Ve
 
 def _atom(atom: Atom, values: Values) -> Verdict:
     if isinstance(atom, Free):
-        return values.get(atom, OPEN)
+        verdict: Verdict = values.get(atom, OPEN)
+        return verdict
     left = _value(atom.left, values)
     if left is UNSET:
         return OPEN

@@ -18,7 +18,7 @@ from typing import Final
 
 from pystator.definition.analysis.cases import Facts
 from pystator.definition.analysis.effects import inside, writes
-from pystator.definition.analysis.findings import Findings
+from pystator.definition.analysis.findings import Findings, example_words
 from pystator.definition.analysis.formulas import Field, Formula, atoms, views
 from pystator.definition.analysis.reach import Reach
 from pystator.definition.analysis.search import Example, example
@@ -33,14 +33,19 @@ PATIENCE: Final = 2_000
 """Steps of the search for cycles with guards."""
 
 
-def find_loops(reach: Reach, facts: Facts, findings: Findings) -> None:
-    """Report cycles of transitions without an event that never end."""
+def find_loops(reach: Reach, facts: Facts, findings: Findings) -> set[int]:
+    """Report cycles of transitions without an event that never end.
+
+    Returns:
+        The nodes that are never left whatever the context.
+    """
     loops = _Loops(reach)
     always = loops.always()
     for cycle in loops.cycles_in(always):
         _report(loops, cycle, findings)
     for cycle, proof in loops.guarded(always, facts):
         _report(loops, cycle, findings, proof)
+    return always
 
 
 def _report(
@@ -49,7 +54,8 @@ def _report(
     first = cycle.index(min(cycle))
     names = [loops.chart.nodes[number].label for number in (*cycle[first:], *cycle[:first])]
     shown = " → ".join([*names, names[0]])
-    said = f"the automatic transitions {shown} never end, and every event that gets there fails"
+    when = "" if proof is None else f" {example_words(proof)}"
+    said = f"the automatic transitions {shown} never end{when}: an event that gets there fails"
     findings.of_state(
         "endless",
         loops.chart.nodes[cycle[first]],
@@ -149,9 +155,7 @@ class _Loops:
 
     # For some context ---------------------------------------------------------------------------
 
-    def guarded(
-        self, always: set[int], facts: Facts
-    ) -> Iterator[tuple[list[int], Example]]:
+    def guarded(self, always: set[int], facts: Facts) -> Iterator[tuple[list[int], Example]]:
         """Cycles with a context in which they never end; each node is in one at most."""
         self._left = PATIENCE
         allowed = set(self.nodes) - always
@@ -166,9 +170,7 @@ class _Loops:
                     yield numbers, proof
                     break
 
-    def _cycles(
-        self, start: int, allowed: set[int]
-    ) -> Iterator[list[tuple[int, TransitionNode]]]:
+    def _cycles(self, start: int, allowed: set[int]) -> Iterator[list[tuple[int, TransitionNode]]]:
         """Cycles through a node in which it is the first of all."""
         stack: list[list[tuple[int, TransitionNode]]] = [[(start, way)] for way in self.ways[start]]
         while stack:

@@ -163,19 +163,14 @@ class Reach:
             return "shadowed" if verdicts.is_shadowed(way, None) else None
         if not verdicts.rests(number):
             return "restless"
-        if way.timer is not None and not self.is_late(way, number):
-            return None
-        if not way.events:
-            return "late"
-        if self.chart.is_route(way) or self.chart.definition.errors != "fail":
-            return None
-        if all(verdicts.is_shadowed(way, event) for event in way.events):
-            return "shadowed"
-        return None
-
-    def is_late(self, way: TransitionNode, number: int) -> bool:
-        """Its timer never fires: an earlier one always leaves its source."""
-        return self.sooner(way, number) is not None
+        if way.timer is not None:
+            if self.sooner(way, number) is None:
+                return None
+            if not way.events:
+                return "late"
+        free = self.chart.is_route(way) or self.chart.definition.errors != "fail"
+        shadowed = not free and all(verdicts.is_shadowed(way, event) for event in way.events)
+        return "shadowed" if shadowed else None
 
     def sooner(self, way: TransitionNode, number: int) -> TransitionNode | None:
         """A timed transition that always comes before the timer of this one, and leaves."""

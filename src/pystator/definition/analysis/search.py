@@ -150,7 +150,7 @@ def _built(wanted: Wanted, values: Mapping[Any, Any]) -> Example | None:
     merged = {**data, **payload}
     seen = {**merged, EVENT: {"data": payload}}
     asked = [view_term for part, _ in wanted for view_term in _fields_of(part)]
-    actual = {term: _read(seen, term.path) for term in asked}
+    actual: dict[Term | Free, Any] = {term: _read(seen, term.path) for term in asked}
     for part, holds in wanted:
         if evaluate(part, actual) is not holds:
             return None

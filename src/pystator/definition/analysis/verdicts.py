@@ -106,19 +106,14 @@ class Verdicts:
         if not before:
             return None
         free = next((other for other in before if not other.guards), None)
-        if free is not None:
+        if free is not None or len(before) > MAX_BEFORE:
             return free
-        if not way.guards:
-            return before[-1] if self.always_one(before) else None
-        if len(before) > MAX_BEFORE:
-            return None
-        goal = (self.of_way(way), True)
+        goals = [(self.of_way(way), True)] if way.guards else []
         for other in before:
-            if impossible([(self.of_way(other), False), goal]):
+            if impossible([(self.of_way(other), False), *goals]):
                 return other
-        if len(before) > 1 and impossible([*[(self.of_way(each), False) for each in before], goal]):
-            return before[-1]
-        return None
+        together = [(self.of_way(each), False) for each in before]
+        return before[-1] if len(before) > 1 and impossible([*together, *goals]) else None
 
     # Inner states come first ------------------------------------------------------------------
 
@@ -142,9 +137,7 @@ class Verdicts:
         return bool(inside) and all(self.is_handled(child, event) for child in inside)
 
     def is_preempted(self, number: int, event: str | None) -> bool:
-        """A transition below the node that leaves something is always taken: one of the node itself
-        that leaves something cannot be.
-        """
+        """One below the node that leaves something is always taken, so none of its own can."""
         inside = self.inside(number, event)
         if not inside:
             return False
