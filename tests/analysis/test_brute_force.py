@@ -1,0 +1,202 @@
+"""What the analysis says is never so is never so: small machines are tried with everything there is.
+
+The engine takes every trigger, timer and step of time in every configuration it can reach, with every
+context that the guards can tell apart. One counterexample is a false alarm.
+"""
+
+from collections import Counter
+from functools import cache
+
+import pytest
+
+from analysis.exploration import Exploration
+from analysis.made_up import CONTEXTS, machine
+from pystator.definition.analyse import analyse
+from pystator.definition.analysis.cases import Facts
+from pystator.definition.analysis.chart import ROOT, Chart
+from pystator.definition.analysis.ends import Ends, Scope
+from pystator.definition.analysis.loops import _Loops
+from pystator.definition.analysis.reach import explore
+from pystator.definition.load import check_config
+from pystator.definition.model import Kind, StateType
+from pystator.engine.frame import Frame
+from pystator.engine.guards import compile_guard
+
+FORMS = ("flat", "compound", "parallel")
+SEEDS = range(30)
+MANY = range(30, 400)
+
+
+class Case:
+    """A made-up machine, what the analysis says of it, and what happens in it."""
+
+    def __init__(self, form, seed):
+        self.definition, _ = check_config(machine(seed, form))
+        self.seed = (form, seed)
+        if self.definition is None:
+            return
+        self.chart = Chart(self.definition)
+        self.reach = explore(self.chart)
+        self.facts = Facts(self.reach, self.definition)
+        self.loops = _Loops(self.reach)
+        self.always = self.loops.always()
+        self.ends = Ends(self.reach, self.always)
+        self.issues = analyse(self.definition)
+        self.seen = Exploration(self.definition)
+
+    def label(self, number):
+        return self.chart.nodes[number].label
+
+
+@cache
+def cases(seeds):
+    found = [Case(form, seed) for form in FORMS for seed in seeds]
+    return [case for case in found if case.definition is not None]
+
+
+@pytest.fixture(params=[SEEDS, pytest.param(MANY, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])],
+                ids=["some", "many"])  # fmt: skip
+def made(request):
+    return cases(request.param)
+
+
+def holds(case, way, context):
+    """All guards of a transition hold, says the engine."""
+    active = frozenset(case.chart.nodes[n].name for n in case.chart.upward(case.chart.source(way)))
+    frame = Frame([], None, None, 0, active)
+    return all(compile_guard(guard, lambda _: 0)(context, frame) for guard in way.guards)
+
+
+def test_what_is_unreachable_is_never_entered(made):
+    """A state that is reported can be removed."""
+    claims = 0
+    for case in made:
+        for number in range(1, len(case.chart.nodes)):
+            if number not in case.reach.nodes:
+                claims += 1
+                assert case.label(number) not in case.seen.entered, (case.seed, case.label(number))
+    assert claims >= 10
+
+
+def test_what_is_never_taken_is_never_taken(made):
+    """Whatever the reason: guards, an earlier transition, an inner state, a timer, an end."""
+    reasons = Counter()
+    for case in made:
+        for way in case.definition.transitions:
+            if way.index not in case.reach.live:
+                reasons[case.reach.reasons.get(way.index, "unreachable")] += 1
+                assert way.index not in case.seen.taken, (case.seed, way)
+    assert min(reasons[reason] for reason in ("guards", "shadowed", "restless", "late")) >= 1
+
+
+def test_a_trap_has_no_successor(made):
+    """Whatever comes, the leaf stays."""
+    claims = 0
+    for case in made:
+        for number in case.ends.traps:
+            name = case.chart.nodes[number].name
+            for before, after in case.seen.edges:
+                if name in before.split("+"):
+                    claims += 1
+                    assert name in after.split("+"), (case.seed, name, before, after)
+    assert claims >= 10
+
+
+def test_where_no_end_can_be_reached_none_is(made):
+    """No sequence of events leads to the end, or out of what should come to it."""
+    claims = 0
+    for case in made:
+        chart = case.chart
+        for scope in case.ends.scopes():
+            ends = {chart.nodes[number].name for number in case.ends.ends_of(scope)}
+            inside = {chart.nodes[number].name for number in chart.leaves(scope)}
+            for number in Scope(case.ends, scope).lost():
+                for start in case.seen.resting_with(chart.nodes[number].name):
+                    claims += 1
+                    for text in case.seen.after(start):
+                        leaves = set(text.split("+"))
+                        assert not leaves & ends, (case.seed, start, text)
+                        assert scope == ROOT or leaves & inside, (case.seed, start, text)
+    assert claims >= 3
+
+
+def test_what_is_endless_is_never_come_to_rest_in(made):
+    """A state of such a cycle is in no step that succeeds."""
+    claims = 0
+    for case in made:
+        for number in case.always:
+            claims += 1
+            assert case.label(number) not in case.seen.entered, (case.seed, case.label(number))
+    assert claims >= 1
+
+
+def test_the_context_of_an_endless_cycle_never_lets_it_end(made):
+    """The engine gives up after its limit of microsteps, wherever the cycle is entered."""
+    claims = 0
+    for case in made:
+        for cycle, proof in case.loops.guarded(case.always, case.facts):
+            names = {case.chart.nodes[number].name for number in cycle}
+            leaves = {case.chart.nodes[leaf].name for n in cycle for leaf in case.chart.leaves(n)}
+            for text in case.seen.rests:
+                if leaves & set(text.split("+")):
+                    result = case.seen.machine.apply(text, {}, dict(proof.context))
+                    claims += 1
+                    assert not result.success, (case.seed, names, text)
+                    assert result.metadata["reason"] == "livelock", (case.seed, names, text)
+    assert claims >= 1
+
+
+def test_the_examples_of_gaps_overlaps_and_choices_are_so(made):
+    """What a message gives as an example is one, says the engine."""
+    claims = Counter()
+    for case in made:
+        for number in case.reach.nodes - {ROOT}:
+            for event, every in case.chart.ways[number].items():
+                ways = [way for way in every if way.index in case.reach.live]
+                open_ = all(way.guards for way in ways)
+                from pystator.definition.analysis.cases import _Cases
+                from pystator.definition.analysis.search import example
+
+                found = _Cases(case.reach, case.facts, None, number, ways)
+                gap = found.uncovered() if open_ and ways else None
+                if gap is not None:
+                    claims["gap"] += 1
+                    context = {**gap.context, **gap.payload}
+                    assert not any(holds(case, way, context) for way in ways), (case.seed, event)
+                for first in ways:
+                    for second in ways:
+                        if first.index < second.index:
+                            both = [(case.reach.verdicts.of_way(each), True) for each in (first, second)]
+                            proof = example(both)
+                            if proof is not None:
+                                claims["overlap"] += 1
+                                assert holds(case, first, dict(proof.context)), case.seed
+                                assert holds(case, second, dict(proof.context)), case.seed
+    assert claims["gap"] >= 20
+    assert claims["overlap"] >= 10
+
+
+def test_guards_that_always_hold_together_do(made):
+    """A choice of which one branch always holds is no open one."""
+    claims = 0
+    for case in made:
+        for number in case.reach.nodes - {ROOT}:
+            for event in case.chart.ways[number]:
+                if case.reach.verdicts.is_covered(number, event):
+                    ways = case.chart.on(number, event)
+                    if all(way.guards for way in ways):
+                        claims += 1
+                        for context in CONTEXTS:
+                            assert any(holds(case, way, context) for way in ways), case.seed
+    assert claims >= 1
+
+
+def test_errors_are_never_ends_that_somebody_forgot(made):
+    """Nobody writes ``terminal`` where an operator is expected."""
+    for case in made:
+        for issue in case.issues:
+            if issue.code == "trap" and issue.severity == "warning":
+                assert "error state" not in issue.message
+        for number in case.ends.traps:
+            assert case.chart.nodes[number].kind is Kind.ATOMIC
+            assert case.chart.nodes[number].type is not StateType.TERMINAL
