@@ -27,12 +27,20 @@ def guard(random: Random, names: list[str], depth: int = 0) -> Any:
         kind = "check"
     match kind:
         case "check":
-            return {"check": {"field": "n", "op": random.choice(OPERATORS), "value": random.randint(1, 3)}}
+            return {
+                "check": {
+                    "field": "n",
+                    "op": random.choice(OPERATORS),
+                    "value": random.randint(1, 3),
+                }
+            }
         case "in":
             words = random.choice((["a"], ["b"], ["a", "b"]))
             return {"check": {"field": "s", "op": random.choice(("in", "not_in")), "values": words}}
         case "null":
-            return {"check": {"field": random.choice("ns"), "op": random.choice(("is_set", "is_null"))}}
+            return {
+                "check": {"field": random.choice("ns"), "op": random.choice(("is_set", "is_null"))}
+            }
         case "expr":
             return {"expr": expression(random)}
         case "and":
@@ -136,7 +144,9 @@ class Builder:
             before = len(self.states)
             for child in range(self.random.randint(1, 3)):
                 self.state(depth + 1, region, first=child == 0)
-            inside.append([each["name"] for each in self.states[before:] if each["parent"] == region])
+            inside.append(
+                [each["name"] for each in self.states[before:] if each["parent"] == region]
+            )
         self.parallels.append((entry["name"], inside))
 
     # Transitions ------------------------------------------------------------------------------

@@ -166,7 +166,9 @@ def test_the_examples_of_gaps_overlaps_and_choices_are_so(made):
                 for first in ways:
                     for second in ways:
                         if first.index < second.index:
-                            both = [(case.reach.verdicts.of_way(each), True) for each in (first, second)]
+                            both = [
+                                (case.reach.verdicts.of_way(each), True) for each in (first, second)
+                            ]
                             proof = example(both)
                             if proof is not None:
                                 claims["overlap"] += 1

@@ -60,7 +60,7 @@ def _is_one(way: TransitionNode, other: TransitionNode) -> bool:
         and way.events is other.events
         and way.guards is other.guards
         and way.content is other.content
-        and way.metadata is other.metadata
+        and way.metadata == other.metadata
         and way.targets == other.targets
         and way.source != other.source
     )
