@@ -35,10 +35,15 @@ def test_choices_that_feed_each_other():
     ways = [{"trigger": "go", "source": "open", "dest": "c0"}]
     ways += [{"trigger": "end", "source": "open", "dest": "done"}]
     ways += [{"source": f"c{n}", "dest": f"c{n + 1}"} for n in range(count - 1)]
-    assert codes({"states": states, "transitions": [*ways, {"source": f"c{count - 1}", "dest": "open"}]}) == {}
-    assert codes({"states": states, "transitions": [*ways, {"source": f"c{count - 1}", "dest": "c1"}]}) == {
-        "endless": 1
-    }
+    assert (
+        codes(
+            {"states": states, "transitions": [*ways, {"source": f"c{count - 1}", "dest": "open"}]}
+        )
+        == {}
+    )
+    assert codes(
+        {"states": states, "transitions": [*ways, {"source": f"c{count - 1}", "dest": "c1"}]}
+    ) == {"endless": 1}
 
 
 def test_many_regions_make_no_more_configurations():

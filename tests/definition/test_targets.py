@@ -169,20 +169,6 @@ def test_done_events_are_normalised():
     assert made.transitions[-1].events == ("DONE.STATE.BOXING",)
 
 
-def test_a_state_that_is_never_done_is_told():
-    """Without a terminal state directly inside, in each region."""
-    never = ("{name: sent, type: terminal}", "{name: sent}")
-    on_done = "type: parallel\n    on_done: closed\n"
-    change = (STATES, STATES.replace(*never).replace("type: parallel\n", on_done))
-    (warning,) = warnings(change=change)
-    assert warning[1].startswith("no state directly inside the region 'goods' is terminal")
-    plain = (
-        "{name: open, type: initial}",
-        "{name: open, type: initial, on_done: closed}\n  - {name: new, parent: open}",
-    )
-    assert said(change=plain) == ["on_done"]
-
-
 def test_a_done_event_of_nothing_is_told():
     """A slip in its name would wait for ever."""
     found = warnings("{trigger: done.state.fulfill, source: fulfil, dest: closed}")

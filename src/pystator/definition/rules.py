@@ -13,7 +13,7 @@ __all__ = ["check_states", "unfinished"]
 
 
 def check_states(nodes: Mapping[str, Node], entries: Iterable[StateEntry], report: Report) -> None:
-    """Check choices, terminal states, loops, and what can never be.
+    """Check choices, terminal states and loops.
 
     Args:
         nodes: The states and regions.
@@ -26,10 +26,6 @@ def check_states(nodes: Mapping[str, Node], entries: Iterable[StateEntry], repor
             _check_choice(node, report, path)
         elif node.kind is Kind.TERMINAL:
             _check_terminal(node, report, path)
-        elif found.entry.get("on_done") is not None and node.children:
-            said = unfinished(node)
-            if said:
-                report.warn("on_done", (*path, "on_done"), f"{said}: 'on_done' is never taken")
         _check_loop(nodes, node, report, path)
 
 

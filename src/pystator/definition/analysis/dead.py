@@ -7,6 +7,7 @@ from pystator.definition.analysis.effects import inside, raised, sent
 from pystator.definition.analysis.findings import Findings, named, way_words, where
 from pystator.definition.analysis.reach import Reach
 from pystator.definition.model import Action, Kind, TransitionNode
+from pystator.definition.rules import unfinished
 from pystator.definition.words import guard_words
 
 __all__ = ["find_dead"]
@@ -167,11 +168,14 @@ def _never_done(reach: Reach, findings: Findings) -> None:
 
 def _unfinished(reach: Reach, number: int) -> str:
     chart = reach.chart
+    node = chart.nodes[number]
+    said = unfinished(node)
+    if said is not None:
+        return said
     if not chart.is_parallel(number):
-        return "no terminal state directly inside it can be reached"
-    regions = [chart.nodes[child].label for child in chart.children[number]
-               if child not in reach.done]  # fmt: skip
-    return f"no terminal state of the region {named(regions[:1])} can be reached"
+        return f"no terminal state directly inside {node.label!r} can be reached"
+    region = next(child for child in chart.children[number] if child not in reach.done)
+    return f"no terminal state of the region {chart.nodes[region].label!r} can be reached"
 
 
 # Events -----------------------------------------------------------------------------------------

@@ -44,8 +44,11 @@ CODES: Final[Mapping[str, tuple[Severity, str]]] = {
 """What the analysis finds: how serious it usually is, and what it is."""
 
 LOAD_CODES: Final = frozenset(
-    {"crosses_regions", "history", "literal", "never", "unknown_key", "unused_event", "version"}
-)
+    {
+        "crosses_regions", "done_event", "history", "literal", "never", "unknown_key",
+        "unused_event", "version",
+    }
+)  # fmt: skip
 """Warnings of loading."""
 
 MAX_LISTED: Final = 5
