@@ -26,7 +26,7 @@ class Exploration:
         loops: Configurations that failed steps went round in.
     """
 
-    def __init__(self, definition: Definition, limit: int = 120) -> None:
+    def __init__(self, definition: Definition, limit: int) -> None:
         self.machine = StateMachine.from_definition(definition)
         self.order = {
             way.timer.id: way.index for way in definition.transitions if way.timer is not None

@@ -84,7 +84,10 @@ class Builder:
 
     def build(self) -> dict[str, Any]:
         random = self.random
-        top = [self.state(0) for _ in range(random.randint(2, 4))]
+        top = [
+            self.state(0)
+            for _ in range(random.randint(4, 7) if self.form == "flat" else random.randint(2, 4))
+        ]
         plain = [each for each in top if each.get("type") is None and "regions" not in each]
         (plain or top)[0].setdefault("type", "initial")
         if not any(each.get("type") == "initial" for each in self.states):
@@ -122,9 +125,9 @@ class Builder:
                 self.state(depth + 1, entry["name"], first=place == 0)
         elif self.form == "parallel" and depth < 2 and roll < 0.4:
             self.parallel(entry, depth)
-        elif roll > 0.8 and not (first and parent):
+        elif roll > 0.86 and not (first and parent):
             entry["type"] = "terminal"
-        elif roll > 0.72 and not (first and parent):
+        elif roll > 0.74 and not (first and parent):
             entry["type"] = "choice"
         if depth and "regions" not in entry and entry.get("type") is None and random.random() < 0.1:
             entry["type"] = "error"
@@ -161,8 +164,16 @@ class Builder:
             made = [self.way(entry, {}) for _ in range(random.randint(1, 3))]
             if random.random() < 0.5:
                 made[-1].pop("guards", None)
-            return made
-        return [self.way(entry, self.enabling()) for _ in range(random.choice((0, 1, 1, 2, 2, 3)))]
+        else:
+            count = random.choice((0, 1, 1, 2, 2, 3))
+            made = [self.way(entry, self.enabling()) for _ in range(count)]
+        if made and "guards" in made[-1] and random.random() < 0.2:  # the other case
+            other = {
+                key: value for key, value in made[-1].items() if key not in {"internal", "dest"}
+            }
+            guards = [{"not": {"allOf": made[-1]["guards"]}}]
+            made.append({**other, "dest": self.dest(entry["name"]), "guards": guards})
+        return made
 
     def enabling(self) -> dict[str, Any]:
         roll = self.random.random()
@@ -179,7 +190,7 @@ class Builder:
             made["internal"] = True
         else:
             made["dest"] = self.dest(name)
-        if random.random() < (0.8 if "auto" in enabling or not enabling else 0.5):
+        if random.random() < (0.6 if "auto" in enabling or not enabling else 0.5):
             made["guards"] = [guard(random, self.names) for _ in range(random.choice((1, 1, 2)))]
         if random.random() < 0.2:
             made["actions"] = [self.effect()]
@@ -192,6 +203,9 @@ class Builder:
             return f"{random.choice(('H', 'H*'))}({random.choice(self.holders)})"
         if self.parallels and roll < 0.25:
             return [random.choice(region) for region in random.choice(self.parallels)[1]]
+        if roll < 0.45:  # a neighbour: what is inside stays inside
+            parent = next(each.get("parent") for each in self.states if each["name"] == name)
+            return random.choice([n["name"] for n in self.states if n.get("parent") == parent])
         return random.choice(self.names)
 
     def effect(self) -> dict[str, Any]:
