@@ -19,6 +19,7 @@ from pystator.definition.analysis.formulas import (
     atoms,
     evaluate,
 )
+from pystator.definition.data import is_map
 from pystator.definition.expressions import EVENT
 
 __all__ = ["Example", "Wanted", "example", "impossible"]
@@ -165,11 +166,12 @@ def _fields_of(part: Formula) -> Iterable[Field]:
 
 
 def _put(data: dict[str, Any], path: tuple[str, ...], value: Any) -> bool:
-    holder: Any = data
+    holder = data
     for step in path[:-1]:
-        holder = holder.setdefault(step, {})
-        if not isinstance(holder, dict):
+        inner = holder.setdefault(step, {})
+        if not is_map(inner):
             return False
+        holder = inner
     if path[-1] in holder:
         return False
     holder[path[-1]] = value
@@ -178,7 +180,7 @@ def _put(data: dict[str, Any], path: tuple[str, ...], value: Any) -> bool:
 
 def _read(data: Any, path: tuple[str, ...]) -> Any:
     for step in path:
-        if not isinstance(data, dict) or step not in data:
+        if not is_map(data) or step not in data:
             return None
         data = data[step]
     return data
