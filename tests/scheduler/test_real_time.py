@@ -3,8 +3,6 @@
 import asyncio
 import gc
 import logging
-import subprocess
-import sys
 import threading
 import warnings
 from datetime import UTC, datetime, timedelta
@@ -432,46 +430,6 @@ def test_two_schedulers_on_one_file_fire_each_timer_once(loan, tmp_path, until) 
 
     asyncio.run(main())
     assert len(done) == 60
-
-
-PROCESS = """
-import asyncio, sys
-from pystator import Orchestrator, SQLiteStateStore, StateMachine
-from pystator.scheduler import AsyncioScheduler
-
-async def main():
-    machine = StateMachine.from_yaml(sys.argv[2])
-    with SQLiteStateStore("sqlite:///" + sys.argv[1]) as store:
-        scheduler = AsyncioScheduler(poll_interval=0.005, limit=5)
-        loans = Orchestrator(machine, store, actions={"remind": lambda ctx: print("fired")}, scheduler=scheduler)
-        while store.count_by_state() != {"reminded": 40}:
-            await asyncio.sleep(0.005)
-        await loans.close()
-
-asyncio.run(asyncio.wait_for(main(), 60))
-"""
-
-
-def test_two_processes_fire_each_timer_once(loan, tmp_path) -> None:
-    import json
-
-    path, machine = tmp_path / "loans.db", tmp_path / "loan.json"
-    machine.write_text(json.dumps(loan.definition.config))
-    with SQLiteStateStore(f"sqlite:///{path}") as store:
-        loans = Orchestrator(loan, store)
-        for n in range(40):
-            loans.process_event(f"a-{n}", "ask")
-        running = [
-            subprocess.Popen(
-                [sys.executable, "-c", PROCESS, path, machine], stdout=subprocess.PIPE, text=True
-            )
-            for _ in range(2)
-        ]
-        answers = [process.communicate(timeout=90)[0] for process in running]
-        assert [process.returncode for process in running] == [0, 0]
-        assert "".join(answers).count("fired") == 40
-        kinds = [row.kind for n in range(40) for row in store.history(f"a-{n}").items]
-        assert kinds.count("timer") == 40
 
 
 # Mistakes -----------------------------------------------------------------------------------------
