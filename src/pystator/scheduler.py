@@ -139,7 +139,7 @@ class AsyncioScheduler:
             return
         with self._lock:
             before = self._loop
-            if self._stopped or self._timers is None or (before and not before.is_closed()):
+            if self._stopped or self._timers is None or (before and before.is_running()):
                 return
             self._task = None
             self._waiting = []
@@ -220,6 +220,8 @@ class AsyncioScheduler:
 
     def _swept(self, task: "asyncio.Task[Sweep]") -> None:
         """Decide when to come again."""
+        if task is not self._task:  # it was left on a loop that had stopped
+            return
         self._task = None
         error = None if task.cancelled() else task.exception()
         if self._stopped:

@@ -132,6 +132,11 @@ def test_it_goes_on_in_the_next_event_loop(loan, store, until) -> None:
 
     asyncio.run(once("a"))
     asyncio.run(once("b"))
+    stopped = asyncio.new_event_loop()
+    stopped.run_until_complete(once("c"))
+    asyncio.run(once("d"))
+    stopped.run_until_complete(once("e"))
+    stopped.close()
 
 
 def test_close_ends_it_and_the_orchestrator_can_still_be_used(loan, store) -> None:
