@@ -192,6 +192,8 @@ _ELSEWHERE: Final = {
     "and": "allOf", "all": "allOf", "or": "anyOf", "any": "anyOf",
     "=": "eq", "==": "eq", "!=": "neq", "<>": "neq", "ne": "neq",
     ">": "gt", ">=": "gte", "ge": "gte", "<": "lt", "<=": "lte", "le": "lte",
+    "orthogonal": "parallel", "concurrent": "parallel", "decision": "choice", "junction": "choice",
+    "atomic": "stable", "simple": "stable", "done": "on_done", "ondone": "on_done",
     "delay": "after", "eventless": "auto", "always": "auto",
     "dest": "destination", "operator": "op",
 }  # fmt: skip

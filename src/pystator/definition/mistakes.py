@@ -60,6 +60,20 @@ _EXAMPLES: dict[str | int, str] = {
 }
 
 
+_NO_KEYS = dict.fromkeys(
+    ("states", "children", "substates"), ": the states inside name this one as their 'parent'"
+) | {"history": ": history is where a transition goes: write dest: H(STATE)"}
+"""Keys that a state has in other formats: what does it here."""
+_NO_TYPES = dict.fromkeys(
+    ("compound", "composite", "nested", "hierarchical", "superstate"),
+    "remove it, a state that others name as their 'parent' is one",
+) | dict.fromkeys(
+    ("history", "shallow", "deep", "shallow_history", "deep_history"),
+    "history is no state, but where a transition goes: write dest: H(STATE)",
+)
+"""Types that a state has in other formats: what does it here."""
+
+
 def explain(mistakes: Iterable[Details], report: Report) -> list[Path]:
     """Report each mistake; return where they are."""
     found = list(mistakes)
@@ -82,6 +96,8 @@ def _report(details: Details, path: Path, shape: Shape | None, report: Report) -
     elif kind == "extra_forbidden":
         _, near = _unknown_key(details)
         message = f"unknown key {show(path[-1])!r} in {_owner(path[:-1])}"
+        if not near and _owner(path[:-1]) == "a state":
+            message += _NO_KEYS.get(str(path[-1]).lower(), "")
         report.add("unknown_key", path, message, text=show(path[-1]), suggestion=near, key=True)
     elif kind.startswith("entry_"):
         context = details["ctx"]
@@ -125,11 +141,10 @@ def _judge(
 
 def _wrong_choice(key: str, shape: Choice, value: Any) -> tuple[str, str, str | None]:
     near = closest(value, shape.words) if isinstance(value, str) else None
-    return (
-        "unknown_value",
-        f"{show(value)!r} is not possible for {key}: use one of {', '.join(shape.words)}",
-        near,
-    )
+    instead = f"use one of {', '.join(shape.words)}"
+    if "parallel" in shape.words and near is None:
+        instead = _NO_TYPES.get(str(value).lower(), instead)
+    return "unknown_value", f"{show(value)!r} is not possible for {key}: {instead}", near
 
 
 def _wrong_kind(expected: str, key: str, path: Path, value: Any) -> str:
@@ -170,6 +185,8 @@ def _as_list(value: Any, path: Path) -> str:
         return f': write [{{expr: "{show(value)}"}}]'
     if isinstance(value, str):
         return f": write [{show(value)}]"
+    if path[-1] == "regions" and is_map(value) and value:
+        return f", not a mapping: write [{{name: {show(next(iter(value)))}, states: [...]}}, ...]"
     return f", not {_kind(value)}: start each entry with '- '"
 
 
@@ -249,6 +266,8 @@ def _unknown_key(details: Details) -> tuple[Path, str | None]:
     path, _ = _walk(details["loc"])
     _, shape = _walk(details["loc"][:-1])
     keys: Iterable[str] = shape.keys if isinstance(shape, Object) else ()
+    if path[-1] == "region" and shape is STATE and isinstance(details["input"], str):
+        return path, "parent"
     return path, closest(str(path[-1]), keys)
 
 

@@ -1,7 +1,7 @@
 """What a machine declares, and what happens to a name that is not among it."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, Literal
 
 from pystator.definition.issues import Path, Report, show
@@ -9,6 +9,10 @@ from pystator.definition.model import region_key
 
 __all__ = ["Names"]
 
+_SEVERAL: Final = re.compile(r"[+,&|\s]+")
+"""How states at once are written elsewhere, and in the text of a configuration."""
+_STEP: Final = re.compile(r"[./:#>]+")
+"""How a state's place is written elsewhere: ``#open.triage``. Here names are unique."""
 _TRIGGER: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
@@ -77,18 +81,29 @@ class Names:
     def _unknown(
         self,
         name: str,
-        known: Iterable[str],
+        known: Collection[str],
         path: Path,
         report: Report,
         what: str,
         hint: str = "",
     ) -> None:
+        several = [part for part in _SEVERAL.split(name) if part]
+        if len(several) > 1:
+            listed = ", ".join(several)
+            hint = f": several are a list, [{show(listed)}]"
+            if what == "state":
+                hint = f": write an entry for each of {show(listed)}"
+        inner = _STEP.split(name)[-1]
         report.add(
             "unknown_region" if what == "region" else "unknown_state",
             path,
             f"unknown {what} {show(name)!r}{hint}",
             text=show(name),
-            suggestion=report.closest(name, [*known]),
+            suggestion=None
+            if len(several) > 1
+            else inner
+            if inner in known
+            else report.closest(name, [*known]),
         )
 
     def group(self, name: str, path: Path, report: Report) -> None:

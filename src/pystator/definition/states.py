@@ -183,13 +183,10 @@ class States:
             return
         path: Path = (*found.path, "regions")
         if node.kind is not Kind.PARALLEL:
-            self.report.add(
-                "regions",
-                path,
-                f"only a parallel state has regions: write type: parallel in {node.name!r}",
-                key=True,
-            )
             self.lost.add(node.name)
+            message = f"only a parallel state has regions: write type: parallel in {node.name!r}"
+            if found.path[:2] not in self.damaged:
+                self.report.add("regions", path, message, key=True)
         for index, region in enumerate(regions):
             if region is not None:
                 self._region(node, region, (*path, index))

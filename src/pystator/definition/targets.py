@@ -12,7 +12,11 @@ from pystator.definition.names import Names
 __all__ = ["Targets"]
 
 _HISTORY: Final = re.compile(r"H(\*?)\(([a-z0-9_]+)\)")
-_MEANT_HISTORY: Final = re.compile(r"\s*[Hh]\s*(\*?)\s*[(\[{]\s*(\w*)\s*[)\]}]\s*")
+_MEANT_HISTORY: Final = re.compile(
+    r"\s*h(?:ist(?:ory)?)?\s*(?P<deep>\*?)\s*[(\[{]\s*(?P<name>\w*)\s*[)\]}]\s*"
+    r"|(?P<of>\w+)[./](?:h|hist|history)(?P<all>\*?)",
+    re.IGNORECASE,
+)
 
 
 class Targets:
@@ -58,12 +62,15 @@ class Targets:
             return self._history(history[2], "deep" if history[1] else "shallow", dest, path)
         meant = _MEANT_HISTORY.fullmatch(dest)
         if meant:
+            name = meant["name"] or meant["of"]
             self.report.add(
                 "history",
                 path,
                 f"history is written H(state), or H*(state) for all levels, not {show(dest)!r}",
                 text=show(dest),
-                suggestion=f"H{meant[1]}({meant[2].lower()})" if meant[2] else None,
+                suggestion=f"H{meant['deep'] or meant['all'] or ''}({name.lower()})"
+                if name
+                else None,
             )
             return None
         return Target(dest) if self.names.state(dest, path, self.report, what=what) else None
