@@ -9,6 +9,7 @@ from pystator.testing import BasicContract, StoreContract
 from pystator.testing.commits import CommitsContract
 from pystator.testing.concurrency import ConcurrencyContract
 from pystator.testing.idempotency import IdempotencyContract
+from pystator.testing.statecharts import StatechartsContract
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +34,11 @@ class InMemory(SQLiteStateStore):
 
 
 class TestSQLiteStateStoreInMemory(
-    BasicContract, CommitsContract, IdempotencyContract, ConcurrencyContract
+    BasicContract,
+    CommitsContract,
+    IdempotencyContract,
+    ConcurrencyContract,
+    StatechartsContract,
 ):
     def make_store(self, path):
         return InMemory("sqlite://")

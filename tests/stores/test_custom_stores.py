@@ -2,7 +2,7 @@
 
 import copy
 
-from pystator.testing import AsyncFace, BasicContract, SyncFace
+from pystator.testing import AsyncFace, BasicContract, StatechartsContract, SyncFace
 
 
 class MyCustomStateStore:
@@ -36,11 +36,11 @@ class MyAsyncStateStore:
         return self.inner.get_context(entity_id)
 
 
-class TestMyCustomStateStore(SyncFace, BasicContract):
+class TestMyCustomStateStore(SyncFace, BasicContract, StatechartsContract):
     def make_store(self, path):
         return MyCustomStateStore()
 
 
-class TestMyAsyncStateStore(AsyncFace, BasicContract):
+class TestMyAsyncStateStore(AsyncFace, BasicContract, StatechartsContract):
     def make_store(self, path):
         return MyAsyncStateStore()

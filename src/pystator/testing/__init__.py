@@ -4,7 +4,7 @@ A store of the three methods::
 
     from pystator.testing import BasicContract, SyncFace
 
-    class TestMyStore(SyncFace, BasicContract):
+    class TestMyStore(SyncFace, BasicContract, StatechartsContract):
         def make_store(self, path):
             return MyStore()
 
@@ -31,6 +31,7 @@ from pystator.testing.contract import StoreContract
 from pystator.testing.crash import Crash, CrashingStore
 from pystator.testing.drivers import AsyncFace, Driver, StoreTests, SyncFace
 from pystator.testing.guards import pure_guards
+from pystator.testing.statecharts import StatechartsContract
 
 __all__ = [
     "AsyncFace",
@@ -39,6 +40,7 @@ __all__ = [
     "CrashingStore",
     "Driver",
     "FakeClock",
+    "StatechartsContract",
     "StoreContract",
     "StoreTests",
     "SyncFace",

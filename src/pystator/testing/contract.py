@@ -9,6 +9,7 @@ from pystator.testing.feed import FeedContract
 from pystator.testing.history import HistoryContract
 from pystator.testing.idempotency import IdempotencyContract
 from pystator.testing.queries import QueriesContract
+from pystator.testing.statecharts import StatechartsContract
 from pystator.testing.states import StatesContract
 from pystator.testing.timers import TimersContract
 from pystator.testing.values import ValuesContract
@@ -28,6 +29,7 @@ class StoreContract(
     QueriesContract,
     ConfigurationsContract,
     HistoryStatesContract,
+    StatechartsContract,
     TimersContract,
     FeedContract,
     ConcurrencyContract,
