@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
-from typing import Any, Generic, TypeVar, dataclass_transform
+from typing import Any, Final, Generic, TypeVar, dataclass_transform
 
 __all__ = [
     "EPOCH",
+    "HISTORY",
     "Commit",
     "Context",
     "Entity",
@@ -49,6 +50,9 @@ Key = tuple[str, str]
 
 Timers = dict[str, tuple[int, int]]
 """Armed timers: id -> (deadline in microseconds, version of the entity that armed it)."""
+
+HISTORY: Final = "_history"
+"""The reserved key of a context under which a step finds and leaves recorded history states."""
 
 Patch = tuple[Mapping[str, Any], tuple[str, ...]]
 """What a change did to the context's top-level keys: (set to these values, removed)."""
@@ -164,6 +168,15 @@ class Entity:
     def key(self) -> Key:
         """``(entity_id, machine_name)``."""
         return (self.entity_id, self.machine_name)
+
+    @property
+    def engine_context(self) -> Context:
+        """The context with the recorded history states in it, as a machine takes it.
+
+        ``machine.process(entity.state, trigger, entity.engine_context)`` says what an event would
+        do.
+        """
+        return self.context if not self.history else {**self.context, HISTORY: self.history}
 
 
 @record

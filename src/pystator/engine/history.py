@@ -11,18 +11,15 @@ nothing is left is the node's default entry, as if there were none.
 """
 
 from collections.abc import Iterable
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from pystator.definition.model import Definition, Kind, Target, TransitionNode
 from pystator.engine.frame import Frame
 from pystator.engine.tree import Configuration, Tree
 from pystator.engine.values import is_list
-from pystator.records import Context
+from pystator.records import HISTORY, Context
 
 __all__ = ["HISTORY", "History", "Memory", "recording", "remembered"]
-
-HISTORY: Final = "_history"
-"""The reserved key of the context."""
 
 Memory = tuple[tuple[str, ...], ...]
 """The records that the history targets of some transitions read, in order: names of leaves."""

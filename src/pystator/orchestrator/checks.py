@@ -15,9 +15,8 @@ from pystator.errors import (
 )
 from pystator.orchestrator.answers import raised, refusal
 from pystator.orchestrator.cases import Case
-from pystator.orchestrator.rows import HISTORY
 from pystator.orchestrator.settings import Settings, Validator
-from pystator.records import Context, Entity
+from pystator.records import HISTORY, Context, Entity
 
 __all__ = ["check_entity", "no_entity", "validate"]
 

@@ -17,7 +17,6 @@ from pystator.engine.result import TransitionResult
 from pystator.orchestrator.cases import Case
 from pystator.orchestrator.checks import check_entity
 from pystator.orchestrator.rows import (
-    HISTORY,
     Recorded,
     patch_of,
     row,
@@ -25,7 +24,7 @@ from pystator.orchestrator.rows import (
     without_history,
 )
 from pystator.orchestrator.settings import Settings
-from pystator.records import Commit, Context, Entity, Entry, EntryKind, Timers
+from pystator.records import HISTORY, Commit, Context, Entity, Entry, EntryKind, Timers
 
 __all__ = ["Paper"]
 

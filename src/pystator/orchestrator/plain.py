@@ -9,9 +9,9 @@ from typing import Any, Final
 from pystator.engine.frame import NeedGuard
 from pystator.engine.result import TransitionResult
 from pystator.orchestrator.cases import Case
-from pystator.orchestrator.rows import HISTORY, Recorded, patch_of, with_history, without_history
+from pystator.orchestrator.rows import Recorded, patch_of, with_history, without_history
 from pystator.orchestrator.settings import Settings
-from pystator.records import Commit, Entity, Entry, EntryKind, Patch
+from pystator.records import HISTORY, Commit, Entity, Entry, EntryKind, Patch
 
 __all__ = ["Decided", "Single", "decide_one"]
 

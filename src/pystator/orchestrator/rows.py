@@ -4,10 +4,9 @@ from typing import Any
 
 from pystator.errors import FSMError
 from pystator.orchestrator.cases import Case
-from pystator.records import Context, Entry, EntryKind, Patch
+from pystator.records import HISTORY, Context, Entry, EntryKind, Patch
 
 __all__ = [
-    "HISTORY",
     "Recorded",
     "failed_row",
     "patch_of",
@@ -15,9 +14,6 @@ __all__ = [
     "with_history",
     "without_history",
 ]
-
-HISTORY = "_history"
-"""The reserved context key that carries recorded history states through the engine."""
 
 Recorded = dict[str, list[str]]
 """Recorded history states: name of a compound, region or parallel state -> its active leaves."""
