@@ -7,11 +7,16 @@ to hold afterwards:
 - versions are contiguous, and history replays to state and context;
 - an event id is applied at most once, and exactly once if its caller got an answer;
 - a caller without ids never has more applied than it sent, and all that was acknowledged;
-- events that one caller sent to one entity are applied in the order it sent them.
+- events that one caller sent to one entity are applied in the order it sent them;
+- the pure machine, stepped through the rows of an entity, comes to its state, its context and what it remembers.
+
+Two machines live in these worlds: one that counts, so that a lost event shows, and a chart with regions, history
+states, timers on every level and data that leads on.
 
 A failing seed is the whole story: run it alone.
 """
 
+import json
 import random
 from collections import Counter, defaultdict
 
@@ -32,6 +37,7 @@ from pystator.orchestrator.requests import (
 from pystator.orchestrator.settings import Settings
 from pystator.records import Commit, Loaded, Lookup
 from pystator.testing import FakeClock
+from pystator.testing.statecharts import CHART
 
 SEEDS = 300
 
@@ -59,6 +65,25 @@ MACHINE = {
 }
 
 
+TRIGGERS = [
+    *["next"] * 5,
+    *["pause", "resume", "resume_deep", "review_again"] * 2,
+    *["ask", "clear", "agree", "note"],
+]
+
+
+def counted(_random):
+    """The only event of the machine that counts."""
+    return "add", {}
+
+
+def charted(luck):
+    """An event of the chart, or data without one."""
+    if luck.random() < 0.15:
+        return None, {"clear": luck.random() < 0.7}
+    return luck.choice(TRIGGERS), {}
+
+
 class Lost(Exception):  # noqa: N818 - it is no error of ours
     """The answer did not come."""
 
@@ -74,6 +99,7 @@ class World:
         self.late: list[list[Commit]] = []
         self.past: dict[tuple[str, str], list[Loaded]] = defaultdict(list)
         self.monotonic = 0.0
+        self.machine_name = ""
 
     def unlucky(self, odds: float) -> bool:
         return self.random.random() < odds * self.trouble
@@ -104,7 +130,7 @@ class World:
                 )
             case FindDue():
                 now = self.clock()
-                return self.store.due(now, request.limit, machine_name="counter"), now
+                return self.store.due(now, request.limit, machine_name=self.machine_name), now
             case RunActions():
                 return []
             case AppendLater():
@@ -144,16 +170,21 @@ class World:
 class Caller:
     """Sends its events one after the other; with ids it tries again until it is answered."""
 
-    def __init__(self, world: World, settings: Settings, name: str, entities: list[str]) -> None:
+    def __init__(
+        self, world: World, settings: Settings, name: str, entities: list[str], event
+    ) -> None:
         self.world = world
         self.settings = settings
         self.name = name
         self.with_ids = world.random.random() < 0.6
-        self.left = [(world.random.choice(entities), f"{name}-{n}") for n in range(6)]
+        self.left = [
+            (world.random.choice(entities), f"{name}-{n}", *event(world.random)) for n in range(6)
+        ]
         self.sent: Counter[str] = Counter()
-        self.acknowledged: list[tuple[str, str]] = []
+        self.acknowledged: list[str] = []
+        self.refused: set[str] = set()
         self.unknown: set[str] = set()
-        self.current: tuple[list[tuple[str, str]], list[Case] | None, object] | None = None
+        self.current: tuple[list[tuple], list[Case] | None, object] | None = None
         self.reply: tuple[str, object] = ("send", None)
 
     @property
@@ -187,13 +218,14 @@ class Caller:
         kind = self.world.random.random()
         size = 1 if kind < 0.6 else self.world.random.randint(2, 3)
         batch, self.left = self.left[:size], self.left[size:]
-        self.sent.update(tag for _, tag in batch)
-        if size == 1 and not self.with_ids and kind < 0.5:
-            entity_id, tag = batch[0]
-            running = single.process_one(self.settings, entity_id, "add", {"tag": tag})
+        self.sent.update(tag for _, tag, _, _ in batch)
+        entity_id, tag, trigger, data = batch[0]
+        if size == 1 and trigger is not None and not self.with_ids and kind < 0.5:
+            payload = {"tag": tag, **data}
+            running = single.process_one(self.settings, entity_id, trigger, payload)
             self.current = (batch, None, running)
         else:
-            cases = [self.case(entity_id, tag) for entity_id, tag in batch]
+            cases = [self.case(*event) for event in batch]
             self.current = (batch, cases, self.program(cases))
         self.reply = ("send", None)
 
@@ -205,10 +237,11 @@ class Caller:
         else:
             yield from program.process(self.settings, cases)
 
-    def case(self, entity_id: str, tag: str) -> Case:
-        case = Case(entity_id, "add", {"tag": tag}, tag if self.with_ids else None)
+    def case(self, entity_id: str, tag: str, trigger: str | None, data: dict) -> Case:
+        case = Case(entity_id, trigger or "", {"tag": tag, **data}, tag if self.with_ids else None)
+        case.is_data = trigger is None
         if self.with_ids:
-            case.identify("add")
+            case.identify(trigger)
         return case
 
     def end(self, batch, results=(), *, crashed: bool = False) -> None:
@@ -216,14 +249,15 @@ class Caller:
         self.current = None
         answers = list(results) if not crashed else [None] * len(batch)
         again = []
-        for (entity_id, tag), result in zip(batch, answers, strict=True):
-            if result is not None:
-                assert result.success
-                self.acknowledged.append((entity_id, tag))
+        for event, result in zip(batch, answers, strict=True):
+            if result is not None and result.success:
+                self.acknowledged.append(event[1])
+            elif result is not None:
+                self.refused.add(event[1])
             elif self.with_ids:
-                again.append((entity_id, tag))
+                again.append(event)
             else:
-                self.unknown.add(tag)
+                self.unknown.add(event[1])
         self.left = again + self.left
 
 
@@ -254,13 +288,16 @@ class Sweeper:
             self.running = None
 
 
-def simulate(machine: StateMachine, seed: int, trouble: float) -> tuple[World, list[Caller]]:
+def simulate(
+    machine: StateMachine, seed: int, trouble: float, event=counted
+) -> tuple[World, list[Caller]]:
     world = World(seed, trouble)
+    world.machine_name = machine.name
     settings = Settings(machine, world.store, jitter=world.random.random)
     settings.patience = 1e9
     entities = [f"e-{n}" for n in range(world.random.randint(1, 3))]
     callers = [
-        Caller(world, settings, f"c{n}", entities) for n in range(world.random.randint(2, 5))
+        Caller(world, settings, f"c{n}", entities, event) for n in range(world.random.randint(2, 5))
     ]
     everybody = [*callers, Sweeper(world, settings)]
     for _ in range(20_000):
@@ -275,26 +312,29 @@ def simulate(machine: StateMachine, seed: int, trouble: float) -> tuple[World, l
     return world, callers
 
 
-def check(world: World, callers: list[Caller], rows, audit) -> None:
+def check(world: World, callers: list[Caller], machine: StateMachine, rows, audit, refold) -> None:
     applied: list[str] = []
     order: dict[tuple[str, str], list[int]] = defaultdict(list)
     for entity in world.store.entities(limit=100).items:
-        audit(world.store, entity.entity_id, "counter")
+        audit(world.store, entity.entity_id, machine.name)
+        refold(machine, world.store, entity.entity_id)
         log = [row.payload["tag"] for row in rows(world.store, entity.entity_id, "event")]
-        assert entity.context["n"] == len(log)
+        assert entity.context.get("n", len(log)) == len(log)
         applied += log
         for tag in log:
             name, number = tag.split("-")
             order[entity.entity_id, name].append(int(number))
     counts = Counter(applied)
     assert max(counts.values(), default=0) <= 1, "nothing is applied twice"
-    acknowledged = {tag for caller in callers for _, tag in caller.acknowledged}
+    acknowledged = {tag for caller in callers for tag in caller.acknowledged}
+    refused = {tag for caller in callers for tag in caller.refused}
+    assert not refused & set(applied), "nothing that was refused is applied"
     assert acknowledged <= set(applied), "nothing that was acknowledged is missing"
     unknown = {tag for caller in callers for tag in caller.unknown}
     assert set(applied) <= acknowledged | unknown
     for caller in callers:
         if caller.with_ids:
-            assert len(caller.acknowledged) == 6
+            assert len(caller.acknowledged) + len(caller.refused) == 6
     for (_, name), numbers in order.items():
         caller = next(each for each in callers if each.name == name)
         certain = [n for n in numbers if f"{name}-{n}" not in caller.unknown]
@@ -306,13 +346,25 @@ def counter() -> StateMachine:
     return StateMachine.from_dict(MACHINE)
 
 
+@pytest.fixture(scope="module")
+def chart() -> StateMachine:
+    """The chart, begun in its regions, with deadlines that come while its callers are at work."""
+    text = json.dumps(CHART).replace("3600", "40").replace("60", "15")
+    text = text.replace('"type": "initial"', '"type": "stable"')
+    return StateMachine.from_dict({**json.loads(text), "initial": "review"})
+
+
 @pytest.mark.parametrize("first", range(0, SEEDS, 50))
-def test_trouble_at_any_moment_breaks_no_promise(counter, rows, audit, first):
+@pytest.mark.parametrize("event", [counted, charted])
+def test_trouble_at_any_moment_breaks_no_promise(counter, chart, rows, audit, refold, event, first):
+    machine = counter if event is counted else chart
     for seed in range(first, first + 50):
         trouble = (seed % 5) / 2
-        world, callers = simulate(counter, seed, trouble)
+        world, callers = simulate(machine, seed, trouble, event)
         try:
-            check(world, callers, rows, audit)
+            if event is counted:
+                assert not any(caller.refused for caller in callers)
+            check(world, callers, machine, rows, audit, refold)
         except AssertionError as error:
             raise AssertionError(f"seed {seed}, trouble {trouble}: {error}") from error
 
@@ -329,3 +381,21 @@ def test_the_trouble_is_real(counter):
             {row.commit_id for row in world.store.feed(None, 10_000).items}
         )
     assert min(seen.values()) > 10, seen
+
+
+def test_the_chart_is_explored(chart):
+    """Regions, memories of several kinds, timers of leaves and of compounds, data that leads on."""
+    seen = Counter()
+    for seed in range(120):
+        world, _ = simulate(chart, seed, 1.0, charted)
+        for entity in world.store.entities(limit=10).items:
+            seen.update(list(entity.history or ()))
+            seen["regions"] += "+" in entity.state
+        for row in world.store.feed(None, 10_000).items:
+            seen[row.kind] += 1
+            if row.kind == "event" and row.trigger is None:
+                seen["led on" if row.source_state != row.target_state else "stayed"] += 1
+            if row.kind == "timer":
+                seen[str(row.trigger).split(":")[0]] += 1
+    expected = {"work", "review", "regions", "rejected", "timer", "stayed", "led on", "reading"}
+    assert min(seen[name] for name in expected) > 3, seen
