@@ -52,39 +52,42 @@ def send(orchestrator, entity_id, *triggers):
 # History states -----------------------------------------------------------------------------------
 
 
-def test_every_way_remembers_the_same(chart, store, clock, audit):
+WAYS = {
+    "plain": lambda charts, trigger: charts.process_event("e", trigger),
+    "hooked": lambda charts, trigger: charts.process_event("e", trigger),
+    "bulk": lambda charts, trigger: charts.process_events([("e", trigger)])[0],
+    "awaited": lambda charts, trigger: asyncio.run(charts.async_process_event("e", trigger)),
+    "batched": lambda charts, trigger: asyncio.run(charts.async_process_event("e", trigger)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_remembers_the_same(chart, store, clock, audit, refold, way):
     """One by one, in bulk, awaited, in a batch, and with hooks, which make no event plain."""
+    hooks = [TransitionHook()] if way == "hooked" else None
+    charts = Orchestrator(chart, store, clock=clock, hooks=hooks, batching=way == "batched")
     triggers = ["begin", "next", "next", "pause", "resume_deep", "next", "pause", "review_again"]
-    loop = asyncio.Runner()
+    for trigger in triggers:
+        assert WAYS[way](charts, trigger).success
+    entity = charts.get_entity("e")
+    assert entity.state == "reading+open"
+    assert entity.history == {"work": ["made"], "review": ["reading", "open"]}
+    assert entity.context == {"cuts": 1}
+    assert list(entity.timers) == ["reading:after:60000:asking"]
+    audit(store, "e", "chart")
+    refold(chart, store, "e")
 
-    def awaited(orchestrator):
-        def one(trigger):
-            loop.run(orchestrator.async_process_event("e", trigger))
 
-        return one
-
-    ways = {}
-    for name in ("plain", "hooked", "bulk", "awaited", "batched"):
-        hooks = [TransitionHook()] if name == "hooked" else None
-        own = InMemoryStateStore(clock=clock)
-        orchestrator = Orchestrator(
-            chart, own, clock=clock, hooks=hooks, batching=name == "batched" or None
-        )
-        if name == "bulk":
-            orchestrator.process_events([("e", trigger) for trigger in triggers])
-        elif name in {"awaited", "batched"}:
-            one = awaited(orchestrator)
-            for trigger in triggers:
-                one(trigger)
-        else:
-            send(orchestrator, "e", *triggers)
-        ways[name] = orchestrator.get_entity("e")
-        audit(own, "e", "chart")
-    for entity in ways.values():
-        assert entity.state == "reading+open"
-        assert entity.history == {"work": ["made"], "review": ["reading", "open"]}
-        assert entity.context == {"cuts": 1}
-        assert list(entity.timers) == ["reading:after:60000:asking"]
+def test_a_run_of_events_in_one_commit_remembers_each_step(chart, store, clock, audit, refold):
+    charts = Orchestrator(chart, store, clock=clock)
+    triggers = ["begin", "next", "pause", "resume", "next", "nonsense", "pause", "resume_deep"]
+    results = charts.process_events([(each, trigger) for trigger in triggers for each in "ab"])
+    states = [result.target_state for result in results[::2]]
+    assert states == ["prepare", "cut", "paused", "cut", "sew", None, "paused", "sew"]
+    assert [result.target_state for result in results[1::2]] == states
+    for entity_id in "ab":
+        audit(store, entity_id, "chart")
+        refold(chart, store, entity_id)
 
 
 def test_what_is_remembered_goes_to_its_column_and_nowhere_else(chart, store, clock, rows):
