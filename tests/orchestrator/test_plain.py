@@ -7,6 +7,7 @@ entity and event: on every way the same commits reach the store and the same res
 import asyncio
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from pystator import (
     StateMachine,
     TransitionHook,
 )
+from pystator.engine import step
 from pystator.testing import FakeClock
 
 NAMES = ["a", "b", "c", "end"]
@@ -83,11 +85,37 @@ effects = st.lists(
 )
 
 
+SHAPES: dict[str, tuple[list[dict[str, Any]], list[str], str]] = {
+    "flat": ([], [], "a"),
+    "nested": ([{"name": "box"}], ["box", "H(box)", "H*(box)"], "b"),
+    "regions": (
+        [
+            {
+                "name": "box",
+                "type": "parallel",
+                "regions": [
+                    {"name": "left", "states": ["a", {"name": "x", "type": "terminal"}]},
+                    {"name": "right", "states": ["b", {"name": "y", "type": "terminal"}]},
+                ],
+            }
+        ],
+        ["box", "H(box)", "H*(box)", "x", "y"],
+        "box",
+    ),
+}
+"""States that hold others, what else a transition may lead to, and where an entity begins."""
+
+
 @st.composite
 def machines(draw) -> dict[str, Any]:
+    shape = draw(st.sampled_from(sorted(SHAPES)))
+    holding, more, initial = SHAPES[shape]
     states: list[dict[str, Any]] = [{"name": name} for name in NAMES[:3]]
-    states[0]["type"] = "initial"
+    if shape == "nested":
+        states[0]["parent"] = states[1]["parent"] = "box"
     states.append({"name": "end", "type": "terminal"})
+    if draw(st.booleans()):
+        states[2]["when"] = {"expr": "amount > 5"}
     for state in states[:3]:
         if draw(st.integers(0, 5)) == 0:
             state["timeout"] = {"seconds": draw(st.integers(1, 20)), "destination": "c"}
@@ -99,12 +127,12 @@ def machines(draw) -> dict[str, Any]:
     for _ in range(draw(st.integers(1, 6))):
         transition: dict[str, Any] = {
             "trigger": draw(st.sampled_from(TRIGGERS[:3])),
-            "source": draw(st.sampled_from([*NAMES[:3], "*"])),
+            "source": draw(st.sampled_from([*NAMES[:3], "c", "*"])),
             "guards": draw(guards),
             "actions": draw(effects),
         }
         if draw(st.integers(0, 3)):
-            transition["dest"] = draw(st.sampled_from(NAMES))
+            transition["dest"] = draw(st.sampled_from([*NAMES, *more]))
         else:
             transition["internal"] = True
         transitions.append(transition)
@@ -112,6 +140,7 @@ def machines(draw) -> dict[str, Any]:
         "machine_name": "m",
         "version": "1.0",
         "strict_mode": draw(st.booleans()),
+        "classification": {"auto_route": draw(st.booleans())},
         "event_normalizer": draw(st.sampled_from(["lower", None])),
     }
     fallback = draw(st.sampled_from(["off", "hint", "persist"]))
@@ -119,7 +148,12 @@ def machines(draw) -> dict[str, Any]:
         meta["orchestrator_default_fallback"] = fallback
         states.append({"name": "broken", "type": "error"})
     meta = {key: value for key, value in meta.items() if value is not None}
-    config: dict[str, Any] = {"meta": meta, "states": states, "transitions": transitions}
+    config: dict[str, Any] = {
+        "meta": meta,
+        "initial": initial,
+        "states": [*holding, *states],
+        "transitions": transitions,
+    }
     if fallback != "off":
         config["error_policy"] = {"default_fallback": "broken"}
     if draw(st.integers(0, 3)) == 0:
@@ -133,7 +167,9 @@ payloads = st.none() | st.dictionaries(
     max_size=3,
 )
 events = st.lists(
-    st.tuples(st.sampled_from([*TRIGGERS, "GO"]), payloads, st.sampled_from([0, 0, 1, 30, -5])),
+    st.tuples(
+        st.sampled_from([*TRIGGERS, "GO", None]), payloads, st.sampled_from([0, 0, 1, 30, -5])
+    ),
     min_size=1,
     max_size=6,
 )
@@ -178,12 +214,21 @@ class Way:
         """What came of the event, as plain data."""
         self.clock.advance(pause)
         try:
-            result = self.send(self.orchestrator, trigger, payload)
+            if trigger is None:
+                result = self.give(payload or {})
+            else:
+                result = self.send(self.orchestrator, trigger, payload)
         except FSMError as error:
             return ("raised", error.code, error.message)
         plain = result.to_dict()
         plain["metadata"].pop("action_errors", None)
         return (plain, result.version, result.reason, result.now, result.replayed, result.ignored)
+
+    def give(self, data):
+        """Data without an event, on the face of this way."""
+        if self.send is awaited:
+            return asyncio.run(self.orchestrator.async_apply_data("e", data))
+        return self.orchestrator.apply_data("e", data)
 
 
 def one(orchestrator, trigger, payload):
@@ -201,6 +246,14 @@ def awaited(orchestrator, trigger, payload):
 
 def identified(orchestrator, trigger, payload):
     return orchestrator.process_event("e", trigger, payload, actor="")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_livelocks():
+    """An async guard of a livelock is awaited in each of its steps, and each time all is stepped again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step, "LIVELOCK", 20)
+        yield
 
 
 @settings(max_examples=200, deadline=None)
