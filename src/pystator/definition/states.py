@@ -72,7 +72,6 @@ class States:
         nodes: All states and regions by name; in document order when lowering is done.
         entries: The states in the order of the file, without duplicates.
         lost: States whose place in the tree is not known, by a mistake that is reported.
-        nested: There is a state that is not at the root.
     """
 
     def __init__(
@@ -91,7 +90,6 @@ class States:
         self.nodes: dict[str, Node] = {}
         self.entries: list[StateEntry] = []
         self.lost: set[str] = set()
-        self.nested = False
         self._by_name: dict[str, StateEntry] = {}
         self._listed: dict[str, _Listing] = {}
         self._initial: dict[str, tuple[str, Path]] = {}
@@ -330,7 +328,6 @@ class States:
         """Add a state to the children of its parent, which becomes a compound one by it."""
         if not node.parent:
             return
-        self.nested = True
         parent = self.nodes[node.parent]
         parent.children.append(node)
         if parent.kind is Kind.ATOMIC:
