@@ -78,6 +78,68 @@ def test_warnings_are_errors_only_when_asked_for(cli: Callable[..., Any], tmp_pa
     assert cli("check", path, "--strict").code == 1
 
 
+CASES = """\
+meta: {machine_name: cases}
+states:
+  - {name: a, type: initial}
+  - {name: b, type: terminal}
+  - {name: c, type: terminal}
+  - {name: lost, type: error}
+transitions:
+  - {trigger: go, source: a, dest: b, guards: [{expr: n < 5}]}
+  - {trigger: go, source: a, dest: c, guards: [{expr: n > 3}]}
+  - {trigger: lose, source: a, dest: lost}
+"""
+
+
+def test_notes_are_shown_when_asked_for(cli: Callable[..., Any], tmp_path: Path) -> None:
+    """They are no reason to fail, not even with --strict."""
+    path = tmp_path / "cases.yaml"
+    path.write_text(CASES)
+    assert cli("check", path, "--strict").out.count("\n") == 1
+    answer = cli("check", path, "--all", "--strict")
+    assert answer.code == 0
+    assert "3 notes" in answer.out
+    assert "cases.yaml:6:5: note: no transition leads out of the error state 'lost'" in answer.out
+    assert "note: 'go' from 'a' gives way to the one in line 8 with n = 4" in answer.out
+
+
+def test_findings_are_data_with_the_context_that_shows_them(
+    cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text(ODD)
+    (issue,) = cli("check", path, "--json").json["files"][0]["issues"]
+    assert (issue["code"], issue["severity"], issue["line"]) == ("choice_open", "warning", 5)
+    assert issue["witness"] == {"context": {"n": 0}, "payload": {}}
+
+
+def test_codes_are_ignored(cli: Callable[..., Any], tmp_path: Path) -> None:
+    """Once, several times, and never by a slip."""
+    path = tmp_path / "odd.yaml"
+    path.write_text(ODD)
+    assert cli("check", path, "--strict", "--ignore", "choice_open").code == 0
+    assert cli("check", path, "--strict", "--ignore", "trap").code == 1
+    slip = cli("check", path, "--ignore", "choise_open")
+    assert slip.code == 2
+    assert "did you mean choice_open?" in slip.err
+
+
+def test_what_is_sure_to_fail_fails_the_check(cli: Callable[..., Any], tmp_path: Path) -> None:
+    """The machine loads, and every event that gets there fails."""
+    path = tmp_path / "loop.yaml"
+    path.write_text(
+        CASES + "  - {auto: true, source: lost, dest: back}\n"
+        "  - {auto: true, source: back, dest: lost}\n"
+    )
+    path.write_text(path.read_text().replace("transitions:", "  - {name: back}\ntransitions:"))
+    answer = cli("check", path)
+    assert answer.code == 1
+    assert "loop.yaml: wrong: cases 1.0.0, 5 states, 5 transitions; 1 error" in answer.out
+    assert "if it is meant so: metadata: {check: {ignore: [endless]}} there" in answer.out
+    assert cli("check", path, "--json").json["files"][0]["ok"] is False
+
+
 def test_a_missing_file_is_a_sentence(cli: Callable[..., Any]) -> None:
     answer = cli("check", "none.yaml")
     assert answer.code == 1

@@ -1,4 +1,4 @@
-"""docs/command-line.md shows what the commands print: true to the letter, times and speeds aside."""
+"""Pages show what the commands print: true to the letter, times and speeds aside."""
 
 import os
 import re
@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"\A(?:#|//) file: (?P<name>[\w./-]+)\n")
 VARIES = (
@@ -41,10 +43,11 @@ def run(code: str, folder: Path) -> str:
     return done.stdout
 
 
-def test_the_page_shows_what_the_commands_print(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("page", "least"), [("command-line.md", 8), ("check.md", 16)])
+def test_the_page_shows_what_the_commands_print(page: str, least: int, tmp_path: Path) -> None:
     printed: str | None = None
     compared = 0
-    for block in BLOCK.finditer(PAGE.read_text(encoding="utf-8")):
+    for block in BLOCK.finditer((DOCS / page).read_text(encoding="utf-8")):
         language, code = block["language"], block["code"]
         named = FILE.match(code)
         if named:
@@ -56,4 +59,4 @@ def test_the_page_shows_what_the_commands_print(tmp_path: Path) -> None:
         elif language in {"text", "mermaid"} and printed is not None:
             assert steady(code) == steady(printed)
             compared += 1
-    assert compared >= 8
+    assert compared >= least

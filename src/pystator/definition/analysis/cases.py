@@ -150,11 +150,12 @@ class _Cases:
             self._report_gap(event, proof, "info")
 
     def _report_gap(self, event: str, proof: Example, severity: Any) -> None:
+        refused = "ignored" if self.reach.chart.definition.lenient_events else "refused"
         self.findings.of_way(
             "gap",
             self.ways[0],
-            f"{event!r} is refused in {self.node.label!r} {example_words(proof)}: the guards of its"
-            f" {len(self.ways)} transitions leave that out",
+            f"{event!r} is {refused} in {self.node.label!r} {example_words(proof)}: the guards of"
+            f" its {len(self.ways)} transitions leave that out",
             severity=severity,
             example=proof,
         )

@@ -86,9 +86,13 @@ class Chart:
             yield number
             number = self.parents[number]
 
+    def below(self, number: int) -> range:
+        """The node and all inside it."""
+        return range(number, self.last[number] + 1)
+
     def leaves(self, node: int) -> Iterator[int]:
         """The leaves at or below a node."""
-        return (number for number in range(node, self.last[node] + 1) if self.is_leaf(number))
+        return (number for number in self.below(node) if self.is_leaf(number))
 
     def can_be_together(self, number: int, other: int) -> bool:
         """Both may be active at once: one holds the other, or they are in different regions."""

@@ -6,6 +6,7 @@ from pystator.definition.model import (
     Action,
     Append,
     Branch,
+    Call,
     Clear,
     Compute,
     CopyKey,
@@ -18,7 +19,7 @@ from pystator.definition.model import (
     Timestamp,
 )
 
-__all__ = ["flat", "inside", "raised", "sent", "writes"]
+__all__ = ["flat", "inside", "is_safe", "raised", "sent", "writes"]
 
 Path = tuple[str, ...]
 
@@ -49,6 +50,21 @@ def writes(actions: Iterable[Action]) -> Iterator[Path]:
                 yield action.target
             case _:
                 pass
+
+
+def is_safe(actions: Iterable[Action]) -> bool:
+    """None of them can fail, whatever the context, and none has consequences in the same event."""
+    return all(_is_safe(action) for action in actions)
+
+
+def _is_safe(action: Action) -> bool:
+    match action:
+        case Set() | Timestamp():
+            return action.when is None and len(action.path) == 1
+        case Call():
+            return action.when is None and not action.params
+        case _:
+            return False
 
 
 def raised(actions: Iterable[Action]) -> Iterator[str]:

@@ -222,7 +222,7 @@ class Scope:
         )
 
     def _ways(self) -> Iterator[TransitionNode]:
-        for source in range(self.number, self.chart.last[self.number] + 1):
+        for source in self.chart.below(self.number):
             yield from self.ends.by_source.get(source, ())
 
     def _look(self, way: TransitionNode) -> None:

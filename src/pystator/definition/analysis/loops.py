@@ -13,6 +13,7 @@ region: then nothing but its own can move on.
 """
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
@@ -171,13 +172,13 @@ class _Loops:
                     break
 
     def _cycles(self, start: int, allowed: set[int]) -> Iterator[list[tuple[int, TransitionNode]]]:
-        """Cycles through a node in which it is the first of all."""
-        stack: list[list[tuple[int, TransitionNode]]] = [[(start, way)] for way in self.ways[start]]
-        while stack:
+        """Cycles through a node in which it is the first of all, short ones first."""
+        trails = deque([[(start, way)] for way in self.ways[start]])
+        while trails:
             self._left -= 1
             if self._left < 0:
                 return
-            trail = stack.pop()
+            trail = trails.popleft()
             number, way = trail[-1]
             for after in self.following(way, number):
                 if after == start:
@@ -188,7 +189,7 @@ class _Loops:
                     and len(trail) < MAX_LENGTH
                     and all(after != before for before, _ in trail)
                 ):
-                    stack.extend([*trail, (after, way)] for way in self.ways[after])
+                    trails.extend([*trail, (after, way)] for way in self.ways[after])
 
     def _proof(self, cycle: list[tuple[int, TransitionNode]], facts: Facts) -> Example | None:
         """A context in which the cycle never ends."""
@@ -215,7 +216,7 @@ class _Loops:
         if regions:
             # What another region does meanwhile counts, too.
             outermost = regions[-1]
-            for other in range(outermost, self.chart.last[outermost] + 1):
+            for other in self.chart.below(outermost):
                 yield from writes(inside(self.chart.nodes[other]))
                 for each in self.chart.nodes[other].transitions:
                     yield from writes(each.content)
@@ -223,7 +224,7 @@ class _Loops:
         if not way.targets:
             return
         domain = self.chart.entry(way).domain
-        left = [*range(number, self.chart.last[number] + 1), *self.chart.upward(number, domain)]
+        left = [*self.chart.below(number), *self.chart.upward(number, domain)]
         for other in {*left, *self.chart.entered(domain, self.chart.entry(way).goals)}:
             yield from writes(inside(self.chart.nodes[other]))
 

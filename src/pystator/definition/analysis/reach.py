@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 from pystator.definition.analysis.chart import ROOT, Chart
+from pystator.definition.analysis.effects import inside, is_safe
 from pystator.definition.analysis.verdicts import Verdicts
 from pystator.definition.model import After, Kind, TransitionNode
 
@@ -182,8 +183,28 @@ class Reach:
                 timer = other.timer
                 leaves = not (other.guards or other.internal)
                 if leaves and isinstance(timer, After) and timer.microseconds < wait:
-                    return other
+                    return other if self._is_sure(other) else None
         return None
+
+    def _is_sure(self, way: TransitionNode) -> bool:
+        """Nothing can make an event that takes it fail: no effect, no choice, no invariant."""
+        definition = self.chart.definition
+        if definition.validate_context or not is_safe(way.content):
+            return False
+        entry = self.chart.entry(way)
+        around = [*self.chart.upward(entry.domain)]
+        parallels = [number for number in around if self.chart.is_parallel(number)]
+        touched = {
+            *self.chart.below(self.chart.source(way)),
+            *self.chart.upward(self.chart.source(way), entry.domain),
+            *around,
+            *(self.chart.below(parallels[-1]) if parallels else ()),
+            *self.chart.entered(entry.domain, entry.goals),
+        }
+        return not entry.remembers and not any(
+            self.chart.on(number, None) or not is_safe(inside(self.chart.nodes[number]))
+            for number in touched
+        )
 
 
 def explore(chart: Chart) -> Reach:
