@@ -3,7 +3,8 @@
 A state that holds others is a cluster. DOT has no arrows from and to clusters, only arrows that are
 cut off at a cluster's border (``ltail``, ``lhead``) on their way from and to something in it. Where
 that cannot be - both ends lie in the cluster - a small dashed box of the cluster's name stands for
-it, as in Mermaid.
+it, as in Mermaid. With clusters goes ``newrank``: the older way of Graphviz gives up on some of
+them ("trouble in init_rank").
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ WIDE, MOST = 40, 4
 """Characters of a line, and lines of a part of a label."""
 
 HEAD = """\
-    compound=true; rankdir=TB; nodesep=0.4; ranksep=0.5; labelloc=t; bgcolor=white;
+    compound=true; newrank=true; rankdir=TB; nodesep=0.4; ranksep=0.5; labelloc=t; bgcolor=white;
     fontname="Helvetica"; fontsize=13;
     node [shape=box, style="rounded,filled", fillcolor="#f6f8fa", color="#57606a",
           fontname="Helvetica", fontsize=12, margin="0.15,0.08"];
@@ -33,7 +34,9 @@ FORMS = {
     Form.FORK: 'style=filled, fillcolor="#24292f", width=0.7, height=0.06, label=""',
 }
 
-CLUSTERS = {Form.REGION: 'style="dashed"'}
+CLUSTERS = {
+    Form.REGION: 'style="rounded,dashed", color="#8c959f", fontsize=11',
+}
 
 MARKS = {
     Mark.VISITED: 'fillcolor="#ddf4ff", color="#0969da"',
@@ -135,7 +138,7 @@ def _node(shape: Shape) -> Iterator[str]:
 
 def _cluster(shape: Shape) -> Iterator[str]:
     yield f"label=<{_box(shape)}>"
-    yield from _rest(shape, CLUSTERS.get(shape.form, 'style="rounded"'))
+    yield from _rest(shape, CLUSTERS.get(shape.form, 'style="rounded", color="#8c959f"'))
 
 
 def _rest(shape: Shape, form: str | None) -> Iterator[str]:

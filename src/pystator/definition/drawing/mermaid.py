@@ -20,10 +20,11 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from pystator.definition.drawing.chart import ROOT, Arrow, Chart, Form, Shape, Words
+from pystator.definition.drawing.lines import one_line
 
 __all__ = ["compromises", "mermaid"]
 
-SPECIAL = re.compile(r"[#;:<>\"\\{}`$%&\x00-\x1f\x7f]")
+SPECIAL = re.compile(r"[#;:<>\"\\{}`$%&*\x00-\x1f\x7f]|_(?=_*(?:\W|$))")
 """What Mermaid, its Markdown or the page around it would read as its own in a label."""
 
 PLAIN = re.compile(r"[a-z0-9]\w*", re.ASCII)
@@ -85,8 +86,10 @@ class _Diagram:
         yield from sorted(drawn, key=lambda key: ":" in key)
 
     def _id(self, key: str) -> str:
-        kind, _, name = key.rpartition(":")
-        return self._unused(name if not kind else f"{name}_{kind}".replace(":", "_"))
+        words = key.split(":")
+        if words[0] == "region":
+            words[:2] = [words[1], "region"]
+        return self._unused("_".join(words))
 
     def _unused(self, name: str) -> str:
         """The name, or the next one that is free and no word of Mermaid's."""
@@ -131,10 +134,24 @@ class _Diagram:
         yield "stateDiagram-v2"
         yield from (f"{INDENT}%% {text}" for text in self.compromises())
         yield from self._blocks()
-        for arrow, (source, target) in zip(self.chart.arrows, self.ends, strict=True):
-            if self.shapes[arrow.source].form is not Form.INITIAL:
-                yield f"{INDENT}{source} --> {target}{_behind_colon(arrow.words)}"
+        yield from (f"{INDENT}{line}" for line in self._transitions())
         yield from (f"{INDENT}{line}" for line in (*self._finals(ROOT), *self._marks()))
+
+    def _transitions(self) -> Iterator[str]:
+        """Arrows, but one for all from a state to itself: Mermaid draws only the last of them."""
+        loops: dict[str, list[str]] = {}
+        for arrow in self.chart.arrows:
+            if arrow.source == arrow.target:
+                loops.setdefault(arrow.source, []).append(_label(arrow.words))
+        for arrow, (source, target) in zip(self.chart.arrows, self.ends, strict=True):
+            if self.shapes[arrow.source].form is Form.INITIAL:
+                continue
+            labels = [_label(arrow.words)]
+            if arrow.source == arrow.target:
+                labels = loops.pop(arrow.source, [])
+            if labels:
+                text = "<br/>".join(labels)
+                yield f"{source} --> {target} : {text}" if text else f"{source} --> {target}"
 
     def _blocks(self) -> Iterator[str]:
         """Every shape in its place, depth first; a text on the stack closes what was opened."""
@@ -163,7 +180,11 @@ class _Diagram:
         if shape.key in self.stand_ins:
             if shape.form is Form.PARALLEL:
                 yield "--", depth + 1, False
-            yield f'state "{shape.label}" as {self.stand_ins[shape.key]}', depth + 1, False
+            yield (
+                f'state "{_escaped(shape.label)}" as {self.stand_ins[shape.key]}',
+                depth + 1,
+                False,
+            )
         for name in self._starts.get(shape.key, ()):
             yield f"[*] --> {name}", depth + 1, False
         if shape.key != ROOT:
@@ -181,14 +202,14 @@ class _Diagram:
         if shape.form in {Form.CHOICE, Form.FORK}:
             yield f"state {name} <<{shape.form}>>"
         elif shape.holds:
-            yield f'state "{shape.label}" as {name} {{'
+            yield f'state "{_escaped(shape.label)}" as {name} {{'
         else:
             if shape.label != name or shape.inside:
-                yield f'state "{shape.label}" as {name}'
+                yield f'state "{_escaped(shape.label)}" as {name}'
             elif shape.parent != ROOT or not self._is_named(shape.key):
                 yield name
             for line in shape.inside:
-                yield f"{name} : {_label(line)}"
+                yield f"{name} : {_escaped(line)}"
 
     def _is_named(self, key: str) -> bool:
         """An arrow or a final one names it, which makes it known."""
@@ -210,7 +231,7 @@ class _Diagram:
     def _note(self, shape: Shape) -> Iterator[str]:
         if shape.inside:
             yield f"note right of {self.ids[shape.key]}"
-            yield from (f"{INDENT}{_label(line)}" for line in shape.inside)
+            yield from (f"{INDENT}{_escaped(line)}" for line in shape.inside)
             yield "end note"
 
     def _marks(self) -> Iterator[str]:
@@ -233,17 +254,16 @@ class _Diagram:
 
 def _title(title: str) -> str:
     """Inside of YAML's quotes, where only the quote itself has to be minded."""
-    return '"' + title.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + one_line(title).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _behind_colon(words: Words) -> str:
-    text = " ".join(words.parts())
-    return f" : {_label(text)}" if text else ""
+def _label(words: Words) -> str:
+    return _escaped(" ".join(words.parts()))
 
 
-def _label(text: str) -> str:
+def _escaped(text: str) -> str:
     """Text that Mermaid takes as it is, on one line and not too long."""
-    words = " ".join(text.split())
+    words = " ".join(one_line(text).split())
     if len(words) > WIDEST:
         words = words[: WIDEST - 1] + "…"
     return SPECIAL.sub(lambda found: f"#{ord(found.group())};", words)

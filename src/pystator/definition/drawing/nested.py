@@ -89,7 +89,6 @@ class _Inside:
             passes a border once.
         led: Arrow -> its points.
         channels: Arrow -> how far down it turns below the regions.
-        passing: Where arrows pass through the borders of regions; labels stand beside them.
     """
 
     width: float
@@ -100,7 +99,6 @@ class _Inside:
     led: dict[int, list[Point]] = field(default_factory=dict[int, list[Point]])
     labels: dict[int, Point] = field(default_factory=dict[int, Point])
     channels: dict[int, float] = field(default_factory=dict[int, float])
-    passing: list[float] = field(default_factory=list[float])
 
 
 def layout(chart: Chart) -> Picture:
@@ -260,13 +258,10 @@ class _Layout:
         inside.width = max(x, inside.title[0] + wide + PAD)
         y = top + height
         for arrow in nest.under.get(key, ()):
-            label = self.labels[arrow]
-            y += TURN + (label.height if label else 0.0) / 2
+            y += TURN
             inside.channels[arrow] = y
-            y += TURN + (label.height if label else 0.0) / 2
-        inside.height = y
+        inside.height = y + (TURN if inside.channels else 0.0)
         inside.ports = {arrow: at - inside.width / 2 for arrow, at in ports}
-        inside.passing = [at for _, at in ports]
         return inside
 
     # All together ---------------------------------------------------------------------------
@@ -334,15 +329,9 @@ class _Layout:
         down, up = sides
         inside = self.insides[self.nest.routes[number].under or ROOT]
         level = frame.y + inside.channels[number]
-        left, right = sorted((down[-1][0], up[-1][0]))
         down.append((down[-1][0], level))
         up.append((up[-1][0], level))
         way.points = down + up[::-1]
-        label = self.labels[number]
-        if label:
-            passing = [frame.x + at for at in inside.passing]
-            at = _beside(passing, left, right, label.width)
-            way.label_at = (at, level - label.height / 2)
 
     def _loop(self, picture: Picture, key: str, numbers: list[int]) -> None:
         """One below the other, at the right side."""
@@ -377,22 +366,6 @@ def _on_diamond(frame: Frame, point: Point) -> Point:
     aside = abs(point[0] - frame.x - frame.width / 2)
     is_above = point[1] < frame.y + frame.height / 2
     return point[0], frame.y + aside if is_above else _bottom(frame) - aside
-
-
-def _beside(passing: list[float], left: float, right: float, width: float) -> float:
-    """The middle of a label between two ends: nearest to theirs, and beside what passes."""
-    middle, half = (left + right) / 2, width / 2
-    steps = (step * side for step in range(int((right - left) / 4)) for side in (2, -2))
-    return next(
-        (
-            middle + step
-            for step in steps
-            if left <= middle + step - half
-            and middle + step + half <= right
-            and all(abs(middle + step - x) > half + 3 for x in passing)
-        ),
-        middle,
-    )
 
 
 def _room(passing: list[float], width: float) -> float:

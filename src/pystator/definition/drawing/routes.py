@@ -187,6 +187,7 @@ class Nest:
         route = self.routes[number]
         route.under = common
         self._down_from(number, one)
+        self._label_first(number, one[-1])
         route.turn = len(route.holders)
         self._down_from(number, other)
         self.under.setdefault(common, []).append(number)

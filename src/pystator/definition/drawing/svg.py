@@ -6,6 +6,7 @@ transition is a group with ``data-`` attributes, for a style sheet or a script o
 
 from collections.abc import Iterator
 from html import escape
+from itertools import pairwise
 
 from pystator.definition.drawing.chart import ROOT, Arrow, Chart, Form, Mark, Shape
 from pystator.definition.drawing.fonts import width_of
@@ -18,6 +19,12 @@ __all__ = ["drawing", "svg"]
 
 MARGIN = 24.0
 TITLE = 34.0
+SAME = 0.05
+"""Two places that differ by less are one."""
+
+ROUND = 10.0
+"""Radius of a corner."""
+
 HEAD = 7.0
 """Length of an arrow's head."""
 
@@ -226,7 +233,7 @@ def _path(way: Way) -> tuple[str, str]:
 def _without_repeats(points: list[Point]) -> list[Point]:
     kept = points[:1]
     for point in points[1:]:
-        if abs(point[0] - kept[-1][0]) > 0.05 or abs(point[1] - kept[-1][1]) > 0.05:
+        if abs(point[0] - kept[-1][0]) > SAME or abs(point[1] - kept[-1][1]) > SAME:
             kept.append(point)
     return kept
 
@@ -235,12 +242,17 @@ def _steps(points: list[Point], way: Way) -> Iterator[str]:
     """From point to point: straight down, or over in an S; interrupted where the label stands."""
     x, y = points[0]
     yield f"M{_n(x)} {_n(y)}"
-    for to_x, to_y in points[1:]:
-        if abs(to_y - y) < 0.05:  # the turn beneath the regions
-            yield _turned((x, y), (to_x, to_y), way)
-        elif abs(to_x - x) < 0.05:
+    turns = [
+        abs(y - below) < SAME < abs(x - beside) for (x, y), (beside, below) in pairwise(points)
+    ]
+    for (to_x, to_y), turns_now, turns_next in zip(
+        points[1:], turns, [*turns[1:], False], strict=True
+    ):
+        if turns_now:  # beneath regions
+            yield _turned((x, y), (to_x, to_y))
+        elif abs(to_x - x) < SAME:
             yield _gap(x, y, to_y, way)
-            yield f"V{_n(to_y)}"
+            yield f"V{_n(to_y - ROUND if turns_next else to_y)}"
         else:
             half = (y + to_y) / 2
             yield _curve((x, half), (to_x, half), (to_x, to_y))
@@ -258,21 +270,22 @@ def _gap(x: float, y: float, to_y: float, way: Way) -> str:
     at, top = way.label_at
     bottom = top + way.label.height
     low, high = min(y, to_y), max(y, to_y)
-    if abs(at - x) > 0.05 or top < low - 0.05 or bottom > high + 0.05:
+    if abs(at - x) > SAME or top < low - SAME or bottom > high + SAME:
         return ""
     first, second = (top, bottom) if to_y > y else (bottom, top)
     return f"V{_n(first)}M{_n(x)} {_n(second)}"
 
 
-def _turned(start: Point, end: Point, way: Way) -> str:
-    """Around two corners; the label interrupts the line between them."""
+def _turned(start: Point, end: Point) -> str:
+    """Around two corners."""
     (x, y), (to_x, _) = start, end
-    step = 10.0 if to_x > x else -10.0
-    text = f"Q{_n(x)} {_n(y)} {_n(x + step)} {_n(y)}"
-    if way.label and way.label_at:
-        half = way.label.width / 2 * (1 if to_x > x else -1)
-        text += f"H{_n(way.label_at[0] - half)}M{_n(way.label_at[0] + half)} {_n(y)}"
-    return text + f"H{_n(to_x - step)}Q{_n(to_x)} {_n(y)} {_n(to_x)} {_n(y - 10)}"
+    step = ROUND if to_x > x else -ROUND
+    over = f"H{_n(to_x - step)}"
+    return f"{_quarter(x, y, x + step, y)}{over}{_quarter(to_x, y, to_x, y - ROUND)}"
+
+
+def _quarter(x: float, y: float, to_x: float, to_y: float) -> str:
+    return f"Q{_n(x)} {_n(y)} {_n(to_x)} {_n(to_y)}"
 
 
 # Text -------------------------------------------------------------------------------------------
