@@ -64,6 +64,8 @@ def graph(
         raise typer.BadParameter(f"--format is one of {', '.join(FORMATS)}, not {form!r}")
     if highlight is not None and entity is not None:
         raise typer.BadParameter("--highlight and --entity both say what to mark: give one")
+    if brief and form == "json":
+        raise typer.BadParameter("--brief is for pictures; JSON always has everything")
     definition = find_definition(machine, db)
     marks = Whereabouts()
     if highlight is not None:
@@ -90,20 +92,26 @@ def drawn(definition: "Definition", form: str, marks: Whereabouts, *, brief: boo
 
         return dot(chart)
     if form == "svg":
-        return picture(chart)
-    from pystator.definition.drawing.mermaid import compromises, mermaid
+        return picture(chart, len(definition.nodes))
+    from pystator.definition.drawing.mermaid import MOST, compromises, mermaid
 
-    for sentence in compromises(chart):
+    text = mermaid(chart)
+    sentences = compromises(chart)
+    if len(text) > MOST:
+        sentences.append(
+            f"most pages draw {MOST:,} characters of Mermaid, and these are {len(text):,}: "
+            "try --brief, or --format svg"
+        )
+    for sentence in sentences:
         note(f"note: {sentence}", "dim")
-    return mermaid(chart)
+    return text
 
 
-def picture(chart: "Chart") -> str:
+def picture(chart: "Chart", states: int) -> str:
     """The SVG, with a word about a machine that is too large for one."""
     from pystator.definition.drawing.svg import drawing  # only when asked for
 
     text, straight = drawing(chart)
-    states = len(chart.shapes) - 1
     if states > LARGE:
         note(f"note: {states} states are more than a picture shows well; --brief helps", "dim")
     if straight:

@@ -89,7 +89,8 @@ class Shape:
         label: What people see.
         parent: The key of the shape that it lies in.
         inside: What happens inside, a line each: entry, exit and internal transitions.
-        children: The keys of the shapes in it, in document order; marks come first.
+        children: The keys of the shapes in it, in document order; in a parallel state the marks
+            come before the regions.
     """
 
     key: str
@@ -189,9 +190,8 @@ def _walk(root: Node) -> Iterator[Node]:
 
 
 def _add(chart: Chart, shape: Shape) -> None:
-    if shape.key not in chart.shapes:
-        chart.shapes[shape.key] = shape
-        chart.shapes[shape.parent].children.append(shape.key)
+    chart.shapes[shape.key] = shape
+    chart.shapes[shape.parent].children.append(shape.key)
 
 
 def _shape(node: Node, brief: bool) -> Shape:
@@ -270,7 +270,12 @@ def _end(chart: Chart, target: Target) -> str:
     form = Form.SHALLOW if target.history == "shallow" else Form.DEEP
     label = "H" if form is Form.SHALLOW else "H*"
     key = f"{target.name}:{target.history}"
-    _add(chart, Shape(key, form, label, target.name))
+    if key not in chart.shapes:
+        chart.shapes[key] = Shape(key, form, label, target.name)
+        holder = chart.shapes[target.name]
+        # Before all regions: between two of them, or behind, it would be in the one before.
+        first = 0 if holder.form is Form.PARALLEL else len(holder.children)
+        holder.children.insert(first, key)
     return key
 
 

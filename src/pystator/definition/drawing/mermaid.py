@@ -22,7 +22,10 @@ from functools import cached_property
 from pystator.definition.drawing.chart import ROOT, Arrow, Chart, Form, Shape, Words
 from pystator.definition.drawing.lines import one_line
 
-__all__ = ["compromises", "mermaid"]
+__all__ = ["MOST", "compromises", "mermaid"]
+
+MOST = 50_000
+"""Characters that Mermaid draws, unless the page around it allows more (``maxTextSize``)."""
 
 SPECIAL = re.compile(r"[#;:<>\"\\{}`$%&*\x00-\x1f\x7f]|_(?=_*(?:\W|$))")
 """What Mermaid, its Markdown or the page around it would read as its own in a label."""

@@ -55,7 +55,7 @@ class _Drawing:
         yield (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="pystator" role="img" '
             f'aria-labelledby="{name}-title {name}-desc" width="{_n(wide)}" height="{_n(high)}" '
-            f'viewBox="0 0 {_n(wide)} {_n(high)}">'
+            f'style="max-width:100%;height:auto" viewBox="0 0 {_n(wide)} {_n(high)}">'
         )
         yield f'<title id="{name}-title">{_text(chart.title or "State machine")}</title>'
         yield f'<desc id="{name}-desc">{_text(_story(chart))}</desc>'
