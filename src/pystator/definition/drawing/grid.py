@@ -22,8 +22,8 @@ class Box:
     Attributes:
         pin: Belongs into the first row, or the last one.
         slack: How far from the middle line a link may end.
-        pointed: Links to it meet in one point above.
-        taken: Distances from the middle line where no other link may end.
+        pointed: Arrows to it meet in one point.
+        above: Distances from the middle line where no other link may end above; ``below``: below.
         x: Its middle line; y: its upper edge.
     """
 
@@ -33,7 +33,8 @@ class Box:
     pin: Literal["", "first", "last"] = ""
     slack: float = 0.0
     pointed: bool = False
-    taken: tuple[float, ...] = ()
+    above: tuple[float, ...] = ()
+    below: tuple[float, ...] = ()
     rank: int = 0
     x: float = 0.0
     y: float = 0.0
@@ -46,6 +47,7 @@ class Link:
     Attributes:
         rows: How many rows it leads down at least.
         label: Width and height of its label.
+        upward: It is an arrow that points to its tail.
         tail_port: Where it has to end at its tail, from the middle line; None: anywhere in reach.
         points: The way it was led, from above: between two points it goes straight down or swings
             over, and starts and ends straight down.
@@ -59,6 +61,7 @@ class Link:
     label: tuple[float, float] | None = None
     tail_port: float | None = None
     head_port: float | None = None
+    upward: bool = False
     points: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     label_at: tuple[float, float] | None = None
     loose: bool = False

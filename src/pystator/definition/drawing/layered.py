@@ -114,19 +114,42 @@ def _spread(
         else:
             ends[number] = box.x + port
     free.sort(key=lambda number: (wanted(number), number))
-    slack = 0.0 if box.pointed and upward else box.slack
+    if box.pointed:
+        free = _meet(grid, box, free, wanted, ends, upward=upward)
+    slack = box.slack
     apart = min(APART, 2 * slack / (len(free) - 1)) if len(free) > 1 else 0.0
     level = [wanted(number) - position * apart for position, number in enumerate(free)]
     low, high = box.x - slack, box.x + slack - apart * (len(free) - 1)
     for position, at in enumerate(_rising(level)):
         ends[free[position]] = min(max(at, low), high) + position * apart
-    if box.taken:
-        _make_way(box, free, ends)
+    passing = box.above if upward else box.below
+    if passing:
+        _make_way(box, free, ends, [box.x + port for port in passing])
 
 
-def _make_way(box: Box, free: list[int], ends: list[float]) -> None:
+def _meet(
+    grid: Grid,
+    box: Box,
+    numbers: list[int],
+    wanted: Callable[[int], float],
+    ends: list[float],
+    *,
+    upward: bool,
+) -> list[int]:
+    """Arrows to a pointed box end at its point; those that leave beside them are left over."""
+    coming = [number for number in numbers if grid.links[number].upward is not upward]
+    leaving = [number for number in numbers if grid.links[number].upward is upward]
+    for number in coming:
+        ends[number] = box.x
+    if not coming:
+        return leaving
+    for number in leaving:
+        ends[number] = box.x + (box.slack if wanted(number) > box.x else -box.slack)
+    return []
+
+
+def _make_way(box: Box, free: list[int], ends: list[float], taken: list[float]) -> None:
     """Move ends away from where others pass through the border, to the nearest free place."""
-    taken = [box.x + port for port in box.taken]
     for number in free:
         steps = (step * side for step in range(int(box.slack)) for side in (2, -2))
         near = (ends[number] + step for step in steps)

@@ -87,6 +87,7 @@ class _Inside:
         at: Key of a child -> its middle line and upper edge.
         ports: Arrow -> its place on the border, from the container's middle line. An arrow
             passes a border once.
+        above: The ports in the upper border; ``below``: in the lower one.
         led: Arrow -> its points.
         channels: Arrow -> how far down it turns below the regions.
     """
@@ -96,6 +97,8 @@ class _Inside:
     title: Point
     at: dict[str, Point] = field(default_factory=dict[str, Point])
     ports: dict[int, float] = field(default_factory=dict[int, float])
+    above: list[float] = field(default_factory=list[float])
+    below: list[float] = field(default_factory=list[float])
     led: dict[int, list[Point]] = field(default_factory=dict[int, list[Point]])
     labels: dict[int, Point] = field(default_factory=dict[int, Point])
     channels: dict[int, float] = field(default_factory=dict[int, float])
@@ -169,18 +172,12 @@ class _Layout:
         for kid in kids:
             size = self._size(kid)
             places[kid] = len(boxes)
+            box = Box(size.width / 2, size.right, size.height, slack=size.slack)
+            box.pointed = self.nest.shapes[kid].form is Form.CHOICE
             held = self.insides.get(kid)
-            taken = tuple(held.ports.values()) if held else ()
-            boxes.append(
-                Box(
-                    size.width / 2,
-                    size.right,
-                    size.height,
-                    slack=size.slack,
-                    pointed=self.nest.shapes[kid].form is Form.CHOICE,
-                    taken=taken,
-                )
-            )
+            if held is not None:
+                box.above, box.below = tuple(held.above), tuple(held.below)
+            boxes.append(box)
         links = [self._link(part, places, boxes) for part in self.nest.parts[key]]
         layered(boxes, links, header=header)
         return self._boxed(key, boxes, links, places)
@@ -202,7 +199,8 @@ class _Layout:
                 ports.append(inside.ports.get(part.arrow) if inside else None)
         size = (label.width, label.height) if label else None
         rows = 1 if short and label is None else 2
-        return Link(ends[0], ends[1], rows, size, ports[0], ports[1])
+        upward = self.nest.routes[part.arrow].flipped
+        return Link(ends[0], ends[1], rows, size, ports[0], ports[1], upward)
 
     def _boxed(
         self, key: str, boxes: list[Box], links: list[Link], places: dict[str, int]
@@ -226,9 +224,11 @@ class _Layout:
             if part.tail is None:
                 points.insert(0, (points[0][0], 0.0))
                 inside.ports[part.arrow] = points[0][0] - width / 2
+                inside.above.append(inside.ports[part.arrow])
             if part.head is None:
                 points.append((points[-1][0], height))
                 inside.ports[part.arrow] = points[-1][0] - width / 2
+                inside.below.append(inside.ports[part.arrow])
             inside.led[part.arrow] = points
             if link.label_at:
                 inside.labels[part.arrow] = (link.label_at[0] - left, link.label_at[1] + pad)
@@ -243,25 +243,31 @@ class _Layout:
         top = PAD + high + PAD / 2
         x, height = 0.0, max(self.insides[kid].height for kid in nest.kids[key])
         inside = _Inside(0.0, 0.0, (PAD, PAD))
-        passing: list[float] = []
-        ports: list[tuple[int, float]] = []
+        turning = set(nest.under.get(key, ()))
+        ports: dict[int, float] = {}
         for kid in nest.kids[key]:
             region = self.insides[kid]
-            inside.at[kid] = (x + region.width / 2, top)
             middle = x + region.width / 2
-            ports += [(arrow, middle + port) for arrow, port in region.ports.items()]
-            from_above = {part.arrow for part in nest.parts[kid] if part.tail is None}
-            passing += [middle + region.ports[arrow] for arrow in from_above]
+            inside.at[kid] = (middle, top)
+            inside.above += [middle + port for port in region.above]
+            for part in nest.parts[kid]:
+                if part.arrow in region.ports and part.arrow not in turning:
+                    ports[part.arrow] = middle + region.ports[part.arrow]
+                    if part.head is None:
+                        inside.below.append(ports[part.arrow])
             region.height = height
             x += region.width
-        inside.title = (_room(passing, wide), PAD)
+        inside.title = (_room(inside.above, wide), PAD)
         inside.width = max(x, inside.title[0] + wide + PAD)
         y = top + height
         for arrow in nest.under.get(key, ()):
             y += TURN
             inside.channels[arrow] = y
         inside.height = y + (TURN if inside.channels else 0.0)
-        inside.ports = {arrow: at - inside.width / 2 for arrow, at in ports}
+        half = inside.width / 2
+        inside.ports = {arrow: at - half for arrow, at in ports.items()}
+        inside.above = [at - half for at in inside.above]
+        inside.below = [at - half for at in inside.below]
         return inside
 
     # All together ---------------------------------------------------------------------------

@@ -32,6 +32,9 @@ LOOP = 26.0
 LETTERS, MOST = 32, 3
 """Letters of a line, and lines of a part of a label."""
 
+NAME = 48
+"""Letters of a line of a trigger, which is one word."""
+
 INSIDE = 46
 """Letters of a line of what happens inside a state."""
 
@@ -78,7 +81,7 @@ def label_of(words: Words) -> Label | None:
             ("action", words.actions),
             ("ref", words.refs),
         )
-        for line in wrapped(text, LETTERS, MOST)
+        for line in wrapped(text, NAME if part == "trigger" else LETTERS, MOST)
     ]
     if not lines:
         return None
