@@ -266,13 +266,20 @@ def test_a_notebook_shows_the_same_picture(cli: Callable[..., Any], nested: Path
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_picture_of_the_page_is_what_its_machine_gives(
-    cli: Callable[..., Any], tmp_path: Path
+def test_the_pictures_of_the_page_are_what_the_command_prints(
+    cli: Callable[..., Any], tmp_path: Path, examples: Path
 ) -> None:
-    """After a change: run the first commands of docs/graph.md, and keep order.svg as graph.svg."""
+    """After a change draw them again.
+
+    graph.svg is of the machine on docs/graph.md, order.svg of examples/order.yaml with
+    ``--highlight partly_paid+picking``.
+    """
     machine = re.search(r"```yaml\n(.*?)```", (DOCS / "graph.md").read_text(), re.DOTALL)
     assert machine is not None
     file = tmp_path / "order.yaml"
     file.write_text(machine[1])
     drawn = cli("graph", file, "--format", "svg").out
     assert drawn == (DOCS / "graph.svg").read_text()
+    marked = ("--highlight", "partly_paid+picking")
+    order = cli("graph", examples / "order.yaml", "--format", "svg", *marked).out
+    assert order == (DOCS / "order.svg").read_text()
