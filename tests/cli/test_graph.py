@@ -12,6 +12,7 @@ from pystator.definition.drawing.chart import draw
 from pystator.definition.drawing.mermaid import mermaid as render
 from pystator.definition.load import load_config, load_file
 from pystator.engine.machine import StateMachine
+from pystator.engine.session import EntitySession
 
 
 def mermaid(definition: Any, **options: Any) -> str:
@@ -261,6 +262,13 @@ def test_a_machine_too_large_for_a_picture_is_drawn_and_told(
 def test_a_notebook_shows_the_same_picture(cli: Callable[..., Any], nested: Path) -> None:
     shown = StateMachine.from_yaml(nested)._repr_svg_()
     assert shown == cli("graph", nested, "--format", "svg").out
+
+
+def test_a_notebook_shows_where_a_session_is(cli: Callable[..., Any], nested: Path) -> None:
+    session = EntitySession(StateMachine.from_yaml(nested))
+    session.place()
+    marked = ("--highlight", "awaiting+picking")
+    assert session._repr_svg_() == cli("graph", nested, "--format", "svg", *marked).out
 
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -125,6 +125,13 @@ class EntitySession(LivingEntity):
         flags = [f"is_{name}" for name in states]
         return sorted({*super().__dir__(), *self.machine.methods, *flags})
 
+    def _repr_svg_(self) -> str:
+        """The machine as a notebook shows it, with the states that are active."""
+        from pystator.definition.drawing.chart import draw  # only where it is looked at
+        from pystator.definition.drawing.svg import svg
+
+        return svg(draw(self.machine.definition, current=self._state.split("+")))
+
     # Events ---------------------------------------------------------------------------------
 
     def send(self, trigger: str | Event, /, **payload: Any) -> TransitionResult:
