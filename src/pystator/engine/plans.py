@@ -15,8 +15,9 @@ time nor frame. Nothing here is bound to callables: guards are places in a vecto
 brings with it.
 """
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping
+from math import prod
+from typing import Any, Final
 
 from pystator.definition.model import Guard, TransitionNode
 from pystator.engine.actions import Phase
@@ -43,7 +44,7 @@ __all__ = [
 Block = tuple[Phase, frozenset[str] | None, tuple[Step, ...]]
 """Phase, names of the states that are active while it runs if it looks at them, what it runs."""
 
-_KEPT_REFUSALS: Final = 64
+_KEPT_REFUSALS: Final = 16
 
 
 class Cell(Facts):
@@ -98,9 +99,10 @@ class Plan(Cell):
     @property
     def weight(self) -> int:
         """About how many bytes it holds that no other plan does."""
-        looks = sum(32 * len(names) for _, names, _ in self.blocks if names is not None)
+        looks = sum(80 + 40 * len(names) for _, names, _ in self.blocks if names is not None)
         shown = sum(len(step.exited) + len(step.entered) for step in self.microsteps)
-        return 900 + 72 * len(self.blocks) + looks + 8 * (shown + len(self.actions))
+        texts = 2 * len(self.target) if "+" in self.target else 0
+        return 700 + 88 * len(self.blocks) + looks + 8 * (shown + len(self.actions)) + texts
 
 
 class Refusal(Cell):
@@ -212,6 +214,13 @@ class Choice(Cell):
         """Everything that may be taken, in order of priority."""
         raise NotImplementedError
 
+    @property
+    def weight(self) -> int:
+        """About how many bytes it holds, plans apart; with all the refusals it may come to keep."""
+        guards = [len(candidate.guards) for candidate in self.candidates]
+        refusals = min(_KEPT_REFUSALS, prod(guards))
+        return 200 + sum(250 + 650 * count for count in guards) + 400 * refusals
+
     def decide(self, context: Context, frame: Frame) -> Plan | Refusal:
         """The plan of what the guards allow; else why there is none."""
         raise NotImplementedError
@@ -227,17 +236,37 @@ class Choice(Cell):
                 trigger=self.trigger,
                 reason="guard_rejected",
                 cancelled=self.consumes,
-                details={
-                    "guard_name": names[0],
-                    "rejections": [
-                        {"target": destination(candidate.way), "guard": name}
-                        for candidate, name in zip(self.candidates, names, strict=True)
-                    ],
-                },
+                details=_Rejections(self, names),
             )
             if len(self._refusals) < _KEPT_REFUSALS:
                 self._refusals[names] = refusal
         return refusal
+
+
+class _Rejections(Mapping[str, Any]):
+    """What a refusal says about the guards, told when somebody asks."""
+
+    __slots__ = ("_choice", "_names")
+
+    def __init__(self, choice: Choice, names: tuple[str, ...]) -> None:
+        self._choice = choice
+        self._names = names
+
+    def __getitem__(self, key: str) -> Any:
+        if key == "guard_name":
+            return self._names[0]
+        if key == "rejections":
+            return [
+                {"target": destination(candidate.way), "guard": name}
+                for candidate, name in zip(self._choice.candidates, self._names, strict=True)
+            ]
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("guard_name", "rejections"))
+
+    def __len__(self) -> int:
+        return 2
 
 
 class Chain(Choice):

@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Selector"]
 
-_KEPT: Final = 1 << 14
-"""Chains, and candidates, that a selector keeps before it begins anew."""
+_CHAINS: Final = 1 << 12
+"""Chains of leaves that a selector keeps before it begins anew."""
+
+_CANDIDATES: Final = 1 << 10
+"""And candidates with guards, which chains share."""
 
 
 class Selector:
@@ -64,7 +67,7 @@ class Selector:
 
     def _keep(self, leaf: int, event: str | None) -> Candidates:
         """A chain that is asked for in many configurations."""
-        if self._count >= _KEPT:
+        if self._count >= _CHAINS:
             self._chains.clear()
             self._count = 0
         self._count += 1
@@ -144,9 +147,10 @@ class Selector:
             tuple([compile_guard(guard, bind) for guard in conditions]),
             self.topology.history.returns(way),
         )
-        if len(self._candidates) >= _KEPT:
-            self._candidates.clear()
-        self._candidates[way.index, routed] = made
+        if conditions:  # one without guards is made faster than kept
+            if len(self._candidates) >= _CANDIDATES:
+                self._candidates.clear()
+            self._candidates[way.index, routed] = made
         return made
 
     # Cells ----------------------------------------------------------------------------------

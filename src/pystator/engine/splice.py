@@ -24,7 +24,7 @@ from pystator.engine.effects import Effect
 from pystator.engine.frame import Frame
 from pystator.engine.plans import Block, Cell, Plan
 from pystator.engine.result import Microstep
-from pystator.engine.table import ROW, Row
+from pystator.engine.table import CELL, ROW, Row
 from pystator.engine.tree import ROOT, Configuration, Tree
 from pystator.records import Context
 
@@ -92,6 +92,11 @@ class Beside(Plan):
     target: Any = property(attrgetter("target_state"))
 
     @property
+    def weight(self) -> int:
+        """About how many bytes it holds that no other plan does."""
+        return 300 + 2 * len(self.target)
+
+    @property
     def microsteps(self) -> tuple[Microstep, ...]:  # type: ignore[override] # told late
         """That of the move, over all regions."""
         (step,) = self.move.plan.microsteps
@@ -138,6 +143,7 @@ class RegionRow(Row):
             if cell is not None:
                 if self.kept:
                     self[trigger] = cell
+                    self.grow(CELL + cell.weight)
                 return cell
         return super().__missing__(trigger)
 
@@ -204,7 +210,7 @@ class Splicer:
         row.text = text
         row.declared = self._declared
         row.ends = False
-        row.weight = ROW
+        row.weight = ROW + 200 * len(names)
         row.names = names
         row.regions = shape
         row.kept = False
@@ -212,7 +218,7 @@ class Splicer:
 
     # Cells ----------------------------------------------------------------------------------
 
-    def cell(self, row: RegionRow, trigger: str) -> Cell | None:
+    def cell(self, row: RegionRow, trigger: str) -> Plan | None:
         """The cell of a trigger that moves one leaf, without a guard; None for anything else."""
         kept = self._first
         try:

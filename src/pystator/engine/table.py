@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pystator.engine.splice import RegionRow
     from pystator.engine.topology import Topology
 
-__all__ = ["BYTES", "LIMIT", "ROW", "Row", "Table"]
+__all__ = ["BYTES", "CELL", "LIMIT", "ROW", "Row", "Table"]
 
 LIMIT: Final = 1024
 """Configurations in one generation of a table."""
@@ -37,11 +37,11 @@ LIMIT: Final = 1024
 BYTES: Final = 4 << 20
 """About how many bytes one generation holds."""
 
-ROW: Final = 1_000
+ROW: Final = 1_200
 """About how many bytes a row takes, cells apart."""
 
-_CELL: Final = 400
-"""And a cell, plans apart."""
+CELL: Final = 100
+"""And a cell, what it is apart."""
 
 _FOREIGN: Final = Foreign()
 _made: Final = object.__new__
@@ -204,13 +204,18 @@ class Row(dict[str, Cell]):
     # How large it is ------------------------------------------------------------------------
 
     def _weighed(self, cell: Plan | Choice | None) -> Plan | Choice | None:
-        if self.kept:
-            plans = cell.plans if isinstance(cell, Chain) else [cell]
-            self.grow(_CELL + sum(plan.weight for plan in plans if isinstance(plan, Plan)))
+        if self.kept and cell is not None:
+            plans = cell.plans if isinstance(cell, Chain) else ()
+            self.grow(CELL + cell.weight + sum(plan.weight for plan in plans))
         return cell
 
     def grow(self, weight: int) -> None:
-        """Hold so many bytes more."""
+        """Hold so many bytes more; who holds too much by itself begins anew."""
+        if self.weight + weight > BYTES // 4:
+            weight = ROW - self.weight
+            self.clear()
+            for made in ("eventless", "routing", "_internal", "_timers"):
+                self.__dict__.pop(made, None)
         self.weight += weight
         self.topology.table.weight += weight
 
