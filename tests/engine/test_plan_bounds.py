@@ -188,7 +188,7 @@ def test_undeclared_triggers_are_kept_by_nobody(chart) -> None:
         for n in range(50):
             assert machine.process(where, f"nonsense{n}").reason == "undefined_trigger"
     assert not machine._topology.table[where]
-    assert not any(machine._topology.splicer._first)
+    assert not any(machine._topology.splicer._firsts)
 
 
 @pytest.mark.parametrize(

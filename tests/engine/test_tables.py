@@ -72,7 +72,7 @@ def test_numbers_are_document_order(tree) -> None:
 def test_what_a_transition_leaves_and_enters(tree, source, target, internal, left, entered) -> None:
     goal = [tree.index[target]]
     domain = tree.domain(tree.index[source], goal, internal=internal)
-    assert names(tree, tree.exits((tree.index["x"],), domain)) == left
+    assert names(tree, tree.exits((tree.index["x"],), [domain])) == left
     assert names(tree, tree.entries(domain, goal)) == entered
 
 

@@ -42,12 +42,17 @@ class Fork(Choice):
         self._row = row
         self._chains = chains
         self._plans: dict[_Key, Plan] = {}
-        several = [each for chain in chains for each in chain]
-        self._shared = len({each.index for each in several}) < len(several)
-        self._returns = any(each.returns for each in several)
         self.idle = False
-        self.forks = not row.topology.checks and not any(each.reads_frame for each in several)
         self.needs_now = row.topology.reads_time
+        self.forks = not row.topology.checks
+        self._shared = self._returns = False
+        seen: set[int] = set()
+        for chain in chains:
+            for candidate in chain:
+                self._shared |= candidate.index in seen
+                seen.add(candidate.index)
+                self._returns |= bool(candidate.returns)
+                self.forks &= not candidate.reads_frame
 
     @property
     def candidates(self) -> Candidates:

@@ -18,7 +18,7 @@ nothing else; so it can be kept under these three.
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pystator.definition.model import Action, After, At, Kind, Target, TransitionNode
 from pystator.engine.actions import Phase
@@ -42,12 +42,14 @@ Delays = tuple[tuple[str, int], ...]
 Ats = tuple[tuple[str, Evaluate], ...]
 """Timers and the closures that tell their deadlines."""
 
-_NOWHERE: Final = 1 << 62
-"""The domain of a transition without targets: nothing lies below it."""
-
 
 class _Leg:
-    """One of the transitions of a microstep, in numbers."""
+    """One of the transitions of a microstep, in numbers.
+
+    Attributes:
+        domain: What lies below it is left and entered; without targets, nothing is.
+        goals: The targets, and the nodes that they stand for.
+    """
 
     __slots__ = ("domain", "goals", "source", "way")
 
@@ -93,12 +95,12 @@ class Planner:
         """
         tree = self._tree
         legs = self._compatible(self._legs(ways, memory))
-        left = {n for leg in legs for n in tree.exits(configuration, leg.domain)}
-        exits = sorted(left, reverse=True)
+        exits = tree.exits(configuration, [leg.domain for leg in legs if leg.way.targets])
+        left = set(exits)
         records = self._history.record(configuration, exits)
         entries: set[int] = set()
         for leg in legs:
-            if leg.domain != _NOWHERE:
+            if leg.way.targets:
                 entries.update(tree.entries(leg.domain, self._goals(leg, left, records)))
         return self._made(
             configuration,
@@ -130,7 +132,7 @@ class Planner:
                 )
                 for target in way.targets
             ]
-            domain = _NOWHERE
+            domain = source
             if goals:
                 numbers = [number for _, reached in goals for number in reached]
                 domain = tree.domain(source, numbers, internal=way.internal)
@@ -147,7 +149,7 @@ class Planner:
 
     def _conflict(self, one: _Leg, other: _Leg) -> bool:
         """Both leave some state: one of their domains lies in the other, or they are one."""
-        if _NOWHERE in {one.domain, other.domain}:
+        if not (one.way.targets and other.way.targets):
             return False
         return (
             one.domain == other.domain
@@ -188,8 +190,11 @@ class Planner:
             write = Step(None, partial(recording, records), pure=True)
             blocks.insert(0, ("exit", None, (write,)))
         steps = [step for _, _, block in blocks for step in block]
-        armed = [timer for number in entries for timer in self._timers_of(number)]
-        cancelled = [timer.id for number in exits for timer in self._timers_of(number)]
+        armed: list[After | At] = []
+        cancelled: list[str] = []
+        if self._topology.timers:
+            armed = [timer for number in entries for timer in self._timers_of(number)]
+            cancelled = [timer.id for number in exits for timer in self._timers_of(number)]
         cancelled.extend(set(consumes) - set(cancelled))
         rearmed = {timer.id for timer in armed}
         delays, ats = _deadlines(armed)
@@ -206,9 +211,9 @@ class Planner:
                     source,
                     target,
                     trigger,
-                    tuple(tree.nodes[number].label for number in exits),
-                    tuple(tree.nodes[number].label for number in entries),
-                    tuple(way.index for way in ways),
+                    tuple([tree.labels[number] for number in exits]),
+                    tuple([tree.labels[number] for number in entries]),
+                    tuple([way.index for way in ways]),
                 ),
             ),
         )
@@ -234,7 +239,7 @@ class Planner:
             present.add(number)
             for block in self._blocks_of(number, "enter"):
                 yield self._block("enter", present, block)
-            done = tuple(queueing(event) for event in self._done(number, present))
+            done = tuple([queueing(event) for event in self._done(number, present)])
             if done:
                 yield "enter", None, done
 

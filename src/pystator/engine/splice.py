@@ -17,14 +17,14 @@ and neither it nor the region's end is looked at by others; everything else is p
 
 from collections.abc import Container, Iterator, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from pystator.definition.model import Kind, TransitionNode
 from pystator.engine.effects import Effect
 from pystator.engine.frame import Frame
-from pystator.engine.plans import Block, Cell, Plan
+from pystator.engine.plans import Block, Candidates, Cell, Choice, Plan
 from pystator.engine.result import Microstep
-from pystator.engine.table import CELL, ROW, Row
+from pystator.engine.table import ROW, Row
 from pystator.engine.tree import ROOT, Configuration, Tree
 from pystator.records import Context
 
@@ -56,8 +56,19 @@ class _Move:
         self.mixes = not any(step.source is None for _, _, block in plan.blocks for step in block)
 
 
-_First = _Move | Literal[False] | None
-"""What a trigger does first at a leaf: a move, something else, or nothing."""
+class _First:
+    """What a trigger does first at a leaf.
+
+    Attributes:
+        chain: What may be taken.
+        move: Of the first of the chain, if it always holds and is one.
+    """
+
+    __slots__ = ("chain", "move")
+
+    def __init__(self, chain: Candidates, move: _Move | None) -> None:
+        self.chain = chain
+        self.move = move
 
 
 def _of_the_move(name: str) -> Any:
@@ -137,15 +148,16 @@ class RegionRow(Row):
     regions: tuple[int, ...]
 
     def __missing__(self, trigger: object) -> Cell:
-        splicer = self.topology.splicer
-        if splicer is not None and type(trigger) is str and trigger in self.topology.triggers:
-            cell = splicer.cell(self, trigger)
-            if cell is not None:
-                if self.kept:
-                    self[trigger] = cell
-                    self.grow(CELL + cell.weight)
-                return cell
-        return super().__missing__(trigger)
+        topology = self.topology
+        if type(trigger) is not str or trigger not in topology.triggers:
+            return super().__missing__(trigger)
+        splicer = topology.splicer
+        found = None if splicer is None else splicer.cell(self, trigger)
+        if found is None:
+            return self.nothing(trigger)
+        if self.kept:
+            self[trigger] = self.weighed(found)
+        return found
 
     def plan(
         self,
@@ -175,7 +187,7 @@ class Splicer:
         self._regions = [_innermost(tree, number) for number in numbers]
         self._shapes: set[tuple[int, ...]] = set()
         self._moves: dict[tuple[int, int], _Move | None] = {}
-        self._first: list[dict[str, _First]] = [{} for _ in numbers]
+        self._firsts: list[dict[str, _First | None]] = [{} for _ in numbers]
         self._count = 0
         self._rests = not any(map(topology.selector.is_restless, self._leaves.values()))
 
@@ -218,37 +230,41 @@ class Splicer:
 
     # Cells ----------------------------------------------------------------------------------
 
-    def cell(self, row: RegionRow, trigger: str) -> Plan | None:
-        """The cell of a trigger that moves one leaf, without a guard; None for anything else."""
-        kept = self._first
+    def cell(self, row: RegionRow, trigger: str) -> Plan | Choice | None:
+        """The cell of a trigger; most move one leaf, without a guard."""
+        known = self._firsts
         try:
-            moves: list[_First] = [kept[leaf][trigger] for leaf in row.configuration]
+            firsts = [known[leaf][trigger] for leaf in row.configuration]
         except KeyError:
-            moves = self._learn(row.configuration, trigger)
-        if moves.count(None) != len(moves) - 1:
+            firsts = self._learn(row.configuration, trigger)
+        nothing = firsts.count(None)
+        if nothing == len(firsts):
             return None
-        for place, move in enumerate(moves):
-            if move:
-                return self._one(row, trigger, place, move)
-        return None
+        if nothing == len(firsts) - 1:
+            for place, first in enumerate(firsts):
+                if first is not None and first.move is not None:
+                    return self._one(row, trigger, place, first.move)
+        chains = [first.chain for first in firsts if first is not None]
+        return self._topology.selector.cell(row, trigger, chains)
 
-    def _learn(self, configuration: Configuration, trigger: str) -> list[_First]:
-        """What a trigger does first at each leaf: a move, something else, or nothing."""
-        found: list[_First] = []
+    def _learn(self, configuration: Configuration, trigger: str) -> list[_First | None]:
+        """What a trigger does first at each leaf; nothing is None."""
+        found: list[_First | None] = []
         for leaf in configuration:
             chain = self._topology.selector.chain(leaf, trigger)
-            move: _First = None
+            first: _First | None = None
             if chain:
-                first = chain[0]
-                alone = not first.guards and self._is_inside(first.way, leaf)
-                move = (self.move(leaf, first.way) or False) if alone else False
+                way, move = chain[0].way, None
+                if not chain[0].guards and self._is_inside(way, leaf):
+                    move = self.move(leaf, way)
+                first = _First(chain, move)
             if self._count >= _KEPT:
                 self._count = 0
-                for kept in self._first:
+                for kept in self._firsts:
                     kept.clear()
             self._count += 1
-            self._first[leaf][trigger] = move
-            found.append(move)
+            self._firsts[leaf][trigger] = first
+            found.append(first)
         return found
 
     def plan(

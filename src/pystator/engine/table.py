@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pystator.engine.splice import RegionRow
     from pystator.engine.topology import Topology
 
-__all__ = ["BYTES", "CELL", "LIMIT", "ROW", "Row", "Table"]
+__all__ = ["BYTES", "LIMIT", "ROW", "Row", "Table"]
 
 LIMIT: Final = 1024
 """Configurations in one generation of a table."""
@@ -40,7 +40,7 @@ BYTES: Final = 4 << 20
 ROW: Final = 1_200
 """About how many bytes a row takes, cells apart."""
 
-CELL: Final = 100
+_CELL: Final = 100
 """And a cell, what it is apart."""
 
 _FOREIGN: Final = Foreign()
@@ -114,15 +114,14 @@ class Row(dict[str, Cell]):
         normal = topology.normal(trigger)
         if normal != trigger:
             return self[normal]
-        lenient = topology.definition.lenient_events
         if trigger not in topology.triggers:
-            if lenient:
+            if topology.definition.lenient_events:
                 return self._ignored(trigger)
             return UnknownTrigger(self.text, trigger, topology.triggers)
         name = str.__str__(trigger)
         found: Cell | None = None if self.ends else self._cell(name)
         if found is None:
-            found = self._ignored(name) if lenient else self._refusal(name)
+            found = self.nothing(name)
         self[name] = found
         return found
 
@@ -145,7 +144,7 @@ class Row(dict[str, Cell]):
         if timer not in self._timers:
             selector = self.topology.selector
             chains = [(selector.candidate(way),)]
-            self._timers[timer] = self._weighed(selector.cell(self, timer, chains, (timer,)))
+            self._timers[timer] = self._kept(selector.cell(self, timer, chains, (timer,)))
         return self._timers[timer]
 
     @cached_property
@@ -170,7 +169,7 @@ class Row(dict[str, Cell]):
     def _cell(self, trigger: str | None) -> Plan | Choice | None:
         selector = self.topology.selector
         chains = selector.chains(self.configuration, trigger)
-        return self._weighed(selector.cell(self, trigger, chains))
+        return self._kept(selector.cell(self, trigger, chains))
 
     def plan(
         self,
@@ -181,6 +180,11 @@ class Row(dict[str, Cell]):
     ) -> Plan:
         """The plan of transitions that were selected here."""
         return self.topology.planner.plan(self.configuration, ways, trigger, memory, consumes)
+
+    def nothing(self, trigger: str) -> Refusal:
+        """The cell of a declared trigger that nobody takes here."""
+        lenient = self.topology.definition.lenient_events
+        return self._ignored(trigger) if lenient else self._refusal(trigger)
 
     def _ignored(self, trigger: str) -> Refusal:
         return Refusal(
@@ -203,11 +207,14 @@ class Row(dict[str, Cell]):
 
     # How large it is ------------------------------------------------------------------------
 
-    def _weighed(self, cell: Plan | Choice | None) -> Plan | Choice | None:
-        if self.kept and cell is not None:
-            plans = cell.plans if isinstance(cell, Chain) else ()
-            self.grow(CELL + cell.weight + sum(plan.weight for plan in plans))
+    def weighed(self, cell: Plan | Choice) -> Plan | Choice:
+        """A cell that is kept from now on."""
+        plans = cell.plans if isinstance(cell, Chain) else ()
+        self.grow(_CELL + cell.weight + sum(plan.weight for plan in plans))
         return cell
+
+    def _kept(self, cell: Plan | Choice | None) -> Plan | Choice | None:
+        return self.weighed(cell) if self.kept and cell is not None else cell
 
     def grow(self, weight: int) -> None:
         """Hold so many bytes more; who holds too much by itself begins anew."""

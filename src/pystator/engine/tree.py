@@ -12,7 +12,7 @@ leaves in document order; its text joins their names with ``+``. A flat machine 
 of one leaf below the root.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from math import prod
 
 from pystator.definition.model import Definition, Kind, Node, Target
@@ -34,20 +34,23 @@ class Tree:
 
     Attributes:
         nodes: Number -> node.
+        labels: Number -> its name as people write it.
         index: Name -> number.
         parents: Number -> number of the parent; the root is its own.
         children: Number -> numbers of the children.
         last: Number -> the greatest number at or below it.
     """
 
-    __slots__ = ("children", "index", "last", "nodes", "parents")
+    __slots__ = ("_wholes", "children", "index", "labels", "last", "nodes", "parents")
 
     def __init__(self, definition: Definition) -> None:
         self.nodes: list[Node] = []
+        self.labels: list[str] = []
         self.index: dict[str, int] = {}
         self.parents: list[int] = []
         self.children: list[tuple[int, ...]] = []
         self.last: list[int] = []
+        self._wholes: dict[int, tuple[int, ...]] = {}
         self._number(definition.root)
 
     def _number(self, root: Node) -> None:
@@ -58,6 +61,7 @@ class Tree:
             node, parent = pending.pop()
             number = len(self.nodes)
             self.nodes.append(node)
+            self.labels.append(node.label)
             self.index[node.name] = number
             self.parents.append(parent)
             below.append([])
@@ -86,7 +90,13 @@ class Tree:
 
     def active(self, configuration: Configuration) -> set[int]:
         """The leaves and all their ancestors, without the root."""
-        return {number for leaf in configuration for number in self.upward(leaf)}
+        parents = self.parents
+        active: set[int] = set()
+        for number in configuration:
+            while number != ROOT and number not in active:
+                active.add(number)
+                number = parents[number]  # noqa: PLW2901 # up, as far as nobody went before
+        return active
 
     def domain(self, source: int, goals: Iterable[int], *, internal: bool) -> int:
         """The innermost compound node that stays active: what lies below it is left and entered.
@@ -108,6 +118,10 @@ class Tree:
         """Exactly one child is active whenever it is: the root, a compound state or a region."""
         return number == ROOT or self.nodes[number].kind in _HOLDERS
 
+    def is_parallel(self, number: int) -> bool:
+        """All children are active whenever it is."""
+        return self.nodes[number].kind is Kind.PARALLEL
+
     def count(self, limit: int) -> int:
         """How many configurations there are, as far as they are fewer than ``limit``."""
         counts = [1] * len(self.nodes)
@@ -120,23 +134,24 @@ class Tree:
 
     # Movement -------------------------------------------------------------------------------
 
-    def exits(self, configuration: Configuration, domain: int) -> list[int]:
-        """What a transition with this domain leaves, in order: innermost and last first."""
-        return sorted(
-            (number for number in self.active(configuration) if self.is_below(number, domain)),
-            reverse=True,
-        )
+    def exits(self, configuration: Configuration, domains: Iterable[int]) -> list[int]:
+        """What transitions with these domains leave, in order: innermost and last first."""
+        active = self.active(configuration)
+        left: set[int] = set()
+        for domain in domains:
+            last = self.last[domain]
+            left.update([number for number in active if domain < number <= last])
+        return sorted(left, reverse=True)
 
     def entries(self, domain: int, goals: Iterable[int]) -> list[int]:
         """What reaching the goals enters, in order of entering: outermost and first first."""
-        entered: set[int] = set()
+        chosen: set[int] = set()
         for goal in goals:
-            entered.update(self._between(domain, goal))
-        pending = list(entered)
-        while pending:
-            more = self._defaults(pending.pop(), entered)
-            entered.update(more)
-            pending.extend(more)
+            chosen.update(self._between(domain, goal))
+        entered = set(chosen)
+        for number in chosen:
+            for missing in self._missing(number, chosen):
+                entered.update(self._whole(missing))
         return sorted(entered)
 
     def _between(self, above: int, number: int) -> Iterator[int]:
@@ -145,10 +160,33 @@ class Tree:
             yield number
             number = self.parents[number]
 
-    def _defaults(self, number: int, entered: set[int]) -> set[int]:
-        """What must be entered below an entered node that nothing chose yet."""
+    def _missing(self, number: int, chosen: Container[int]) -> Collection[int]:
+        """Where defaults begin at an entered node: at itself, or at regions nothing chose."""
         children = self.children[number]
-        if self.nodes[number].kind is Kind.PARALLEL:
+        if self.is_parallel(number):
+            return [child for child in children if child not in chosen]
+        for child in children:
+            if child in chosen:
+                return ()
+        return (number,)
+
+    def _whole(self, number: int) -> tuple[int, ...]:
+        """A node with everything that its entry enters by default."""
+        found = self._wholes.get(number)
+        if found is None:
+            entered = {number}
+            pending = [number]
+            while pending:
+                more = self._defaults(pending.pop(), entered)
+                entered.update(more)
+                pending.extend(more)
+            found = self._wholes[number] = tuple(entered)
+        return found
+
+    def _defaults(self, number: int, entered: set[int]) -> set[int]:
+        """What is entered by default below a node, as far as nothing else is."""
+        children = self.children[number]
+        if self.is_parallel(number):
             return {child for child in children if child not in entered}
         if any(child in entered for child in children):
             return set()
@@ -156,10 +194,9 @@ class Tree:
 
     def initial(self, number: int) -> list[int]:
         """What an entry of the node enters by default; a parallel node enters all its regions."""
-        node = self.nodes[number]
-        if node.kind is Kind.PARALLEL:
+        if self.is_parallel(number):
             return [*self.children[number]]
-        return self.numbers(node.initial)
+        return self.numbers(self.nodes[number].initial)
 
     def leaves(self, numbers: Iterable[int]) -> Configuration:
         """Those of the numbers that have no children, in document order."""
