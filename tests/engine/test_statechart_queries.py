@@ -184,6 +184,25 @@ def test_a_region_may_have_the_name_of_a_state() -> None:
     assert machine.active_states("a+c") == {"p", "b", "a", "r", "c"}
 
 
+def test_states_are_handed_out_in_the_order_in_which_they_were_written() -> None:
+    """Of timers that are due at once the one that was written first fires first."""
+    timeout = {"seconds": 5, "destination": "over"}
+    machine = StateMachine.from_dict({
+        "meta": {"machine_name": "m", "version": "1"},
+        "states": [
+            {"name": "child", "parent": "around", "timeout": timeout},
+            {"name": "around", "type": "initial", "timeout": {**timeout, "destination": "late"}},
+            {"name": "both", "type": "parallel", "regions": [{"name": "r", "states": [{"name": "inline", "timeout": timeout}]}]},
+            {"name": "late"},
+            {"name": "over", "type": "terminal"},
+        ],
+        "transitions": [{"trigger": "go", "source": "late", "dest": "both"}],
+    })  # fmt: skip
+    assert list(machine.states) == ["child", "around", "both", "inline", "late", "over"]
+    assert machine.state_names == ["around", "child", "both", "inline", "late", "over"]
+    assert again(machine).fingerprint == machine.fingerprint
+
+
 def test_where_an_entity_stands(order) -> None:
     assert order.validate_state("unpaid+wrapping")
     assert order.canonical("unpaid+wrapping") == "wrapping+unpaid"

@@ -1,6 +1,6 @@
 """Guards, actions and transitions of the model as people wrote them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from pystator.definition.expressions import Expression
@@ -46,6 +46,7 @@ __all__ = [
     "public_state",
     "public_transition",
     "target_text",
+    "written_order",
 ]
 
 
@@ -243,6 +244,16 @@ def public_state(node: Node, nodes: Mapping[str, Node]) -> State:
         on_done=_done(node),
         metadata=node.metadata,
     )
+
+
+def written_order(entries: Any) -> Iterator[str]:
+    """The names of a file's states in the order in which they stand there, regions included."""
+    for entry in entries or ():
+        if isinstance(entry, Mapping):
+            state = cast("Mapping[str, Any]", entry)
+            yield state["name"]
+            for region in state.get("regions") or ():
+                yield from written_order(region.get("states"))
 
 
 def _region(node: Node) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pystator.definition.model import (
     TransitionNode,
     region_key,
 )
-from pystator.engine.describe import public_state, public_transition
+from pystator.engine.describe import public_state, public_transition, written_order
 from pystator.engine.engine import Engine
 from pystator.engine.frame import NeedGuard
 from pystator.engine.given import taken_apart
@@ -115,8 +115,9 @@ class Queries:
 
     @property
     def states(self) -> dict[str, State]:
-        """Every state as it was written, in document order: what `StateMachine` is made from."""
-        return {name: self.get_state(name) for name in self.state_names}
+        """Every state as it was written, in that order: what `StateMachine` is made from."""
+        names = written_order(self.definition.config.get("states"))
+        return {name: self.get_state(name) for name in names}
 
     @property
     def transitions(self) -> list[Transition]:
