@@ -8,7 +8,7 @@ import pytest
 
 from pystator import InMemoryStateStore, Orchestrator, StateMachine
 from pystator.orchestrator.replay import replay
-from pystator.testing import FakeClock
+from pystator.testing import FakeClock, retrace
 
 ORDER: dict[str, Any] = {
     "meta": {"machine_name": "order", "version": "1.0"},
@@ -144,29 +144,9 @@ def refold() -> Callable[..., None]:
 
 
 def _refold(machine: StateMachine, store, entity_id: str) -> None:
-    """The pure machine, given each row's event, data and time, takes each row's way."""
-    state: str | None = None
-    context: dict[str, Any] = {}
-    for row in _rows(store, entity_id, "created", "event", "timer", machine_name=machine.name):
-        if not row.success:
-            continue
-        payload = dict(row.payload or {})
-        if row.kind == "created":
-            result = machine.begin(payload, row.now)
-        else:
-            if state is None:
-                begun = machine.begin({}, row.now)
-                state, context = begun.target_state, begun.context
-            if row.kind == "timer":
-                result = machine.fire(state, row.trigger, context, row.now)
-            elif row.trigger is None:
-                result = machine.merge(state, payload, context, row.now)
-            else:
-                result = machine.step(state, row.trigger, payload, context, row.now)
-        assert (result.source_state, result.target_state) == (row.source_state, row.target_state)
-        state, context = result.target_state, result.context
+    rows = _rows(store, entity_id, machine_name=machine.name)
     entity = store.load_one(entity_id, machine.name)
-    assert (entity.state, entity.engine_context) == (state, context)
+    assert retrace(machine, rows) == (entity.state, entity.engine_context)
 
 
 async def _settle() -> None:

@@ -31,6 +31,7 @@ from pystator.testing.contract import StoreContract
 from pystator.testing.crash import Crash, CrashingStore
 from pystator.testing.drivers import AsyncFace, Driver, StoreTests, SyncFace
 from pystator.testing.guards import pure_guards
+from pystator.testing.retrace import retrace
 from pystator.testing.statecharts import StatechartsContract
 
 __all__ = [
@@ -47,4 +48,5 @@ __all__ = [
     "change",
     "note",
     "pure_guards",
+    "retrace",
 ]

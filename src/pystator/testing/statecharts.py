@@ -24,6 +24,7 @@ from pystator.engine.machine import StateMachine
 from pystator.orchestrator import Orchestrator
 from pystator.testing.clock import FakeClock
 from pystator.testing.drivers import StoreTests
+from pystator.testing.retrace import retrace
 
 __all__ = ["CHART", "Entities", "StatechartsContract"]
 
@@ -129,6 +130,16 @@ class Entities:
         """The entity as stored."""
         return self.call("get_entity", entity_id)
 
+    def agree(self, *names: str) -> None:
+        """History leads to what is stored, where the store keeps history."""
+        store = self.orchestrator.state_store
+        if not getattr(store, "keeps_history", False):
+            return
+        for entity_id in names:
+            entity = self.stored(entity_id)
+            rows = store.history(entity_id, machine_name="chart").items
+            assert retrace(self.orchestrator.machine, rows) == (entity.state, entity.engine_context)
+
 
 class StatechartsContract(StoreTests):
     """Nested states, regions, history states, timers and data, event by event."""
@@ -164,6 +175,7 @@ class StatechartsContract(StoreTests):
         assert later.send("e", "next") == "reading+open"
         assert entities.send("e", "agree", "ask", "pause") == "paused"
         assert later.send("e", "review_again") == "asking+agreed"
+        entities.agree("e")
 
     def test_entities_of_one_machine_never_see_each_other(
         self, entities: Entities, later: Entities
@@ -183,6 +195,7 @@ class StatechartsContract(StoreTests):
         assert reached == {"a": "prepare", "b": "cut", "c": "sew"}
         records = [entities.stored(each).history for each in ways]
         assert records == [{"work": ["prepare"]}, {"work": ["cut"]}, {"work": ["sew"]}]
+        entities.agree(*ways)
 
     def test_regions_go_their_own_ways_and_finish_together(
         self, entities: Entities, later: Entities
@@ -215,6 +228,7 @@ class StatechartsContract(StoreTests):
         assert later.send("e", "review_again") == "reading+open"
         clock.advance(61)
         assert [each.target_state for each in later.call("fire_due")] == ["asking+open"]
+        entities.agree("e")
 
     def test_data_leads_where_the_machine_says(self, entities: Entities, later: Entities) -> None:
         entities.send("e", "begin", "next", "next", "next", "agree")
@@ -224,6 +238,7 @@ class StatechartsContract(StoreTests):
         moved = entities.call("apply_data", "e", {"clear": True})
         assert (moved.source_state, moved.target_state) == ("reading+agreed", "shipped")
         assert later.stored("e").context == {"cuts": 1, "clear": True, "n": 1}
+        entities.agree("e")
 
     def test_nobody_sees_what_the_engine_remembers(self, entities: Entities) -> None:
         entities.send("e", "begin", "pause")
