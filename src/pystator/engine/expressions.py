@@ -49,13 +49,11 @@ class Compiled:
     Attributes:
         run: ``run(context, frame)`` gives the value.
         uses_frame: It looks at the frame; otherwise any frame will do.
-        uses_now: It needs the time of the step.
         is_boolean: Its value is true or false.
     """
 
     run: Evaluate
     uses_frame: bool
-    uses_now: bool
     is_boolean: bool
 
 
@@ -83,7 +81,7 @@ def compiled(expression: Expression, undefined: Undefined = "null") -> Compiled:
     if nodes > _UNMETERED:
         run = _metered(run, nodes)
         compiler.uses_frame = True
-    return Compiled(run, compiler.uses_frame, "now" in expression.calls, root.shape == "boolean")
+    return Compiled(run, compiler.uses_frame, root.shape == "boolean")
 
 
 def _metered(run: Evaluate, units: int) -> Evaluate:
