@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from pystator.engine import select, splice, table
+from pystator.engine import moves, select, splice, table
 from pystator.engine.fork import PLANS
 from pystator.engine.table import BYTES, LIMIT
 
@@ -193,7 +193,7 @@ def test_undeclared_triggers_are_kept_by_nobody(chart) -> None:
 
 @pytest.mark.parametrize(
     ("module", "name", "value"),
-    [(select, "_CHAINS", 5), (select, "_CANDIDATES", 3), (splice, "_KEPT", 5)],
+    [(select, "_CHAINS", 5), (select, "_CANDIDATES", 3), (splice, "_KEPT", 5), (moves, "_KEPT", 5)],
 )
 def test_what_was_forgotten_is_made_again(chart, monkeypatch, module, name, value) -> None:
     """Small caches change nothing but the time it takes."""

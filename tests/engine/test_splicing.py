@@ -5,7 +5,8 @@ from itertools import product
 import pytest
 
 from pystator.engine import topology
-from pystator.engine.splice import Beside, RegionRow
+from pystator.engine.moves import Beside
+from pystator.engine.splice import RegionRow
 
 CHART = """
 states:

@@ -1,0 +1,254 @@
+"""Moves: what a transition does inside one region, and plans made of them.
+
+A move is the plan of one leaf as if it were alone. It is made by the planner, once for a leaf and a
+transition; beside whatever leaves there are it becomes a plan of the whole configuration with
+hardly any work (`beside`), and moves of several regions become one plan by putting their parts in
+order (`together`).
+"""
+
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
+
+from pystator.definition.model import Kind, TransitionNode
+from pystator.engine.effects import Effect
+from pystator.engine.frame import Frame
+from pystator.engine.plans import Block, Plan
+from pystator.engine.result import Microstep
+from pystator.engine.tree import ROOT, Tree
+from pystator.records import Context
+
+if TYPE_CHECKING:
+    from pystator.engine.topology import Topology
+
+__all__ = ["Beside", "Move", "Moves", "beside", "innermost", "together"]
+
+_KEPT: Final = 1 << 13
+"""Moves that are kept before all are made anew."""
+
+_made: Final = object.__new__
+
+
+class Move:
+    """What a transition does to its leaf, whatever the other regions are at.
+
+    Attributes:
+        plan: Of the leaf alone; its target is the text of the leaves it leads to.
+        mixes: It may happen in one microstep with moves of other regions: all of its content is
+            the author's. What the engine itself writes and queues has an order over all regions.
+    """
+
+    __slots__ = ("mixes", "plan")
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.mixes = not any(step.source is None for _, _, block in plan.blocks for step in block)
+
+
+class Moves:
+    """The moves of one machine."""
+
+    def __init__(self, topology: "Topology") -> None:
+        tree = topology.tree
+        self._topology = topology
+        self._known: dict[tuple[int, int], Move | None] = {}
+        self.regions = [innermost(tree, number) for number in range(len(tree.nodes))]
+
+    def of(self, leaf: int, way: TransitionNode) -> Move | None:
+        """The move of a transition whose source is in the leaf's region; None when it is none."""
+        key = (leaf, way.index)
+        if key not in self._known:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[key] = self._move(leaf, way)
+        return self._known[key]
+
+    def _move(self, leaf: int, way: TransitionNode) -> Move | None:
+        topology = self._topology
+        tree = topology.tree
+        region = self.regions[leaf]
+        if any(target.history for target in way.targets):
+            return None
+        if way.targets:
+            source, goals = tree.index[way.source], tree.numbers(way.targets)
+            domain = tree.domain(source, goals, internal=way.internal)
+            if self.regions[domain] != region:
+                return None
+        plan = topology.planner.plan((leaf,), [way], None)
+        reached = tree.index.get(plan.target, ROOT)
+        if (
+            tree.nodes[reached].kind is Kind.TERMINAL
+            and tree.parents[reached] == region
+            and topology.done_event(tree.parents[region]) in topology.listened
+        ):
+            return None  # it depends on the other regions whether they are all done
+        if any(names is not None for _, names, _ in plan.blocks):
+            return None  # it looks at them
+        return Move(plan)
+
+
+def innermost(tree: Tree, number: int) -> int:
+    """The innermost region that a node is or lies in; the root when there is none."""
+    while number != ROOT and tree.nodes[number].kind is not Kind.REGION:
+        number = tree.parents[number]
+    return number
+
+
+# One move ---------------------------------------------------------------------------------------
+
+
+def _of_the_move(name: str) -> Any:
+    return property(attrgetter(f"move.plan.{name}"))
+
+
+class Beside(Plan):
+    """The plan of one move beside leaves that stay: little of its own, and made in no time."""
+
+    __slots__ = ("move",)
+
+    success = True
+    deadlines = ()
+    reason = None
+    details = None
+    hints = ()
+    cause = None
+    void = False
+    replayed = False
+
+    move: Move
+    actions = _of_the_move("actions")
+    delays = _of_the_move("delays")
+    ats = _of_the_move("ats")
+    cancelled = _of_the_move("cancelled")
+    blocks = _of_the_move("blocks")
+    effect = _of_the_move("effect")
+    quiet = _of_the_move("quiet")
+    short = _of_the_move("short")
+    idle = _of_the_move("idle")
+    needs_now = _of_the_move("needs_now")
+    target: Any = property(attrgetter("target_state"))
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes it holds that no other plan does."""
+        return 300 + 2 * len(self.target)
+
+    @property
+    def microsteps(self) -> tuple[Microstep, ...]:  # type: ignore[override] # told late
+        """That of the move, over all regions."""
+        (step,) = self.move.plan.microsteps
+        return (
+            Microstep(
+                self.source_state,
+                self.target,
+                self.trigger,
+                step.exited,
+                step.entered,
+                step.transitions,
+            ),
+        )
+
+
+class _BesideRestless(Beside):
+    """As its parent, but something may follow from the leaves that stay."""
+
+    __slots__ = ("needs_now",)
+
+    quiet = False
+    short = False
+    idle = False
+
+
+def beside(
+    move: Move, source: str, target: str, trigger: str | None, *, restless: bool, reads_time: bool
+) -> Plan:
+    """The plan of one move.
+
+    Args:
+        move: What happens.
+        source: All leaves before it.
+        target: All leaves after it.
+        trigger: What it is taken on.
+        restless: Something may follow from the leaves that stay.
+        reads_time: And may need the time.
+    """
+    plan = move.plan
+    if restless:
+        made: Beside = _made(_BesideRestless)
+        made.fast = False
+        made.needs_now = plan.needs_now or reads_time
+    else:
+        made = _made(Beside)
+        made.fast = plan.fast
+    made.move = move
+    made.source_state = source
+    made.target_state = target
+    made.trigger = trigger
+    return made
+
+
+# Several moves ----------------------------------------------------------------------------------
+
+
+def together(
+    moves: Sequence[Move],
+    source: str,
+    target: str,
+    trigger: str | None,
+    *,
+    restless: bool,
+    reads_time: bool,
+) -> Plan:
+    """The plan of moves in several regions at once: all exits, all contents, all entries.
+
+    The arguments are those of `beside`; every move must mix.
+    """
+    plans = [move.plan for move in moves]
+    blocks = tuple(_merged(plans))
+    steps = [step for _, _, block in blocks for step in block]
+    before = [step for plan in plans for step in plan.microsteps]
+    made = Plan(
+        success=True,
+        source_state=source,
+        target_state=target,
+        trigger=trigger,
+        actions=tuple([step.spec for step in steps if step.spec is not None]),
+        delays=tuple([delay for plan in plans for delay in plan.delays]),
+        cancelled=tuple([timer for plan in reversed(plans) for timer in plan.cancelled]),
+        microsteps=(
+            Microstep(
+                source,
+                target,
+                trigger,
+                tuple([name for step in reversed(before) for name in step.exited]),
+                tuple([name for step in before for name in step.entered]),
+                tuple([index for step in before for index in step.transitions]),
+            ),
+        ),
+    )
+    made.target = target
+    made.blocks = blocks
+    made.ats = tuple([at for plan in plans for at in plan.ats])
+    pure = [step.run for step in steps if step.pure]
+    made.effect = _in_a_row(pure) if pure else None
+    made.quiet = not restless and all(plan.quiet for plan in plans)
+    made.short = not restless and all(plan.short for plan in plans)
+    made.fast = not restless and all(plan.fast for plan in plans)
+    made.idle = not restless and all(plan.idle for plan in plans)
+    made.needs_now = any(plan.needs_now for plan in plans) or (restless and reads_time)
+    return made
+
+
+def _merged(plans: Sequence[Plan]) -> Iterator[Block]:
+    for phase in ("exit", "transition", "enter"):
+        for plan in reversed(plans) if phase == "exit" else plans:
+            yield from (block for block in plan.blocks if block[0] == phase)
+
+
+def _in_a_row(effects: Sequence[Effect]) -> Effect:
+    def run(context: Context, frame: Frame) -> Context:
+        for effect in effects:
+            context = effect(context, frame)
+        return context
+
+    return run
