@@ -1,10 +1,13 @@
 """A spliced plan is the plan: what regions do beside each other is what the planner makes of it."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
+from random import Random
 
 import pytest
 
-from pystator.engine import topology
+from pystator.engine import moves, select, splice, table, topology
 from pystator.engine.moves import Beside
 from pystator.engine.splice import RegionRow
 
@@ -120,3 +123,32 @@ def test_a_guard_that_fails_beside_other_regions(chart, monkeypatch) -> None:
     result = machine.process("a+x+k", "ask", {"n": 0})
     assert (result.reason, result.metadata["guard_name"]) == ("guard_rejected", "n > 1")
     assert len(result.metadata["rejections"]) == 3
+
+
+def test_many_threads_share_what_is_kept(chart, monkeypatch) -> None:
+    """Everything is thrown away all the time, and made again by several threads at once."""
+    planned, spliced = chart(CHART + EVENTLESS), chart(CHART + EVENTLESS)
+    assert planned._topology.splicer is None
+    monkeypatch.setattr(topology, "LIMIT", 2)
+    monkeypatch.setattr(table, "LIMIT", 3)
+    monkeypatch.setattr(table, "BYTES", 20_000)
+    for module, name in [(select, "_CHAINS"), (select, "_CANDIDATES"), (splice, "_KEPT"), (moves, "_KEPT")]:  # fmt: skip
+        monkeypatch.setattr(module, name, 4)
+    context = {"n": 3, "_history": {"s": ["y"]}}
+    steps = [("+".join(leaves), trigger) for leaves in product(*LEAVES) for trigger in TRIGGERS]
+
+    def run(machine, seed: int) -> dict[tuple[str, str], object]:
+        order = Random(seed).sample(steps, len(steps))
+        return {
+            (where, trigger): machine.step(where, trigger, None, context, 7).to_dict()
+            for where, trigger in order
+        }
+
+    expected = run(planned, 0)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(lambda seed: run(spliced, seed), range(4))) == [expected] * 4
+    finally:
+        sys.setswitchinterval(interval)
