@@ -23,7 +23,7 @@ class Exploration:
         taken: Positions of the transitions that were.
         edges: (configuration, next configuration), at rest.
         rests: Configurations at rest.
-        loops: Configurations that failed steps went round in.
+        steps: Of each event: what each of its microsteps took, left, entered, and on which event.
     """
 
     def __init__(self, definition: Definition, limit: int) -> None:
@@ -35,6 +35,7 @@ class Exploration:
         self.taken: set[int] = set()
         self.edges: set[tuple[str, str]] = set()
         self.rests: set[str] = set()
+        self.steps: set[tuple[Any, ...]] = set()
         self.whole = True
         self._queue: deque[Spot] = deque()
         self._seen: set[Spot] = set()
@@ -80,6 +81,12 @@ class Exploration:
         for step in result.microsteps:
             self.entered.update(step.entered)
             self.taken.update(step.transitions)
+        self.steps.add(
+            tuple(
+                (step.trigger, step.transitions, step.exited, step.entered)
+                for step in result.microsteps
+            )
+        )
         target = result.target_state
         self.rests.add(target)
         if state is not None:

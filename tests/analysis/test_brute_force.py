@@ -14,7 +14,9 @@ from analysis.made_up import CONTEXTS, machine
 from pystator.definition.analyse import analyse
 from pystator.definition.analysis.cases import Facts
 from pystator.definition.analysis.chart import ROOT, Chart
+from pystator.definition.analysis.effects import inside, raised
 from pystator.definition.analysis.ends import Ends, Scope
+from pystator.definition.analysis.heard import Ears
 from pystator.definition.analysis.loops import _Loops
 from pystator.definition.analysis.reach import explore
 from pystator.definition.load import check_config
@@ -23,6 +25,24 @@ from pystator.engine.frame import Frame
 from pystator.engine.guards import compile_guard
 
 FORMS = ("flat", "compound", "parallel")
+TIMED = {
+    "states": [
+        {"name": "a", "type": "initial"},
+        {"name": "b", "parent": "a"},
+        {"name": "c", "parent": "a"},
+        {"name": "d"},
+    ],
+    "transitions": [
+        {"after": "2s", "source": "a", "dest": "d"},
+        {"trigger": "e", "source": "b", "dest": "c"},
+        {"after": "3s", "source": "c", "dest": "b"},
+        {"after": "3s", "source": "b", "internal": True},
+        {"after": "1s", "source": "c", "dest": "b", "guards": [{"expr": "n > 2"}]},
+        {"trigger": "f", "source": "d", "dest": "a"},
+    ],
+}
+"""Timers of which some never fire."""
+
 SOME = (range(40), 30)
 MANY = (range(40, 400), 150)
 """Seeds of machines, and how many configurations are looked at in each."""
@@ -32,7 +52,8 @@ class Case:
     """A made-up machine, what the analysis says of it, and what happens in it."""
 
     def __init__(self, form, seed, spots):
-        self.definition, _ = check_config(machine(seed, form))
+        made_up = TIMED if form == "timed" else machine(seed, form)
+        self.definition, _ = check_config(made_up)
         self.seed = (form, seed)
         if self.definition is None:
             return
@@ -52,6 +73,7 @@ class Case:
 @cache
 def cases(seeds, spots):
     found = [Case(form, seed, spots) for form in FORMS for seed in seeds]
+    found.append(Case("timed", 0, spots))
     return [case for case in found if case.definition is not None]
 
 
@@ -191,6 +213,36 @@ def test_guards_that_always_hold_together_do(made):
                         claims += 1
                         for context in CONTEXTS:
                             assert any(holds(case, way, context) for way in ways), case.seed
+    assert claims >= 1
+
+
+def test_what_nobody_hears_is_heard_by_nobody(made):
+    """Unless another raises the same in the same step, which is then heard for the other."""
+    claims = 0
+    for case in made:
+        ears = Ears(case.reach)
+        unheard_ways = {(way.index, event) for way, event in ears.by_ways()}
+        unheard_nodes = {(case.label(number), event) for number, event in ears.by_states()}
+        if not (unheard_ways or unheard_nodes):
+            continue
+        for steps in case.seen.steps:
+            raised_, heard = {}, set()
+            for place, (trigger, ways, exited, entered) in enumerate(steps):
+                if place and trigger is not None:
+                    heard.add(trigger)
+                for index in ways:
+                    for event in raised(case.chart.by_index[index].content):
+                        raised_.setdefault(event, []).append((index, event) in unheard_ways)
+                for name in (*exited, *entered):
+                    node = case.chart.nodes[
+                        case.chart.index.get(name) or case.chart.index[f"region:{name}"]
+                    ]
+                    for event in raised(inside(node)):
+                        raised_.setdefault(event, []).append((name, event) in unheard_nodes)
+            for event, claimed in raised_.items():
+                if all(claimed):
+                    claims += 1
+                    assert event not in heard, (case.seed, event, steps)
     assert claims >= 1
 
 

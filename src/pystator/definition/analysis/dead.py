@@ -1,12 +1,10 @@
-"""What never happens: states nothing leads to, transitions nothing takes, events nobody hears."""
+"""What never happens: states nothing leads to, and transitions nothing takes."""
 
 from collections.abc import Iterable, Iterator
 
-from pystator.definition.analysis.chart import ROOT
-from pystator.definition.analysis.effects import inside, raised, sent
 from pystator.definition.analysis.findings import Findings, named, way_words, where
 from pystator.definition.analysis.reach import Reach
-from pystator.definition.model import Action, Kind, TransitionNode
+from pystator.definition.model import Kind, TransitionNode
 from pystator.definition.rules import unfinished
 from pystator.definition.words import guard_words
 
@@ -19,7 +17,6 @@ def find_dead(reach: Reach, findings: Findings) -> None:
     for group in _entries(reach.chart.definition.transitions):
         _Group(group, reach, findings).report()
     _never_done(reach, findings)
-    _unheard(reach, findings)
 
 
 def _unreachable(reach: Reach, findings: Findings) -> None:
@@ -176,40 +173,3 @@ def _unfinished(reach: Reach, number: int) -> str:
         return f"no terminal state directly inside {node.label!r} can be reached"
     region = next(child for child in chart.children[number] if child not in reach.done)
     return f"no terminal state of the region {chart.nodes[region].label!r} can be reached"
-
-
-# Events -----------------------------------------------------------------------------------------
-
-
-def _unheard(reach: Reach, findings: Findings) -> None:
-    """Events that are raised or sent to this machine, and that nothing takes."""
-    heard = {event for way in reach.live.values() for event in way.events}
-    for number in sorted(reach.nodes - {ROOT}):
-        node = reach.chart.nodes[number]
-        for word, event in _said(reach, [*inside(node)], heard):
-            findings.of_state("unheard", node, f"{node.label!r} {word}s {event!r}, and {_NOBODY}")
-    told: set[int] = set()
-    for way in reach.live.values():
-        if id(way.content) not in told:
-            told.add(id(way.content))
-            for word, event in _said(reach, way.content, heard):
-                words = way_words(way, reach.chart.definition)
-                findings.of_way("unheard", way, f"{words} {word}s {event!r}, and {_NOBODY}")
-
-
-_NOBODY = "no transition that can happen takes it"
-
-
-def _said(reach: Reach, actions: Iterable[Action], heard: set[str]) -> Iterator[tuple[str, str]]:
-    """What actions raise or send that nothing hears."""
-    listed = [*actions]
-    definition = reach.chart.definition
-    for event in raised(listed):
-        if event not in heard:
-            yield "raise", event
-    for send in sent(listed):
-        event = send.trigger
-        if definition.normalizer is not None:
-            event = event.lower() if definition.normalizer == "lower" else event.upper()
-        if send.machine in {None, definition.name} and event not in heard:
-            yield "send", event

@@ -6,6 +6,7 @@ context that does, of natural values. Between the two lies "not known", and then
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from pystator.definition.analysis.domains import Group, every_value, groups, natural_values
@@ -93,6 +94,12 @@ class _Search:
 
 def impossible(wanted: Wanted) -> bool:
     """It is certain that no context answers."""
+    return _impossible(tuple(wanted))
+
+
+@lru_cache(maxsize=4096)
+def _impossible(wanted: tuple[tuple[Formula, bool], ...]) -> bool:
+    """The same guards stand in many places, and are asked about in every round."""
     parts = [part for part, _ in wanted]
     if any(part is not holds for part, holds in wanted if isinstance(part, bool)):
         return True
