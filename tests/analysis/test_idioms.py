@@ -185,6 +185,18 @@ SILENT = {
           - {trigger: stop, source: a, internal: true, actions: [{increment: stops}]}
           - {trigger: stop, source: work, dest: x}
         """,
+    "an inner state that would act first, and gives way to another region": """
+        initial: work
+        states:
+          - {name: work, type: parallel, regions: [{name: r1, states: [{name: a}, {name: b}]}, {name: r2, states: [inner]}]}
+          - {name: inner, type: parallel, regions: [{name: q1, states: [{name: c}]}, {name: q2, states: [{name: d}]}]}
+          - {name: x, type: terminal}
+        transitions:
+          - {trigger: stop, source: a, dest: b}
+          - {trigger: stop, source: b, dest: a}
+          - {trigger: stop, source: c, dest: x}
+          - {trigger: stop, source: inner, dest: inner}
+        """,
     "a guard about another region": """
         initial: work
         states:

@@ -9,6 +9,7 @@ Everything here errs on one side: what is not certain is not said.
   finds it active.
 """
 
+from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Final
@@ -38,8 +39,8 @@ class Verdicts:
         self._formulas: dict[tuple[int, int], Formula] = {}
         self._covered: dict[tuple[int, str | None], bool] = {}
         self._handled: dict[tuple[int, str | None], bool] = {}
-        self._preempting: dict[tuple[int, str | None], bool] = {}
-        self._quiet: dict[str | None, list[int]] = {}
+        self._preempting: dict[tuple[int, str | None, int], bool] = {}
+        self._sources: dict[str | None, list[int]] = {}
         self._rest: list[bool] | None = None
 
     def is_reached(self, number: int) -> bool:
@@ -136,36 +137,46 @@ class Verdicts:
         inside = self.inside(number, event)
         return bool(inside) and all(self.is_handled(child, event) for child in inside)
 
-    def is_preempted(self, number: int, event: str | None) -> bool:
-        """One below the node that leaves something is always taken, so none of its own can."""
+    def is_preempted(self, number: int, event: str | None, domain: int) -> bool:
+        """One below the node that leaves something is always taken, so none of its own can.
+
+        Args:
+            number: The node.
+            event: The event.
+            domain: What lies below it, the transition of the node leaves. One that leaves more may
+                itself give way to an earlier region, and then preempts nothing.
+        """
         inside = self.inside(number, event)
         if not inside:
             return False
         ask = any if self.chart.is_parallel(number) else all
-        return ask(self._preempts(child, event) for child in inside)
+        return ask(self._preempts(child, event, domain) for child in inside)
 
-    def _preempts(self, number: int, event: str | None) -> bool:
-        key = (number, event)
+    def _preempts(self, number: int, event: str | None, domain: int) -> bool:
+        key = (number, event, domain)
         found = self._preempting.get(key)
         if found is None:
             leaves = (
                 self.is_covered(number, event)
-                and all(way.targets for way in self.chart.on(number, event))
-                and not self._stays_below(number, event)
+                and all(
+                    way.targets and self.chart.is_in(self.chart.entry(way).domain, domain)
+                    for way in self.chart.on(number, event)
+                )
+                and not self._is_taken_below(number, event)
             )
-            found = self._preempting[key] = leaves or self.is_preempted(number, event)
+            found = leaves or self.is_preempted(number, event, domain)
+            self._preempting[key] = found
         return found
 
-    def _stays_below(self, number: int, event: str | None) -> bool:
-        """A transition below the node takes the event and leaves nothing."""
-        sources = self._quiet.get(event)
+    def _is_taken_below(self, number: int, event: str | None) -> bool:
+        """A state inside the node has transitions on the event, which come first."""
+        sources = self._sources.get(event)
         if sources is None:
-            sources = self._quiet[event] = [
-                place
-                for place, ways in enumerate(self.chart.ways)
-                if any(not way.targets for way in ways.get(event, ()))
+            sources = self._sources[event] = [
+                place for place, ways in enumerate(self.chart.ways) if event in ways
             ]
-        return any(number < source <= self.chart.last[number] for source in sources)
+        place = bisect_right(sources, number)
+        return place < len(sources) and sources[place] <= self.chart.last[number]
 
     def inner_win(self, way: TransitionNode, event: str | None) -> bool:
         """Transitions of states inside its source are always taken instead."""
@@ -174,7 +185,10 @@ class Verdicts:
             return False
         if self.is_handled_inside(number, event):
             return True
-        return bool(way.targets) and self.is_preempted(number, event)
+        if not way.targets:
+            return False
+        entry = self.chart.entry(way)
+        return self.is_preempted(number, event, number if entry.remembers else entry.domain)
 
     # Rest -------------------------------------------------------------------------------------
 
