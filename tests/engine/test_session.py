@@ -125,6 +125,20 @@ def test_timers_that_re_arm_each_other_without_end_are_found_out(build) -> None:
         session.go()
 
 
+def test_a_session_that_slept_long_catches_up(build) -> None:
+    machine = build("on", {"source": "on", "dest": "on", "after": "1s", "actions": [{"increment": "n"}]}, "go: on -> on")  # fmt: skip
+    clock = FakeClock()
+    session = EntitySession(machine, clock=clock)
+    clock.advance(7_200.5)
+    session.go()
+    assert session.context == {"n": 7_200}
+    clock.advance(10_001)
+    with pytest.raises(EvaluationError, match="more are due"):
+        session.fire_due()
+    assert len(session.fire_due()) == 1
+    assert session.context == {"n": 17_201}
+
+
 def test_actions_run_when_asked_for(order) -> None:
     done = []
     order.action("hello")(lambda ctx: done.append("hello"))

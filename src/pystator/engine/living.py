@@ -31,8 +31,8 @@ __all__ = ["HISTORY_LIMIT", "Clock", "LivingEntity", "Ways", "ways"]
 HISTORY_LIMIT: Final = 32
 """Results a session remembers, if it is not told another number: with these it fits in 1 KB."""
 
-_FIRINGS: Final = 1_000
-"""Timers one event may fire on its way; more means that they re-arm each other without end."""
+_FIRINGS: Final = 10_000
+"""Timers that fire before one event; more are a mistake, or time for `fire_due`."""
 
 _FORMAT: Final = 1
 
@@ -184,7 +184,8 @@ class LivingEntity:
             return None
         if fired >= _FIRINGS:
             raise EvaluationError(
-                f"timers re-arm each other without end: {_FIRINGS} fired before this event",
+                f"{_FIRINGS:,} timers fired, and more are due: if they do not re-arm each other"
+                " without end, it was a long time, and fire_due() fires the next ones",
                 context={"state": self._state},
                 code=ErrorCode.LIVELOCK,
             )
