@@ -216,7 +216,7 @@ def test_what_was_forgotten_is_made_again(chart, monkeypatch, module, name, valu
     assert len(machine._topology.selector._candidates) <= max(value, 100)
 
 
-def test_a_machine_of_few_configurations_splices_nothing(chart) -> None:
+def test_a_machine_of_few_configurations_or_one_leaf_splices_nothing(chart, build) -> None:
     machine = chart(
         """
         states: [{name: a, type: initial}, {name: b}]
@@ -224,4 +224,6 @@ def test_a_machine_of_few_configurations_splices_nothing(chart) -> None:
         """
     )
     assert machine._topology.splicer is None
+    names = " ".join(f"s{n}" for n in range(LIMIT + 1))
+    assert build(names, "go: s0 -> s1")._topology.splicer is None
     assert wide(chart)._topology.splicer is not None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Beside", "Move", "Moves", "beside", "innermost", "together"]
 
-_KEPT: Final = 1 << 13
+_KEPT: Final = 1 << 12
 """Moves that are kept before all are made anew."""
 
 _made: Final = object.__new__

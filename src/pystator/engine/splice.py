@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = ["RegionRow", "Splicer"]
 
-_KEPT: Final = 1 << 13
-"""What triggers do first at leaves, and shapes, that a splicer keeps before it begins anew."""
+_KEPT: Final = 1 << 12
+"""What triggers do first at leaves, that a splicer keeps before it begins anew."""
+
+_SHAPES: Final = 1 << 10
+"""And shapes of configurations."""
 
 _made: Final = dict.__new__
 
@@ -132,7 +135,7 @@ class Splicer:
         if shape not in self._shapes:
             if self._topology.tree.read(text) != configuration:
                 return None
-            if len(self._shapes) >= _KEPT:
+            if len(self._shapes) >= _SHAPES:
                 self._shapes.clear()
             self._shapes.add(shape)
         row = _made(RegionRow)  # as its constructor does, without the call

@@ -66,8 +66,8 @@ class Topology:
 
     @cached_property
     def splicer(self) -> "Splicer | None":
-        """What splices plans, in a machine of more configurations than a table keeps."""
-        if self.tree.count(LIMIT) < LIMIT:
+        """What splices plans, in a machine whose regions have too many configurations to keep."""
+        if not self.tree.has_regions or self.tree.count(LIMIT) < LIMIT:
             return None
         from pystator.engine.splice import Splicer  # few machines are that large
 

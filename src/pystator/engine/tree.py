@@ -61,7 +61,7 @@ class Tree:
             node, parent = pending.pop()
             number = len(self.nodes)
             self.nodes.append(node)
-            self.labels.append(node.label)
+            self.labels.append(node.label if node.kind is Kind.REGION else node.name)
             self.index[node.name] = number
             self.parents.append(parent)
             below.append([])
@@ -73,6 +73,11 @@ class Tree:
         for number in range(len(self.nodes) - 1, ROOT, -1):
             parent = self.parents[number]
             self.last[parent] = max(self.last[parent], self.last[number])
+
+    @property
+    def has_regions(self) -> bool:
+        """Several leaves may be active at once."""
+        return any(node.kind is Kind.PARALLEL for node in self.nodes)
 
     # Relations ------------------------------------------------------------------------------
 
