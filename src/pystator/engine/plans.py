@@ -99,10 +99,12 @@ class Plan(Cell):
     @property
     def weight(self) -> int:
         """About how many bytes it holds that no other plan does."""
-        looks = sum(80 + 40 * len(names) for _, names, _ in self.blocks if names is not None)
-        shown = sum(len(step.exited) + len(step.entered) for step in self.microsteps)
-        texts = 2 * len(self.target) if "+" in self.target else 0
-        return 700 + 88 * len(self.blocks) + looks + 8 * (shown + len(self.actions)) + texts
+        total = 700 + 2 * len(self.target) + 8 * len(self.actions)
+        for _, names, _ in self.blocks:
+            total += 88 if names is None else 168 + 40 * len(names)
+        for step in self.microsteps:
+            total += 8 * (len(step.exited) + len(step.entered))
+        return total
 
 
 class Refusal(Cell):

@@ -177,6 +177,8 @@ class Tree:
 
     def _whole(self, number: int) -> tuple[int, ...]:
         """A node with everything that its entry enters by default."""
+        if not self.children[number]:
+            return (number,)
         found = self._wholes.get(number)
         if found is None:
             entered = {number}
