@@ -23,7 +23,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
-from pystator.errors import ConfigurationError
+from pystator.errors import ConfigurationError, ErrorCode, EvaluationError
 from pystator.orchestrator.scheduling import StoredTimers, Sweep
 
 __all__ = ["AsyncioScheduler"]
@@ -232,18 +232,28 @@ class AsyncioScheduler:
             self._plan(task.result())
 
     def _plan(self, sweep: Sweep) -> None:
+        if sweep.endless is not None:
+            self._rest(self._later(sweep), self._failed(_endless(sweep)))
+            return
         if self._failures:
             _log.warning("timers are fired again, after %d failures", self._failures)
         self._failures = 0
-        if not sweep.overdue:
-            self._pause = 0.0
-            self._rest(_earlier(self._told, sweep.deadline), self._poll)
-        elif sweep.fired:
+        if sweep.overdue and sweep.fired:
             self._pause = 0.0
             self._ring_soon()
-        else:
+        elif sweep.overdue:
             self._pause = min(max(_FIRST_PAUSE, self._pause * 2), self._poll)
-            self._rest(_earlier(self._told, sweep.deadline), self._pause)
+            self._rest(self._later(sweep), self._pause)
+        else:
+            self._pause = 0.0
+            self._rest(_earlier(self._told, sweep.deadline), self._poll)
+
+    def _later(self, sweep: Sweep) -> int | None:
+        """The next deadline, where what is overdue has to wait."""
+        told = self._told
+        if told is not None and self._timers is not None and told <= self._timers.clock():
+            told = None
+        return _earlier(told, sweep.deadline)
 
     def _failed(self, error: BaseException | None) -> float:
         """Tell of a sweep that failed; the seconds until the next try."""
@@ -251,7 +261,9 @@ class AsyncioScheduler:
         pause *= 0.5 + random.random() / 2  # noqa: S311 # many processes should not come at once
         if isinstance(error, Exception):
             self._failures = min(self._failures + 1, 16)
-            _log.error("timers are not fired, the next try is in %.1f s: %s", pause, error)
+            _log.error(
+                "timers do not fire as they should, the next try is in %.1f s: %s", pause, error
+            )
             if self._on_error is not None:
                 try:
                     self._on_error(error)
@@ -303,6 +315,16 @@ class AsyncioScheduler:
         task = self._task
         if task is not None and task is not asyncio.current_task():
             await asyncio.wait({task})
+
+
+def _endless(sweep: Sweep) -> EvaluationError:
+    return EvaluationError(
+        f"a timer of entity {sweep.endless!r} re-arms itself for a time that has passed, and fires"
+        f" without end ({sweep.fired} times just now): let its transition lead to a state that"
+        " does not arm it, or set a later time",
+        context={"entity_id": sweep.endless},
+        code=ErrorCode.LIVELOCK,
+    )
 
 
 def _earlier(one: int | None, other: int | None) -> int | None:

@@ -278,7 +278,7 @@ def test_a_store_that_fails_is_asked_again_and_the_log_and_the_caller_are_told(
         asyncio.run(main())
     assert errors == ["the store is away"] * 3
     told = [record.getMessage() for record in caplog.records]
-    assert sum("timers are not fired" in each for each in told) == 3
+    assert sum("timers do not fire" in each for each in told) == 3
     assert told[-1] == "timers are fired again, after 3 failures"
 
 

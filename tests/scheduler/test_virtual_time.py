@@ -151,3 +151,27 @@ def test_a_session_lives_by_the_clock(loan, clock) -> None:
     (result,) = session.fire_due()
     assert result.target_state == "lapsed"
     assert session.context["lapsed_at"] == clock.now
+
+
+def test_a_timer_that_re_arms_itself_in_the_past_is_slowed_down_and_told(clock, caplog) -> None:
+    """It would fill the disk as fast as it can be written."""
+    machine = StateMachine.from_dict({
+        "meta": {"machine_name": "m"},
+        "states": [{"name": "on", "type": "initial"}, {"name": "off", "type": "terminal"}],
+        "transitions": [
+            {"source": "on", "dest": "on", "at": "due", "actions": [{"increment": "n"}]},
+            {"trigger": "stop", "source": "on", "dest": "off"},
+        ],
+    })  # fmt: skip
+
+    async def main() -> None:
+        scheduler = AsyncioScheduler(poll_interval=3600)
+        things = Orchestrator(machine, InMemoryStateStore(), clock=clock, scheduler=scheduler)
+        await things.async_create_entity("e", {"due": clock.now - timedelta(days=1)})
+        await scheduler.idle()
+        fired = (await things.async_get_entity("e")).context["n"]
+        assert fired <= 1_000
+        await things.close()
+
+    asyncio.run(main())
+    assert "timer of entity 'e' re-arms itself" in caplog.text

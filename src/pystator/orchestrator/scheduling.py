@@ -14,6 +14,7 @@ moment, and any number of them may sweep one store: each timer fires once, by co
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol, cast
 
+from pystator.engine.result import TransitionResult
 from pystator.errors import ConfigurationError
 from pystator.orchestrator.drivers import Driver
 from pystator.orchestrator.ops import fire_due
@@ -47,11 +48,13 @@ class Sweep:
         overdue: Timers are left that should have fired: there were more than the limit, somebody
             else fires them just now, or they cannot fire.
         deadline: The next one in the future; None when there is none.
+        endless: An entity whose timer fired again and again at one and the same moment.
     """
 
     fired: int
     overdue: bool
     deadline: int | None
+    endless: str | None = None
 
 
 class Scheduler(Protocol):
@@ -122,10 +125,22 @@ def _sweep(settings: Settings, limit: int, proof: "Proof | None") -> Program[Swe
         later = [moment for moment in deadlines if moment is not None and moment > loaded[1]]
         overdue = overdue or len(later) < len(deadlines)
         if later:
-            return Sweep(len(results), overdue, min(later))
+            return Sweep(len(results), overdue, min(later), _endless(results))
         if len(keys) < count:
             break
-    return Sweep(len(results), overdue, None)
+    return Sweep(len(results), overdue, None, _endless(results))
+
+
+def _endless(results: Sequence[TransitionResult]) -> str | None:
+    """The entity of a timer that fired twice at one moment: it re-arms itself in the past."""
+    seen: set[tuple[str, str | None, int | None]] = set()
+    for result in results:
+        entity_id: str = result.metadata["entity_id"]
+        firing = (entity_id, result.trigger, result.now)
+        if firing in seen:
+            return entity_id
+        seen.add(firing)
+    return None
 
 
 def _deadline(found: Loaded) -> int | None:
