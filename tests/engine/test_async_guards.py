@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pystator import GuardRegistry
+from pystator import GuardRegistry, InvalidValueError, UndefinedStateError
 from pystator.engine.frame import NeedGuard
 
 
@@ -92,3 +92,35 @@ def test_async_guards_are_found_out_when_they_are_registered() -> None:
 
     guards = GuardRegistry({"object": Check(), "function": function, "plain": lambda ctx: True})
     assert [guards.get(name).is_async for name in guards] == [True, True, False]
+
+
+def test_a_start_and_new_data_await_guards_too(build) -> None:
+    machine = build(
+        "a b c", {"source": "a", "dest": "b", "auto": True, "guards": ["rich"]}, "go: a -> c"
+    )
+
+    @machine.guard("rich")
+    async def rich(ctx) -> bool:
+        if "amount" not in ctx:
+            raise ValueError("no amount")
+        return ctx["amount"] > 5
+
+    assert asyncio.run(machine.astart({"amount": 6})).target_state == "b"
+    assert asyncio.run(machine.astart({"amount": 1})).target_state == "a"
+    result = asyncio.run(machine.aapply("a", {"amount": 6}, {"who": "ada"}))
+    assert (result.target_state, result.context) == ("b", {"amount": 6, "who": "ada"})
+    assert asyncio.run(machine.aapply("a", {"amount": 5})).target_state == "a"
+    failed = asyncio.run(machine.aapply("a", {}))
+    assert "no amount" in failed.error.message
+    assert "machine.astart" in machine.start({"amount": 6}).error.message
+    assert "machine.aapply" in machine.apply("a", {"amount": 6}).error.message
+
+
+def test_data_with_reserved_names_is_refused(build) -> None:
+    machine = build("a b", "go: a -> b")
+    with pytest.raises(InvalidValueError, match="reserved"):
+        machine.apply("a", {"_history": {}})
+    with pytest.raises(InvalidValueError, match="mapping"):
+        machine.apply("a", 5)
+    with pytest.raises(UndefinedStateError):
+        machine.apply("nowhere", {})
