@@ -4,7 +4,7 @@ import json
 from collections import deque
 from typing import Any
 
-from analysis.made_up import CONTEXTS, TRIGGERS
+from analysis.made_up import CONTEXTS
 from pystator import StateMachine
 from pystator.definition.model import Definition
 
@@ -26,8 +26,17 @@ class Exploration:
         steps: Of each event: what each of its microsteps took, left, entered, and on which event.
     """
 
-    def __init__(self, definition: Definition, limit: int) -> None:
+    def __init__(
+        self,
+        definition: Definition,
+        limit: int,
+        contexts: list[dict[str, Any]] = CONTEXTS,
+        guards: dict[str, Any] | None = None,
+    ) -> None:
         self.machine = StateMachine.from_definition(definition)
+        self.machine.bind_guards(guards or {})
+        self.contexts = contexts
+        self.triggers = definition.triggers
         self.order = {
             way.timer.id: way.index for way in definition.transitions if way.timer is not None
         }
@@ -40,7 +49,7 @@ class Exploration:
         self._queue: deque[Spot] = deque()
         self._seen: set[Spot] = set()
         self._limit = limit
-        for context in CONTEXTS:
+        for context in self.contexts:
             self._note(None, "{}", {}, self.machine.begin(context, NOW))
         while self._queue:
             if len(self._seen) > limit:
@@ -55,18 +64,20 @@ class Exploration:
         if due:
             timer = min(due, key=lambda each: (dict(timers)[each], self.order[each]))
             left = {key: value for key, value in timers if key != timer}
-            for context in CONTEXTS:
+            for context in self.contexts:
                 result = self.machine.fire(state, timer, context | reserved, NOW)
                 self._note(state, memory, left, result)
             return
-        for context in CONTEXTS:
-            for trigger in TRIGGERS:
+        for context in self.contexts:
+            for trigger in self.triggers:
                 result = self.machine.process(state, trigger, context | reserved)
                 self._note(state, memory, dict(timers), result)
             result = self.machine.apply(state, {}, context | reserved)
             self._note(state, memory, dict(timers), result)
         if timers:
-            self._push(state, memory, {key: value - SECOND for key, value in timers})
+            step = min(left for _, left in timers)
+            self._push(state, memory, {key: value - min(step, SECOND) for key, value in timers})
+            self._push(state, memory, {key: value - step for key, value in timers})
 
     def _note(self, state: str | None, memory: str, timers: dict[str, int], result: Any) -> None:
         if not result.success:

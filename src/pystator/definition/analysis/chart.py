@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Final
 
+from pystator.definition.analysis.effects import inside, raised
 from pystator.definition.model import Definition, Kind, Node, TransitionNode
 
 __all__ = ["ROOT", "Chart", "Entry"]
@@ -167,6 +168,22 @@ class Chart:
             and not (way.internal or way.eventless)
             and any(self.nodes[self.index[target.name]].when for target in way.targets)
         )
+
+    @cached_property
+    def said(self) -> frozenset[str]:
+        """Every event that actions raise, and every trigger that a caller can send."""
+        found = set(self.definition.triggers)
+        for node in self.nodes:
+            found.update(raised(inside(node)))
+        for content in {
+            id(way.content): way.content for way in self.definition.transitions
+        }.values():
+            found.update(raised(content))
+        return frozenset(found)
+
+    def waits_for_end(self, way: TransitionNode) -> bool:
+        """Only the end of its source takes it: its done event is nobody else's."""
+        return way.origin == "on_done" and self.said.isdisjoint(way.events)
 
     # Entering -------------------------------------------------------------------------------
 

@@ -94,7 +94,7 @@ class Ends:
         found = {event for node in self.chart.nodes for event in raised(inside(node))}
         for way in self.reach.live.values():
             found.update(raised(way.content))
-            if way.origin == "on_done":
+            if self.chart.waits_for_end(way):
                 found.update(way.events)
         return found
 
@@ -106,7 +106,7 @@ class Ends:
         return found
 
     def _may_be_undone(self, number: int) -> bool:
-        own = {event for way in self.by_source.get(number, ()) if way.origin == "on_done"
+        own = {event for way in self.by_source.get(number, ()) if self.chart.waits_for_end(way)
                for event in way.events}  # fmt: skip
         return any(
             way.eventless or not self.raised.isdisjoint(set(way.events) - own)
@@ -116,7 +116,7 @@ class Ends:
 
     def concerns(self, way: TransitionNode, leaf: int) -> bool:
         """A transition of a leaf or an ancestor may be taken while the leaf is active."""
-        if way.origin != "on_done" or self.chart.nodes[leaf].kind is Kind.TERMINAL:
+        if not self.chart.waits_for_end(way) or self.chart.nodes[leaf].kind is Kind.TERMINAL:
             return True
         return self.may_be_undone(self.chart.source(way))
 
@@ -216,7 +216,7 @@ class Scope:
         return ends.is_left_from_aside(self.number) or any(
             way.targets
             and self.chart.entry(way).domain < self.number
-            and (way.origin != "on_done" or ends.may_be_undone(above))
+            and (not self.chart.waits_for_end(way) or ends.may_be_undone(above))
             for above in self.chart.upward(self.number)
             for way in ends.by_source.get(above, ())
         )
@@ -230,7 +230,7 @@ class Scope:
         if not way.targets:
             return
         entry = self.chart.entry(way)
-        if entry.remembers or (entry.domain < self.number and way.origin != "on_done"):
+        if entry.remembers or (entry.domain < self.number and not self.chart.waits_for_end(way)):
             self._take(way)
             return
         for leaf in self.chart.entered(entry.domain, entry.goals):
@@ -245,7 +245,7 @@ class Scope:
             return
         self._taken.add(way.index)
         source = self.chart.source(way)
-        if way.origin == "on_done" and not self.ends.may_be_undone(source):
+        if self.chart.waits_for_end(way) and not self.ends.may_be_undone(source):
             self._mark(
                 leaf
                 for leaf in self.chart.leaves(source)

@@ -66,7 +66,7 @@ class Ears:
             entering = dict.fromkeys(raised(_entering(self.reach, number)))
             leaving = dict.fromkeys(raised(_leaving(self.reach, number)))
             if entering or leaving:
-                inside = self._with_aside(number, self.chart.leaves(number))
+                inside = [*self._with_aside(number, self.chart.leaves(number))]
                 after = [*self._after_leaving(number)] if leaving else []
                 for event in {**entering, **leaving}:
                     leaves = [*(inside if event in entering else ()),

@@ -66,7 +66,7 @@ class Reach:
         reason = self._reason(way, number)
         if reason is not None:
             self.reasons[way.index] = reason
-        elif way.origin == "on_done" and number not in self.done:
+        elif self.chart.waits_for_end(way) and number not in self.done:
             self.reasons[way.index] = "not_done"
             self._waiting.setdefault(number, []).append(way)
         else:
