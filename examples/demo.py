@@ -38,16 +38,22 @@ def say(text: str = "") -> None:
     print(text, flush=True)
 
 
-def pystator(*words: str) -> None:
-    """Show a command and run it."""
+def pystator(*words: str, into: Path | None = None) -> None:
+    """Show a command and run it; what it prints may go into a file."""
     shown = " ".join(f'"{word}"' if " " in word else word for word in words)
+    shown += f" > {into}" if into else ""
     say(f"{bold('$ pystator ' + shown)}\n")
-    subprocess.run([sys.executable, "-m", "pystator", *words], check=True)  # noqa: S603 - our own
-    say()
+    command = [sys.executable, "-m", "pystator", *words]
+    if into is None:
+        subprocess.run(command, check=True)  # noqa: S603 - our own
+        say()
+    else:
+        with into.open("wb") as out:
+            subprocess.run(command, check=True, stdout=out)  # noqa: S603 - our own
 
 
 def most_eventful(events: Path, rejects: Path) -> str:
-    """The order to look at: one that went far, and of which some events were refused."""
+    """The order to look at: held back and taken up again, and not all of its events were right."""
     lives: dict[str, set[str]] = defaultdict(set)
     for event in read(events):
         lives[event["entity_id"]].add(event["trigger"])
@@ -55,7 +61,7 @@ def most_eventful(events: Path, rejects: Path) -> str:
 
     def richness(order: str) -> tuple[bool, bool, int]:
         life = lives[order]
-        return 1 <= refused[order] <= 3, "deliver" in life, len(life)
+        return 1 <= refused[order] <= 3, {"release", "deliver"} <= life, len(life)
 
     return max(sorted(lives), key=richness)
 
@@ -97,9 +103,13 @@ def main() -> None:
     say()
     pystator("history", order, "--db", database)
 
-    say(bold("5. Its diagram, with the way it went"))
+    say(
+        bold("5. Its diagram, with the way it went: as text, and as a picture to open in a browser")
+    )
     say()
-    pystator("graph", machine, "--entity", order, "--brief", "--db", database)
+    graph = ["graph", machine, "--entity", order, "--brief", "--db", database]
+    pystator(*graph)
+    pystator(*graph, "--format", "svg", into=FOLDER / f"{order}.svg")
 
     say(f"Everything is in {FOLDER}; {time.monotonic() - started:.0f} seconds. Go on with:\n")
     say(f'  pystator entities --where "total > 300" --state delivered --db {database}')

@@ -44,7 +44,7 @@ def seen(*words: str) -> str:
 
 def main() -> None:
     """Run the two commands and draw them."""
-    order = sys.argv[1] if len(sys.argv) > 1 else "order-02078"
+    order = sys.argv[1] if len(sys.argv) > 1 else "order-01114"
     database = f"sqlite:///{DEMO / 'orders.db'}"
     (DEMO / "orders.db").unlink()
     console = Console(record=True, width=WIDTH, file=io.StringIO())

@@ -280,7 +280,7 @@ def test_the_pictures_of_the_page_are_what_the_command_prints(
     """After a change draw them again.
 
     graph.svg is of the machine on docs/graph.md, order.svg of examples/order.yaml with
-    ``--highlight partly_paid+picking``.
+    ``--highlight partly_paid+picking``, loan.svg of examples/loan_application.yaml with ``--brief``.
     """
     machine = re.search(r"```yaml\n(.*?)```", (DOCS / "graph.md").read_text(), re.DOTALL)
     assert machine is not None
@@ -291,3 +291,5 @@ def test_the_pictures_of_the_page_are_what_the_command_prints(
     marked = ("--highlight", "partly_paid+picking")
     order = cli("graph", examples / "order.yaml", "--format", "svg", *marked).out
     assert order == (DOCS / "order.svg").read_text()
+    loan = cli("graph", examples / "loan_application.yaml", "--format", "svg", "--brief").out
+    assert loan == (DOCS / "loan.svg").read_text()
