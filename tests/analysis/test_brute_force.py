@@ -50,6 +50,39 @@ TIMED = {
 }
 """Timers of which some never fire."""
 
+ROUND = {
+    "states": [
+        {"name": "a", "type": "initial"},
+        {"name": "b", "parent": "c"},
+        {"name": "c"},
+        {"name": "d", "parent": "c"},
+        {
+            "name": "p",
+            "type": "parallel",
+            "regions": [
+                {"name": "r", "states": [{"name": "s"}, {"name": "t"}, {"name": "u"}, {"name": "v", "type": "terminal"}]},
+                {"name": "q", "states": [{"name": "w"}]},
+            ],
+        },
+        {"name": "x", "type": "terminal"},
+    ],
+    "transitions": [
+        {"trigger": "e", "source": "a", "dest": "x"},
+        {"trigger": "f", "source": "a", "dest": "c"},
+        {"trigger": "g", "source": "a", "dest": "p"},
+        {"trigger": "e", "source": "b", "dest": "d"},
+        {"trigger": "e", "source": "d", "dest": "c", "guards": [{"expr": "n > 2"}]},
+        {"trigger": "e", "source": "s", "dest": "t"},
+        {"trigger": "f", "source": "s", "dest": "v"},
+        {"trigger": "e", "source": "t", "dest": "u"},
+        {"trigger": "e", "source": "u", "dest": "t"},
+        {"trigger": "g", "source": "w", "internal": True},
+    ],
+}  # fmt: skip
+"""Ways round and round, with an end and out of a region's end."""
+
+BY_HAND = {"timed": TIMED, "round": ROUND}
+
 SOME = (range(30), 25)
 MANY = (range(30, 400), 120)
 """Seeds of machines, and how many configurations are looked at in each."""
@@ -61,8 +94,8 @@ class Case:
     def __init__(self, form, seed, spots):
         contexts, guards = CONTEXTS, {}
         match form:
-            case "timed":
-                config = TIMED
+            case "timed" | "round":
+                config = BY_HAND[form]
             case "any":
                 config = any_machine(seeded(seed))
                 contexts, guards = any_contexts(Random(seed)), GUARDS
@@ -94,7 +127,7 @@ class Case:
 @cache
 def cases(seeds, spots):
     found = [Case(form, seed, spots) for form in FORMS for seed in seeds]
-    found.append(Case("timed", 0, spots))
+    found += [Case(form, 0, spots) for form in BY_HAND]
     return [case for case in found if case.definition is not None]
 
 
