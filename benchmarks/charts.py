@@ -289,7 +289,7 @@ class WideFloor:
         return Answer(True, target, (), context)
 
 
-WALK = 2_000
+WALK = 500
 """Random events in one call of a case."""
 
 

@@ -29,7 +29,7 @@ class Fork(Choice):
             is one.
     """
 
-    __slots__ = ("_chains", "_plans", "_returns", "_row", "_shared", "forks")
+    __slots__ = ("_chains", "_plans", "_row", "_shared", "forks")
 
     def __init__(
         self,
@@ -45,13 +45,12 @@ class Fork(Choice):
         self.idle = False
         self.needs_now = row.topology.reads_time
         self.forks = not row.topology.checks
-        self._shared = self._returns = False
+        self._shared = False
         seen: set[int] = set()
         for chain in chains:
             for candidate in chain:
                 self._shared |= candidate.index in seen
                 seen.add(candidate.index)
-                self._returns |= bool(candidate.returns)
                 self.forks &= not candidate.reads_frame
 
     @property
@@ -62,10 +61,11 @@ class Fork(Choice):
 
     def decide(self, context: Context, frame: Frame) -> Plan | Refusal:
         """The plan of what the leaves select; every guard is asked once."""
-        if self._shared or self._returns:
+        if self._shared:
             selected, objections = _asked(self._chains, context, frame)
             return self._plan(selected, context) or self.refusal(tuple(objections))
         taken: tuple[int, ...] = ()
+        memory: Memory = ()
         refused: list[str] = []
         for chain in self._chains:
             for candidate in chain:
@@ -75,10 +75,12 @@ class Fork(Choice):
                         break
                 else:
                     taken += (candidate.index,)
+                    if candidate.returns:
+                        memory += remembered(candidate.returns, context)
                     break
         if not taken:
             return self.refusal(tuple(refused))
-        return self._plans.get((taken, ())) or self._made(taken, ())
+        return self._plans.get((taken, memory)) or self._made(taken, memory)
 
     def unvisited(self, visited: Container[str], context: Context, frame: Frame) -> Plan | None:
         """As `decide`, but for the transitions into states that were visited."""

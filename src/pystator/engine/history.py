@@ -109,12 +109,12 @@ def remembered(keys: Iterable[str], context: Context) -> Memory:
     if not isinstance(records, dict):
         return tuple(() for _ in keys)
     known = cast("dict[str, Any]", records)
-    found: list[tuple[str, ...]] = []
-    for key in keys:
-        leaves = known.get(key)
-        names = [leaf for leaf in leaves if type(leaf) is str] if is_list(leaves) else []
-        found.append(tuple(names))
-    return tuple(found)
+    return tuple([_names(known.get(key)) for key in keys])
+
+
+def _names(leaves: Any) -> tuple[str, ...]:
+    """What is a name in a record."""
+    return tuple([leaf for leaf in leaves if type(leaf) is str]) if is_list(leaves) else ()
 
 
 def recording(records: Records, context: Context, _frame: Frame) -> Context:
