@@ -124,3 +124,32 @@ def test_data_with_reserved_names_is_refused(build) -> None:
         machine.apply("a", 5)
     with pytest.raises(UndefinedStateError):
         machine.apply("nowhere", {})
+
+
+def test_guards_of_several_regions_are_awaited_once_each(chart) -> None:
+    machine = chart(
+        """
+        states:
+          - {name: p, type: parallel, regions: [{name: r, states: [a, b]}, {name: s, states: [x, y]}]}
+          - {name: a}
+          - {name: b}
+          - {name: x}
+          - {name: y}
+        transitions:
+          - {trigger: go, source: a, dest: b, guards: [slow]}
+          - {trigger: go, source: x, dest: y, guards: [slower]}
+          - {trigger: go, source: p, dest: p, guards: [slow_as_well]}
+        initial: p
+        """
+    )
+    asked: list[str] = []
+    for name, answer in (("slow", False), ("slower", True), ("slow_as_well", False)):
+
+        async def guard(ctx, name=name, answer=answer) -> bool:
+            asked.append(name)
+            return answer
+
+        machine.guard(name)(guard)
+    result = asyncio.run(machine.aprocess("a+x", "go"))
+    assert result.target_state == "a+y"
+    assert asked == ["slow", "slow_as_well", "slower"]

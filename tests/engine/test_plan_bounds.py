@@ -136,6 +136,16 @@ def test_a_row_that_holds_too_much_begins_anew(chart, monkeypatch) -> None:
     assert 0 < len(machine._topology.table["a"]) < 20
 
 
+def test_refusals_count_as_well(chart, monkeypatch) -> None:
+    """A machine of many triggers refuses most of them in most of its states."""
+    monkeypatch.setattr(table, "BYTES", 40_000)
+    ways = "".join(f"  - {{trigger: t{k}, source: a, dest: b}}\n" for k in range(200))
+    machine = chart(f"states: [{{name: a, type: initial}}, {{name: b}}]\ntransitions:\n{ways}")
+    for k in range(200):
+        assert machine.process("b", f"t{k}").reason == "no_transition"
+        assert machine._topology.table["b"].weight <= 10_000
+
+
 def test_selections_of_one_configuration_do_not_grow_without_end(chart) -> None:
     """Sixteen guarded regions: 65,536 ways to react to one event in one configuration."""
     count = 16

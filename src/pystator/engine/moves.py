@@ -57,11 +57,13 @@ class Moves:
     def of(self, leaf: int, way: TransitionNode) -> Move | None:
         """The move of a transition whose source is in the leaf's region; None when it is none."""
         key = (leaf, way.index)
-        if key not in self._known:
+        try:
+            return self._known[key]
+        except KeyError:
             if len(self._known) >= _KEPT:
                 self._known.clear()
-            self._known[key] = self._move(leaf, way)
-        return self._known[key]
+            move = self._known[key] = self._move(leaf, way)
+            return move
 
     def _move(self, leaf: int, way: TransitionNode) -> Move | None:
         topology = self._topology

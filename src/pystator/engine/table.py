@@ -43,6 +43,9 @@ ROW: Final = 1_200
 _CELL: Final = 100
 """And a cell, what it is apart."""
 
+_REFUSAL: Final = 400
+"""And the refusal of a declared trigger."""
+
 _FOREIGN: Final = Foreign()
 _made: Final = object.__new__
 
@@ -122,6 +125,7 @@ class Row(dict[str, Cell]):
         found: Cell | None = None if self.ends else self._cell(name)
         if found is None:
             found = self.nothing(name)
+            self.grow(_REFUSAL)
         self[name] = found
         return found
 
@@ -132,20 +136,25 @@ class Row(dict[str, Cell]):
             return cell if isinstance(cell, Plan | Choice) else None
         if event not in self.topology.listened:
             return None
-        if event not in self._internal:
-            self._internal[event] = self._cell(event)
-        return self._internal[event]
+        try:
+            return self._internal[event]
+        except KeyError:
+            found = self._internal[event] = self._cell(event)
+            return found
 
     def timer(self, timer: str) -> Plan | Choice | None:
         """The cell of a timer; None when the timer does not count in this configuration."""
         way = self.topology.timers.get(timer)
         if way is None or way.source not in self.active:
             return None
-        if timer not in self._timers:
+        try:
+            return self._timers[timer]
+        except KeyError:
             selector = self.topology.selector
             chains = [(selector.candidate(way),)]
-            self._timers[timer] = self._kept(selector.cell(self, timer, chains, (timer,)))
-        return self._timers[timer]
+            found = self._kept(selector.cell(self, timer, chains, (timer,)))
+            self._timers[timer] = found
+            return found
 
     @cached_property
     def eventless(self) -> Plan | Choice | None:
