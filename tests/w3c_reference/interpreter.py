@@ -16,8 +16,9 @@ Where machines of this package are decided to differ from the recommendation:
   record, and each parent is thought to have both; their default is the parent's own default entry.
 - An internal event that nobody takes leaves no trace: `_event` is what it was before, and eventless
   transitions, for which nothing has changed, are not selected again.
-- A state that was not left is not entered. (By the letter of addDescendantStatesToEnter, a history
-  whose parent contains the source enters everything from the recorded states up to that parent.)
+- A transition enters only what lies below its domain. (By the letter of addDescendantStatesToEnter, a
+  history whose parent contains the source enters everything from the recorded states up to that
+  parent, even what is active and was not left.)
 - Initial transitions and history defaults have no content.
 - A choice is an atomic state whose transitions are eventless; a macrostep that would end in one
   fails (`choice_unresolved`).
@@ -301,13 +302,14 @@ class Interpreter:
     def compute_entry_set(self, transitions: list[Transition], states_to_enter: set[State]) -> None:
         """Targets with their defaults, then their ancestors up to the domain."""
         for t in transitions:
-            for target in t.targets:
-                self.add_target_to_enter(target, states_to_enter)
             if t.targets:
                 ancestor = self.get_transition_domain(t)
+                entered: set[State] = set()
+                for target in t.targets:
+                    self.add_target_to_enter(target, entered)
                 for s in self.get_effective_target_states(t.targets):
-                    self.add_ancestor_states_to_enter(s, ancestor, states_to_enter)
-        states_to_enter -= set(self.configuration)  # never left, so never entered
+                    self.add_ancestor_states_to_enter(s, ancestor, entered)
+                states_to_enter |= {s for s in entered if is_descendant(s, ancestor)}
 
     def add_target_to_enter(self, target: Target, states_to_enter: set[State]) -> None:
         """The part of addDescendantStatesToEnter about history states."""
