@@ -8,13 +8,14 @@ The engine has three ways to come by a plan (`pystator.engine.table`); small mac
 one, so that some of the seeds are made to take the other two.
 """
 
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from pystator.engine import fork, select, splice, table, topology
+from pystator.engine import splice, topology
 from w3c_reference.choices import Choices, drawn, seeded
 from w3c_reference.comparison import Difference, Report, compare
 from w3c_reference.reduction import reduced
@@ -88,16 +89,22 @@ def spliced_fixture(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         monkeypatch.setattr(splice.Splicer, name, method)
 
     monkeypatch.setattr(topology, "LIMIT", 1)
-    counting("_one")
-    counting("_several")
+    counting("plan")
+    counting("cell")
     return made
 
 
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Next to nothing is kept from one event to the next."""
-    for module, name in (
-        (table, "LIMIT"), (fork, "PLANS"), (select, "_KEPT"), (splice, "_KEPT"),
-    ):  # fmt: skip
+    limits = [
+        (module, name)
+        for module in list(sys.modules.values())
+        if module.__name__.startswith("pystator.engine.")
+        for name in ("LIMIT", "PLANS", "_KEPT")
+        if hasattr(module, name)
+    ]
+    assert len(limits) >= 4
+    for module, name in limits:
         monkeypatch.setattr(module, name, 1)
 
 
