@@ -46,6 +46,9 @@ _CELL: Final = 100
 _REFUSAL: Final = 400
 """And the refusal of a declared trigger."""
 
+_NAMED: Final = 12
+"""Names in an error's message at most."""
+
 _FOREIGN: Final = Foreign()
 _made: Final = object.__new__
 
@@ -100,6 +103,11 @@ class Row(dict[str, Cell]):
         declared = self.topology.triggers
         found = dict.fromkeys(event for way in ways for event in way.events)
         return [event for event in found if event in declared]
+
+    @cached_property
+    def offered(self) -> tuple[str, ...]:
+        """As many allowed triggers as an error's message names."""
+        return tuple(self.allowed[:_NAMED])
 
     # What happens ---------------------------------------------------------------------------
 
@@ -237,7 +245,7 @@ class Row(dict[str, Cell]):
 
 
 class _Allowed(Collection[str]):
-    """What a row allows, told when somebody asks."""
+    """What a row allows, as far as messages name it; found out when somebody asks."""
 
     __slots__ = ("_row",)
 
@@ -245,13 +253,13 @@ class _Allowed(Collection[str]):
         self._row = row
 
     def __contains__(self, trigger: object) -> bool:
-        return trigger in self._row.allowed
+        return trigger in self._row.offered
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._row.allowed)
+        return iter(self._row.offered)
 
     def __len__(self) -> int:
-        return len(self._row.allowed)
+        return len(self._row.offered)
 
 
 class Table(dict[str, Row]):
