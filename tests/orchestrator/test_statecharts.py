@@ -431,3 +431,58 @@ def test_a_timer_to_a_history_state_is_carried_over_too(store, clock):
     assert [each[0] for each in newer.get_entity("e").timers.values()] == [start + 120_000_000]
     clock.advance(121)
     assert [result.target_state for result in newer.fire_due()] == ["sew"]
+
+
+# Beginnings and ends ------------------------------------------------------------------------------
+
+SETUP = {
+    "meta": {"machine_name": "chart", "version": "1.0"},
+    "initial": "setup",
+    "states": [
+        {"name": "setup"},
+        {"name": "first", "parent": "setup"},
+        {"name": "second", "parent": "setup"},
+        {
+            "name": "open",
+            "type": "parallel",
+            "regions": [
+                {"name": "left", "states": [{"name": "l"}, {"name": "l_end", "type": "terminal"}]},
+                {"name": "right", "states": [{"name": "r"}, {"name": "r_end", "type": "terminal"}]},
+            ],
+        },
+    ],
+    "transitions": [
+        {"auto": True, "source": "first", "dest": "second"},
+        {"auto": True, "source": "second", "dest": "open"},
+        {"trigger": "back", "source": "open", "dest": "H*(setup)", "guards": ["never"]},
+        {"trigger": "end", "source": "l", "dest": "l_end"},
+        {"trigger": "end", "source": "r", "dest": "r_end"},
+        {"trigger": "note", "source": "l", "internal": True},
+    ],
+}
+
+
+@pytest.mark.parametrize("created", [False, True])
+def test_what_a_start_leaves_is_remembered(store, audit, created):
+    """A compound state may be entered and left before the entity first comes to rest."""
+    charts = Orchestrator(StateMachine.from_dict(SETUP), store, guards={"never": lambda _: False})
+    if created:
+        assert charts.create_entity("e", {"n": 1}).context == {"n": 1}
+    assert charts.process_event("e", "note").context == ({"n": 1} if created else {})
+    assert charts.get_entity("e").history == {"setup": ["second"]}
+    refused = charts.process_event("f", "back")
+    assert (refused.reason, refused.source_state, refused.context) == ("guard_rejected", "l+r", {})
+    assert charts.get_entity("f") is None
+    audit(store, "e", "chart")
+
+
+def test_an_entity_ends_when_all_its_leaves_do_and_nothing_leads_out(store):
+    transitions = [way for way in SETUP["transitions"] if way.get("trigger") in {"end", "note"}]
+    machine = StateMachine.from_dict(
+        {**SETUP, "initial": "open", "states": SETUP["states"][3:], "transitions": transitions}
+    )
+    charts = Orchestrator(machine, store)
+    assert charts.process_event("e", "end").target_state == "l_end+r_end"
+    assert charts.process_event("e", "end").reason == "terminal_state"
+    assert charts.apply_data("e", {"n": 1}).target_state == "l_end+r_end"
+    assert store.get_context("e") == {"n": 1}

@@ -287,7 +287,8 @@ class Draft(Paper):
         if self._falls(result):
             result = self._fall_back(EntryKind.EVENT, result, trigger, now, case)
         else:
-            self.part(result)
+            if self.settings.remembers:
+                self.part(result)
             version = result.written = self.version
             kind, error, state = EntryKind.REJECTED, result.error, result.source_state
             spent = self.spent()

@@ -54,7 +54,7 @@ def decide_one(
         or entity.timers
     ):
         return None
-    commit_id = settings.identify(now)
+    wall = now
     if now < entity.updated_at:  # noqa: PLR1730 - four times as fast as max()
         now = entity.updated_at
     before = entity.context
@@ -97,6 +97,6 @@ def decide_one(
     commit = Commit(
         entity.entity_id, settings.name, expected, version,
         None if target == entity.state else target, None if patch is None else after, recorded,
-        None, settings.version, settings.fingerprint, now, (entry,), commit_id,
+        None, settings.version, settings.fingerprint, now, (entry,), settings.identify(wall),
     )  # fmt: skip
     return commit, result
