@@ -241,8 +241,8 @@ class Tree:
             other = active.setdefault(parent, number)
             if other != number and self.is_holder(parent):
                 raise UndefinedStateError(
-                    f"{text!r} is no configuration of this machine: {self.nodes[other].label!r} and"
-                    f" {self.nodes[number].label!r} are never active together",
+                    f"{text!r:.200} is no configuration of this machine: {self.labels[other]!r} and"
+                    f" {self.labels[number]!r} are never active together",
                     context={"state": text},
                 )
 
