@@ -15,6 +15,7 @@ time nor frame. Nothing here is bound to callables: guards are places in a vecto
 brings with it.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any, Final
@@ -191,7 +192,10 @@ Candidates = tuple[Candidate, ...]
 
 
 class Choice(Cell):
-    """A cell whose guards decide.
+    """A cell whose guards decide: a `Chain`, or a `Fork`.
+
+    It is abstract, and no `abc.ABC`: every event asks whether a cell is one, which costs four times
+    as much there.
 
     Attributes:
         candidates: Everything that may be taken, in order of priority.
@@ -212,9 +216,9 @@ class Choice(Cell):
         self._refusals: dict[tuple[str, ...], Refusal] = {}
 
     @property
+    @abstractmethod
     def candidates(self) -> Candidates:
         """Everything that may be taken, in order of priority."""
-        raise NotImplementedError
 
     @property
     def weight(self) -> int:
@@ -223,9 +227,9 @@ class Choice(Cell):
         refusals = min(_KEPT_REFUSALS, prod(guards))
         return 200 + sum(250 + 650 * count for count in guards) + 400 * refusals
 
+    @abstractmethod
     def decide(self, context: Context, frame: Frame) -> Plan | Refusal:
         """The plan of what the guards allow; else why there is none."""
-        raise NotImplementedError
 
     def refusal(self, names: tuple[str, ...]) -> Refusal:
         """The refusal when these guards, one of each candidate, said no."""
