@@ -235,9 +235,26 @@ def test_a_dropped_event_leaves_no_trace(chart) -> None:
           - {name: c, when: {expr: _event.name == 'go'}}
         transitions:
           - {trigger: go, source: a, dest: b, actions: [{raise: unheard}]}
-          - {trigger: unheard, source: c, dest: a}
+          - {trigger: unheard, source: b, dest: a, guards: [{expr: "_event.name == 'go'"}]}
           - {trigger: next, source: b, dest: c}
         """,
         classification={"auto_route": True},
     )
     assert machine.process("a", "go").target_state == "c"
+
+
+def test_what_nobody_hears_costs_nothing(chart) -> None:
+    """A done event is queued only where some transition of the machine is taken on it."""
+    text = """
+        states:
+          - {name: p, type: initial}
+          - {name: a, parent: p}
+          - {name: end, parent: p, type: terminal}
+          - {name: b}
+        transitions:
+          - {trigger: go, source: a, dest: end}
+          - {trigger: leave, source: p, dest: b}
+    """
+    assert chart(text)._topology.table["a"]["go"].fast
+    heard = text + "      - {trigger: done.state.p, source: p, dest: b}\n"
+    assert not chart(heard)._topology.table["a"]["go"].fast

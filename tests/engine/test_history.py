@@ -2,6 +2,9 @@
 
 import pytest
 
+from pystator import StateMachine
+from pystator.definition.model import region_key
+
 WORK = """
 states:
   - {name: idle, type: initial}
@@ -141,6 +144,29 @@ def test_a_region_may_share_its_name_with_a_state(chart) -> None:
     assert machine.process("g2", "pause").context == {"_history": {"goods": ["g2"]}}
     assert machine.process("idle", "back", {"_history": {"goods": ["g2"]}}).target_state == "g2"
     assert machine.process("b", "pause").context == {}
+
+
+def test_a_region_that_shares_its_name_has_a_record_of_its_own(chart) -> None:
+    """A machine file cannot go back to such a region, other notations may."""
+    definition = chart(
+        """
+        states:
+          - {name: idle, type: initial}
+          - {name: goods, initial_child: g1}
+          - {name: g1, parent: goods}
+          - {name: p, type: parallel, regions: [{name: goods, states: [a, b]}]}
+          - {name: a}
+          - {name: b}
+        transitions:
+          - {trigger: back, source: idle, dest: H*(p)}
+          - {trigger: pause, source: p, dest: idle}
+        """
+    ).definition
+    definition.transitions[0].targets[0].name = region_key("goods")
+    machine = StateMachine.from_definition(definition)
+    paused = machine.process("b", "pause").context
+    assert paused == {"_history": {region_key("goods"): ["b"]}}
+    assert machine.process("idle", "back", paused).target_state == "b"
 
 
 def test_a_machine_without_history_remembers_nothing(chart) -> None:

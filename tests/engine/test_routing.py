@@ -74,6 +74,19 @@ def test_a_state_that_was_visited_is_not_gone_to_again(loan) -> None:
     assert path(result) == ["review"]
 
 
+def test_where_an_event_came_from_was_visited(chart) -> None:
+    routing = chart(LOAN, classification={"auto_route": True})
+    context = {"score": 800, "amount": 5, "frozen": True}
+    result = routing.process("review", "hand", context)
+    assert path(result) == ["manual"]
+    back = chart(
+        LOAN + "  - {trigger: again, source: manual, dest: review}",
+        classification={"auto_route": True},
+    )
+    assert path(back.process("review", "hand", context)) == ["manual"]
+    assert path(back.process("manual", "set", context)) == ["manual", "review"]
+
+
 def test_a_time_waits_for_its_time(loan) -> None:
     assert applied(loan, "manual", {"score": 800}).target_state == "manual"
 
@@ -171,3 +184,17 @@ def test_a_machine_that_is_over_takes_data(chart) -> None:
 
 def test_routing_rejects_nothing(loan) -> None:
     assert "rejections" not in applied(loan, "open", {"score": None}).metadata
+
+
+def test_an_internal_transition_waits_for_its_event(chart) -> None:
+    machine = chart(
+        """
+        states:
+          - {name: work, type: initial}
+          - {name: one, parent: work}
+          - {name: two, parent: work, when: {expr: ok}}
+        transitions: [{trigger: go, source: work, dest: two, internal: true}]
+        """
+    )
+    assert applied(machine, "one", {"ok": True}).target_state == "one"
+    assert machine.process("one", "go").target_state == "two"
