@@ -7,7 +7,7 @@ reported twice.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pystator.definition.data import is_list, is_map
@@ -64,13 +64,20 @@ _NO_KEYS = dict.fromkeys(
     ("states", "children", "substates"), ": the states inside name this one as their 'parent'"
 ) | {"history": ": history is where a transition goes: write dest: H(STATE)"}
 """Keys that a state has in other formats: what does it here."""
-_NO_TYPES = dict.fromkeys(
-    ("compound", "composite", "nested", "hierarchical", "superstate"),
-    "remove it, a state that others name as their 'parent' is one",
-) | dict.fromkeys(
-    ("history", "shallow", "deep", "shallow_history", "deep_history"),
-    "history is no state, but where a transition goes: write dest: H(STATE)",
-)
+_COMPOUND = "remove it, a state that others name as their 'parent' is one"
+_HISTORY = "history is no state, but where a transition goes: write dest: H(STATE)"
+_NO_TYPES: Mapping[str, str] = {
+    "compound": _COMPOUND,
+    "composite": _COMPOUND,
+    "nested": _COMPOUND,
+    "hierarchical": _COMPOUND,
+    "superstate": _COMPOUND,
+    "history": _HISTORY,
+    "shallow": _HISTORY,
+    "deep": _HISTORY,
+    "shallow_history": _HISTORY,
+    "deep_history": _HISTORY,
+}
 """Types that a state has in other formats: what does it here."""
 
 

@@ -330,9 +330,10 @@ class Target:
     @property
     def text(self) -> str:
         """As the author wrote it: ``open``, ``H(open)`` or ``H*(open)``."""
+        name = label(self.name)
         if not self.history:
-            return self.name
-        return f"H{'*' if self.history == 'deep' else ''}({self.name.removeprefix(_REGION)})"
+            return name
+        return f"H{'*' if self.history == 'deep' else ''}({name})"
 
 
 @record

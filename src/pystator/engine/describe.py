@@ -30,7 +30,6 @@ from pystator.definition.model import (
     Send,
     Set,
     Snapshot,
-    Target,
     Timestamp,
     TransitionNode,
     ValidateKeys,
@@ -45,7 +44,6 @@ __all__ = [
     "guard_name",
     "public_state",
     "public_transition",
-    "target_text",
     "written_order",
 ]
 
@@ -179,17 +177,9 @@ def _call_entry(action: Call | Http) -> dict[str, Any]:
     return entry
 
 
-def target_text(target: Target) -> str:
-    """``open``, ``H(open)`` or ``H*(open)``."""
-    name = label(target.name)
-    if not target.history:
-        return name
-    return f"H({name})" if target.history == "shallow" else f"H*({name})"
-
-
 def destination(node: TransitionNode) -> str:
     """Where a transition leads, in one word: its targets, or its source when it stays."""
-    return "+".join([target_text(target) for target in node.targets]) or label(node.source)
+    return "+".join([target.text for target in node.targets]) or label(node.source)
 
 
 def public_transition(node: TransitionNode, nodes: Mapping[str, Node]) -> Transition:
@@ -215,7 +205,7 @@ def public_transition(node: TransitionNode, nodes: Mapping[str, Node]) -> Transi
 
 
 def _dest(node: TransitionNode) -> str | list[str] | None:
-    names = [target_text(target) for target in node.targets]
+    names = [target.text for target in node.targets]
     return None if not names else names[0] if len(names) == 1 else names
 
 
@@ -271,7 +261,7 @@ def _timeout(node: Node) -> dict[str, Any] | None:
     for way in node.transitions:
         if way.origin == "timeout" and isinstance(way.timer, After):
             seconds = way.timer.microseconds / 1_000_000
-            return {"seconds": seconds, "destination": target_text(way.targets[0])}
+            return {"seconds": seconds, "destination": way.targets[0].text}
     return None
 
 
