@@ -179,7 +179,7 @@ def test_show_tells_state_context_timers_and_what_is_next(
         "shop_order 2.0",
         "customer",
         "ada",
-        "unpaid:after",
+        "unpaid → expired after 3d",
         "cancel",
         "pay",
     ):
@@ -299,3 +299,46 @@ def test_a_lenient_machine_ignores(cli: Callable[..., Any], examples: Path) -> N
     answer = cli("send", "t-1", "coin", *words)
     assert answer.code == 0
     assert "t-1: ignored in unlocked" in answer.out
+
+
+def test_an_action_that_fails_is_told_in_a_sentence(
+    cli: Callable[..., Any], code_machine: Path
+) -> None:
+    without = cli("send", "c-1", "go", "-m", code_machine, "--db", DB)
+    assert "'allowed'" in without.err
+    code_machine.with_name("half.py").write_text(
+        "def shout(ctx): raise ValueError('hoarse')\nguards = {'allowed': lambda ctx: True}\n"
+    )
+    answer = cli("send", "c-1", "go", "-m", code_machine, "--code", "half.py", "--db", DB)
+    assert answer.code == 0
+    assert "action 'shout' failed: nobody registered it: give --code FILE.py" in answer.err
+    with code_machine.with_name("half.py").open("a") as file:
+        file.write("actions = {'shout': shout}\n")
+    answer = cli("send", "c-2", "go", "-m", code_machine, "--code", "half.py", "--db", DB)
+    assert "action 'shout' failed: ValueError: hoarse\n" in answer.err
+
+
+def test_a_key_with_a_dot_is_refused(shop: Callable[..., Any]) -> None:
+    """No guard would ever find it: dots lead into objects."""
+    answer = shop("order-1", "place", "address.city=Delft")
+    assert answer.code == 2
+    assert 'address=\'{"city": "Delft"}\'' in " ".join(answer.err.split())
+
+
+def test_rejected_data_is_told_from_a_rejected_event(cli: Callable[..., Any]) -> None:
+    Path("strict.yaml").write_text(
+        "meta: {machine_name: strict, validate_context: true}\n"
+        "context_invariants: [{expr: n > 0}]\n"
+        "states: [{name: a, type: initial, on_enter: [{set: {n: 1}}]}]\n"
+        "transitions: [{trigger: go, source: a, internal: true}]\n"
+    )
+    assert cli("apply", "s-1", "n=2", "-m", "strict.yaml", "--db", DB).code == 0
+    assert cli("apply", "s-1", "n=-1", "-m", "strict.yaml", "--db", DB).code == 1
+    lines = cli("history", "s-1", "--db", DB).out.splitlines()
+    assert [line for line in lines if "(data)" in line and "does not hold" in line]
+
+
+def test_a_state_that_nobody_is_in_is_explained(shop: Callable[..., Any], cli: Any) -> None:
+    shop("order-1", "place", "total=5")
+    answer = cli("entities", "--db", DB, "--state", "open")
+    assert "no entities in 'open': name an innermost state" in answer.err

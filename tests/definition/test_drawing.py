@@ -254,3 +254,31 @@ def test_facts_tell_every_transition() -> None:
     assert ways[7]["auto"]
     assert ways[7]["guards"] == ["in label"]
     assert ways[8]["origin"] == "on_done"
+
+
+def test_guards_are_not_read_as_others() -> None:
+    """``a and b or c`` would be another guard than the machine's."""
+    one = [{"expr": "x or y"}, {"anyOf": ["p", {"allOf": ["q", "r"]}]}]
+    two = [{"anyOf": [{"allOf": ["p"]}, {"expr": "x > 1"}]}]
+    drawn = mermaid(
+        chart(
+            {
+                "states": [{"name": "a", "type": "initial"}, {"name": "b"}],
+                "transitions": [
+                    {"trigger": "go", "source": "a", "dest": "b", "guards": one},
+                    {"trigger": "no", "source": "a", "dest": "b", "guards": two},
+                ],
+            }
+        )
+    )
+    assert "go [(x or y) and (p or (q and r))]" in drawn
+    assert "no [p or x #62; 1]" in drawn
+
+
+def test_a_region_has_its_own_name_in_a_guard() -> None:
+    guarded = {"trigger": "refund", "source": "awaiting", "dest": "paid"}
+    config = {
+        **ORDER,
+        "transitions": [*ORDER["transitions"], {**guarded, "guards": [{"in_state": "fulfilment"}]}],
+    }
+    assert "refund [in fulfilment]" in mermaid(chart(config))

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["entities"]
 
+HINT = (
+    ": name an innermost state, or all of them; `pystator entities --count` lists those there are"
+)
+
 Fits = Callable[["Entity"], bool]
 
 
@@ -73,7 +77,7 @@ def entities(
         view = [entity_view(entity) for entity in found]
         say_json({"entities": view, "next": following, "more": more})
         return
-    show(found)
+    show(found, state)
     if more:
         note(f"more: --after {following}" if following else "more: raise --limit", "dim")
 
@@ -151,11 +155,11 @@ def tell_counts(states: dict[str, int], *, json: bool) -> None:
     say(f"{style(count(total), 'strong')} {noun(total, 'entity', 'entities')}")
 
 
-def show(found: "list[Entity]") -> None:
+def show(found: "list[Entity]", state: str | None = None) -> None:
     """A line for each."""
     style = paint(sys.stdout)
     if not found:
-        note("no entities", "dim")
+        note("no entities" if state is None else f"no entities in {state!r}{HINT}", "dim")
         return
     names = {entity.machine_name for entity in found}
     heads: list[list[Cell]] = [

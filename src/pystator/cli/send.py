@@ -17,6 +17,7 @@ from pystator.cli.options import (
     MachineOption,
 )
 from pystator.cli.output import note, paint, problem, say, say_json, without_prints
+from pystator.cli.text import value
 from pystator.cli.times import aware
 from pystator.cli.views import result_view
 from pystator.cli.whose import machine_of
@@ -24,6 +25,8 @@ from pystator.errors import ConfigurationError
 from pystator.records import EventRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pystator.engine.machine import StateMachine
     from pystator.engine.result import TransitionResult
     from pystator.errors import FSMError
@@ -102,6 +105,12 @@ def payload_of(context: str | None, data: list[str], option: str = "--context") 
         key, equals, text = pair.partition("=")
         if not equals or not key:
             raise typer.BadParameter(f"{pair!r} is not KEY=VALUE, e.g. amount=5")
+        if "." in key:
+            outer, _, inner = key.partition(".")
+            raise typer.BadParameter(
+                f"{key!r} is no key that a machine could read: write the whole object,"
+                f" e.g. {outer}='{{\"{inner}\": {value(value_of(text))}}}'"
+            )
         payload[key] = value_of(text)
     return payload
 
@@ -161,4 +170,11 @@ def tell_applied(entity: str, result: "TransitionResult", version: Any) -> None:
     way = target if source in {None, target} else f"{source} → {style(target, 'key')}"
     say(f"{style(entity, 'strong')}: {way} (version {version})")
     for failed in result.metadata.get("action_errors") or ():
-        note(f"action failed: {failed}", "warn")
+        note(f"action {failed['name']!r} failed: {_why(failed['error'])}", "warn")
+
+
+def _why(error: "Mapping[str, Any]") -> str:
+    """Its own words; an error that is not ours says its kind, too."""
+    if error["error"] == "ActionNotFoundError":
+        return "nobody registered it: give --code FILE.py with a dictionary `actions`"
+    return f"{error['error']}: {error['message']}"

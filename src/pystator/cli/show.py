@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pystator.cli.machines import find_machine, open_store
 from pystator.cli.options import DatabaseOption, EntityArgument, JsonOption, MachineOption
 from pystator.cli.output import paint, say, say_json
-from pystator.cli.text import Cell, lines_of, moment, table
+from pystator.cli.text import Cell, lines_of, moment, table, timer_words
 from pystator.cli.views import entity_view
 from pystator.cli.whose import the_entity
 
@@ -56,7 +56,7 @@ def tell(entity: "Entity", triggers: list[str] | None) -> None:
         [("changed", "dim"), moment(entity.updated_at)],
     ]
     for name, (deadline, _) in sorted(entity.timers.items(), key=lambda item: item[1]):
-        rows.append([("timer", "dim"), f"{moment(deadline)}  {name}"])
+        rows.append([("timer", "dim"), f"{moment(deadline)}  {timer_words(name)}"])
     for name, leaves in sorted((entity.history or {}).items()):
         rows.append([("was in", "dim"), f"{name}: {' '.join(leaves)}"])
     if triggers is not None:

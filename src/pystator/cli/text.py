@@ -1,6 +1,7 @@
 """Plain text for people: columns, numbers, durations, bars, times and values."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -21,6 +22,7 @@ __all__ = [
     "room_beside",
     "short",
     "table",
+    "timer_words",
     "value",
 ]
 
@@ -67,6 +69,22 @@ def moment(time: int | datetime) -> str:
     """``2026-03-02 08:00:01``, in UTC."""
     stamp = to_datetime(time) if isinstance(time, int) else time
     return f"{stamp:%Y-%m-%d %H:%M:%S}"
+
+
+_TIMER = re.compile(r"(?:region:)?(\w+):(?:after:(\d+)|at):(.+?)(?::\d+)?")
+"""An id that nobody gave; `pystator.definition.timers` makes them."""
+
+
+def timer_words(timer: str) -> str:
+    """``sent → lost after 14d`` for ``sent:after:1209600000:lost``; a given id is left as it is."""
+    from pystator.definition.words import duration_words  # when used
+
+    found = _TIMER.fullmatch(timer)
+    if found is None:
+        return timer
+    source, wait, target = found.groups()
+    way = source if target == source else f"{source} → {target}"
+    return way if wait is None else f"{way} after {duration_words(int(wait))}"
 
 
 def bar(part: int, whole: int) -> str:

@@ -72,7 +72,8 @@ def _head(entry: "HistoryEntry") -> list[Cell]:
 
 def _event(entry: "HistoryEntry") -> tuple[str, Tone]:
     if not entry.success:
-        return entry.trigger or f"({entry.kind})", "bad"
+        named = entry.trigger or "(data)"
+        return "(timer)" if entry.kind is EntryKind.TIMER else named, "bad"
     if entry.kind is EntryKind.EVENT:
         return entry.trigger or "(data)", "good"
     return f"({entry.kind})", "key"

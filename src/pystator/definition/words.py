@@ -1,5 +1,6 @@
 """A machine's parts in words: guards, actions and timers as a diagram or a listing shows them."""
 
+import ast
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -32,9 +33,10 @@ from pystator.definition.model import (
     Timestamp,
     TransitionNode,
     ValidateKeys,
+    label,
 )
 
-__all__ = ["action_words", "duration_words", "guard_words", "trigger_words"]
+__all__ = ["action_words", "duration_words", "guard_words", "guards_words", "trigger_words"]
 
 OPERATORS = {"eq": "==", "neq": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
@@ -72,7 +74,7 @@ def guard_words(guard: Guard) -> str:  # noqa: PLR0911 - one for each kind
         case Check(field=field, op=op, value=value):
             return _check(".".join(field), op, value)
         case InState(state=state):
-            return f"in {state}"
+            return f"in {label(state)}"
         case Not(guard=inner):
             return f"not ({guard_words(inner)})"
         case AllOf(guards=guards):
@@ -81,12 +83,28 @@ def guard_words(guard: Guard) -> str:  # noqa: PLR0911 - one for each kind
             return _joined(guards, " or ")
 
 
-def _joined(guards: Iterable[Guard], word: str) -> str:
-    parts = [
-        f"({guard_words(guard)})" if isinstance(guard, AllOf | AnyOf) else guard_words(guard)
-        for guard in guards
-    ]
-    return word.join(parts)
+def guards_words(guards: Iterable[Guard]) -> str:
+    """All of them hold: ``amount > 0 and (a or b)``."""
+    return _joined(tuple(guards), " and ")
+
+
+def _joined(guards: tuple[Guard, ...], word: str) -> str:
+    if len(guards) == 1:
+        return guard_words(guards[0])
+    return word.join(
+        f"({guard_words(guard)})" if _binds_less(guard) else guard_words(guard) for guard in guards
+    )
+
+
+def _binds_less(guard: Guard) -> bool:
+    """Beside ``and`` or ``or`` it would be read as something else."""
+    match guard:
+        case AllOf(guards=guards) | AnyOf(guards=guards):
+            return len(guards) > 1
+        case ExprGuard(expression=expression):
+            return isinstance(expression.tree, ast.BoolOp | ast.IfExp)
+        case _:
+            return False
 
 
 def _check(field: str, op: str, value: Any) -> str:

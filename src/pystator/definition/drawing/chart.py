@@ -22,7 +22,7 @@ from pystator.definition.model import (
     Target,
     TransitionNode,
 )
-from pystator.definition.words import action_words, guard_words, trigger_words
+from pystator.definition.words import action_words, guards_words, trigger_words
 from pystator.records import record
 
 __all__ = ["Arrow", "Chart", "Form", "Mark", "Shape", "Words", "draw"]
@@ -228,7 +228,7 @@ def _inside(node: Node) -> Iterator[str]:
 
 def _guards(of: Node | TransitionNode) -> str:
     guards = of.when if isinstance(of, Node) else of.guards
-    return " and ".join(guard_words(guard) for guard in guards)
+    return guards_words(guards)
 
 
 def _actions(actions: Iterable[Action]) -> str:
