@@ -19,7 +19,7 @@ states:
     on_exit: [x_p]
     on_done: {internal: true, actions: [p_done]}
     regions:
-      - {name: r, states: [a, b, sub]}
+      - {name: r, states: [a, b, sub, r_end]}
       - {name: s, states: [x, y, s_end]}
       - {name: t, states: [k, nest, t_end]}
   - {name: a, on_enter: [e_a, {increment: n}], on_exit: [x_a]}
@@ -27,6 +27,7 @@ states:
   - {name: sub, initial_child: sub_1, on_enter: [e_sub]}
   - {name: sub_1, parent: sub, on_exit: [{set: {left: 1}}]}
   - {name: sub_2, parent: sub}
+  - {name: r_end, type: terminal}
   - {name: x, on_exit: [x_x, {compute: {n: n * 2}}]}
   - {name: y, on_enter: [e_y]}
   - {name: s_end, type: terminal}
@@ -44,6 +45,7 @@ transitions:
   - {trigger: enter, source: idle, dest: p}
   - {trigger: go, source: a, dest: b, actions: [t_a, {increment: n}]}
   - {trigger: go, source: x, dest: y, actions: [t_x]}
+  - {trigger: go, source: sub, dest: b}
   - {trigger: go, source: k, dest: nest}
   - {trigger: one, source: a, dest: b}
   - {trigger: one, source: b, dest: sub}
@@ -56,6 +58,7 @@ transitions:
   - {trigger: down, source: nest, dest: k}
   - {trigger: turn, source: u_1, dest: u_2}
   - {trigger: turn, source: u_2, dest: u_1}
+  - {trigger: end, source: b, dest: r_end}
   - {trigger: end, source: y, dest: s_end}
   - {trigger: end, source: nest, dest: t_end}
   - {trigger: ask, source: a, dest: b, guards: [{expr: n > 1}]}
@@ -65,11 +68,14 @@ transitions:
   - {trigger: leave, source: p, dest: idle}
   - {trigger: back, source: y, dest: H(s)}
   - {trigger: back, source: idle, dest: H*(p)}
+  - {trigger: again, source: idle, dest: [H(sub), y]}
+  - {trigger: done.state.s, source: p, internal: true, actions: [s_done]}
+  - {trigger: done.state.t, source: p, internal: true, actions: [t_done]}
   - {trigger: say, source: x, internal: true, actions: [{raise: one}]}
 """
 EVENTLESS = "  - {source: y, auto: true, dest: x, guards: [{expr: n > 4}, {in_state: b}]}\n"
 
-LEAVES = [("a", "b", "sub_1", "sub_2"), ("x", "y", "s_end"), ("k", "u_1+v_1", "u_2+v_1", "t_end")]
+LEAVES = [("a", "b", "sub_1", "sub_2", "r_end"), ("x", "y", "s_end"), ("k", "u_1+v_1", "u_2+v_1", "t_end")]
 TRIGGERS = [
     "go", "one", "inner", "inside", "stay", "down", "turn", "end", "ask", "cross", "leave", "back",
     "say", "enter", "nonsense",
@@ -77,7 +83,7 @@ TRIGGERS = [
 
 
 @pytest.mark.parametrize("more", ["", EVENTLESS])
-@pytest.mark.parametrize("n", [0, 2, 3, 5])
+@pytest.mark.parametrize("n", [0, 3, 5])
 def test_every_event_in_every_configuration(chart, monkeypatch, more, n) -> None:
     planned, spliced = chart(CHART + more), chart(CHART + more)
     assert planned._topology.splicer is None
@@ -88,7 +94,7 @@ def test_every_event_in_every_configuration(chart, monkeypatch, more, n) -> None
         where = "+".join(leaves)
         for trigger in TRIGGERS:
             expected = planned.step(where, trigger, None, context, 7).to_dict()
-            for _ in range(3):  # passing, kept, and out of the row
+            for _ in range(2):  # passing, then kept
                 assert spliced.step(where, trigger, None, context, 7).to_dict() == expected
 
 

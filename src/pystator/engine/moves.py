@@ -21,28 +21,12 @@ from pystator.records import Context
 if TYPE_CHECKING:
     from pystator.engine.topology import Topology
 
-__all__ = ["Beside", "Move", "Moves", "beside", "innermost", "together"]
+__all__ = ["Beside", "Moves", "beside", "innermost", "together"]
 
 _KEPT: Final = 1 << 12
 """Moves that are kept before all are made anew."""
 
 _made: Final = object.__new__
-
-
-class Move:
-    """What a transition does to its leaf, whatever the other regions are at.
-
-    Attributes:
-        plan: Of the leaf alone; its target is the text of the leaves it leads to.
-        mixes: It may happen in one microstep with moves of other regions: all of its content is
-            the author's. What the engine itself writes and queues has an order over all regions.
-    """
-
-    __slots__ = ("mixes", "plan")
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.mixes = not any(step.source is None for _, _, block in plan.blocks for step in block)
 
 
 class Moves:
@@ -51,10 +35,10 @@ class Moves:
     def __init__(self, topology: "Topology") -> None:
         tree = topology.tree
         self._topology = topology
-        self._known: dict[tuple[int, int], Move | None] = {}
+        self._known: dict[tuple[int, int], Plan | None] = {}
         self.regions = [innermost(tree, number) for number in range(len(tree.nodes))]
 
-    def of(self, leaf: int, way: TransitionNode) -> Move | None:
+    def of(self, leaf: int, way: TransitionNode) -> Plan | None:
         """The move of a transition whose source is in the leaf's region; None when it is none."""
         key = (leaf, way.index)
         try:
@@ -65,7 +49,7 @@ class Moves:
             move = self._known[key] = self._move(leaf, way)
             return move
 
-    def _move(self, leaf: int, way: TransitionNode) -> Move | None:
+    def _move(self, leaf: int, way: TransitionNode) -> Plan | None:
         topology = self._topology
         tree = topology.tree
         region = self.regions[leaf]
@@ -86,7 +70,7 @@ class Moves:
             return None  # it depends on the other regions whether they are all done
         if any(names is not None for _, names, _ in plan.blocks):
             return None  # it looks at them
-        return Move(plan)
+        return plan
 
 
 def innermost(tree: Tree, number: int) -> int:
@@ -100,7 +84,7 @@ def innermost(tree: Tree, number: int) -> int:
 
 
 def _of_the_move(name: str) -> Any:
-    return property(attrgetter(f"move.plan.{name}"))
+    return property(attrgetter(f"move.{name}"))
 
 
 class Beside(Plan):
@@ -117,7 +101,7 @@ class Beside(Plan):
     void = False
     replayed = False
 
-    move: Move
+    move: Plan
     actions = _of_the_move("actions")
     delays = _of_the_move("delays")
     ats = _of_the_move("ats")
@@ -138,7 +122,7 @@ class Beside(Plan):
     @property
     def microsteps(self) -> tuple[Microstep, ...]:  # type: ignore[override] # told late
         """That of the move, over all regions."""
-        (step,) = self.move.plan.microsteps
+        (step,) = self.move.microsteps
         return (
             Microstep(
                 self.source_state,
@@ -162,7 +146,7 @@ class _BesideRestless(Beside):
 
 
 def beside(
-    move: Move, source: str, target: str, trigger: str | None, *, restless: bool, reads_time: bool
+    move: Plan, source: str, target: str, trigger: str | None, *, restless: bool, reads_time: bool
 ) -> Plan:
     """The plan of one move.
 
@@ -174,14 +158,13 @@ def beside(
         restless: Something may follow from the leaves that stay.
         reads_time: And may need the time.
     """
-    plan = move.plan
     if restless:
         made: Beside = _made(_BesideRestless)
         made.fast = False
-        made.needs_now = plan.needs_now or reads_time
+        made.needs_now = move.needs_now or reads_time
     else:
         made = _made(Beside)
-        made.fast = plan.fast
+        made.fast = move.fast
     made.move = move
     made.source_state = source
     made.target_state = target
@@ -193,7 +176,7 @@ def beside(
 
 
 def together(
-    moves: Sequence[Move],
+    moves: Sequence[Plan],
     source: str,
     target: str,
     trigger: str | None,
@@ -203,20 +186,19 @@ def together(
 ) -> Plan:
     """The plan of moves in several regions at once: all exits, all contents, all entries.
 
-    The arguments are those of `beside`; every move must mix.
+    The arguments are those of `beside`.
     """
-    plans = [move.plan for move in moves]
-    blocks = tuple(_merged(plans))
+    blocks = tuple(_merged(moves))
     steps = [step for _, _, block in blocks for step in block]
-    before = [step for plan in plans for step in plan.microsteps]
+    before = [step for move in moves for step in move.microsteps]
     made = Plan(
         success=True,
         source_state=source,
         target_state=target,
         trigger=trigger,
         actions=tuple([step.spec for step in steps if step.spec is not None]),
-        delays=tuple([delay for plan in plans for delay in plan.delays]),
-        cancelled=tuple([timer for plan in reversed(plans) for timer in plan.cancelled]),
+        delays=tuple([delay for move in moves for delay in move.delays]),
+        cancelled=tuple([timer for move in reversed(moves) for timer in move.cancelled]),
         microsteps=(
             Microstep(
                 source,
@@ -230,21 +212,21 @@ def together(
     )
     made.target = target
     made.blocks = blocks
-    made.ats = tuple([at for plan in plans for at in plan.ats])
+    made.ats = tuple([at for move in moves for at in move.ats])
     pure = [step.run for step in steps if step.pure]
     made.effect = _in_a_row(pure) if pure else None
-    made.quiet = not restless and all(plan.quiet for plan in plans)
-    made.short = not restless and all(plan.short for plan in plans)
-    made.fast = not restless and all(plan.fast for plan in plans)
-    made.idle = not restless and all(plan.idle for plan in plans)
-    made.needs_now = any(plan.needs_now for plan in plans) or (restless and reads_time)
+    made.quiet = not restless and all(move.quiet for move in moves)
+    made.short = not restless and all(move.short for move in moves)
+    made.fast = not restless and all(move.fast for move in moves)
+    made.idle = not restless and all(move.idle for move in moves)
+    made.needs_now = any(move.needs_now for move in moves) or (restless and reads_time)
     return made
 
 
-def _merged(plans: Sequence[Plan]) -> Iterator[Block]:
+def _merged(moves: Sequence[Plan]) -> Iterator[Block]:
     for phase in ("exit", "transition", "enter"):
-        for plan in reversed(plans) if phase == "exit" else plans:
-            yield from (block for block in plan.blocks if block[0] == phase)
+        for move in reversed(moves) if phase == "exit" else moves:
+            yield from (block for block in move.blocks if block[0] == phase)
 
 
 def _in_a_row(effects: Sequence[Effect]) -> Effect:

@@ -20,7 +20,7 @@ from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pystator.definition.model import TransitionNode
-from pystator.engine.moves import Move, Moves, beside, together
+from pystator.engine.moves import Moves, beside, together
 from pystator.engine.plans import Candidates, Cell, Choice, Plan
 from pystator.engine.table import ROW, Row
 from pystator.engine.tree import Configuration
@@ -50,7 +50,7 @@ class _First:
 
     __slots__ = ("chain", "move")
 
-    def __init__(self, chain: Candidates, move: Move | None) -> None:
+    def __init__(self, chain: Candidates, move: Plan | None) -> None:
         self.chain = chain
         self.move = move
 
@@ -193,7 +193,7 @@ class Splicer:
         self, row: RegionRow, ways: Sequence[TransitionNode], trigger: str | None
     ) -> Plan | None:
         """The plan of transitions that all stay in their regions; None when one does not."""
-        moves: dict[int, Move] = {}
+        moves: dict[int, Plan] = {}
         index, regions = self._topology.tree.index, self._regions
         for way in ways:
             region = regions[index[way.source]]
@@ -206,11 +206,9 @@ class Splicer:
             moves[place] = move
         if len(moves) == 1:
             return self._one(row, trigger, *moves.popitem())
-        if not all(move.mixes for move in moves.values()):
-            return None
         names = row.names.copy()
         for place, move in moves.items():
-            names[place] = move.plan.target
+            names[place] = move.target
         return together(
             [*moves.values()],
             row.text,
@@ -220,10 +218,10 @@ class Splicer:
             reads_time=self._topology.reads_time,
         )
 
-    def _one(self, row: RegionRow, trigger: str | None, place: int, move: Move) -> Plan:
+    def _one(self, row: RegionRow, trigger: str | None, place: int, move: Plan) -> Plan:
         """What happens in one region, beside the others."""
         names = row.names.copy()
-        names[place] = move.plan.target
+        names[place] = move.target
         restless = not self._rests and self._is_restless(row, (place,))
         reads_time = restless and self._topology.reads_time
         return beside(
