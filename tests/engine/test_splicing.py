@@ -75,7 +75,11 @@ transitions:
 """
 EVENTLESS = "  - {source: y, auto: true, dest: x, guards: [{expr: n > 4}, {in_state: b}]}\n"
 
-LEAVES = [("a", "b", "sub_1", "sub_2", "r_end"), ("x", "y", "s_end"), ("k", "u_1+v_1", "u_2+v_1", "t_end")]
+LEAVES = [
+    ("a", "b", "sub_1", "sub_2", "r_end"),
+    ("x", "y", "s_end"),
+    ("k", "u_1+v_1", "u_2+v_1", "t_end"),
+]
 TRIGGERS = [
     "go", "one", "inner", "inside", "stay", "down", "turn", "end", "ask", "cross", "leave", "back",
     "say", "enter", "nonsense",
