@@ -129,6 +129,8 @@ def test_contradictions_are_seen(text):
         "0.1 < n and n < 0.1000000000000001",
         "status > 'a' and status < 'b'",
         "name and not paid",
+        "not x and x is not null and x != 0 and x != ''",
+        "x == true and x == 1",
         "items[0] == 1 and items[1] == 2",
         "customer == null and customer.tier == 'gold'",
     ],

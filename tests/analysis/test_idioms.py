@@ -84,7 +84,34 @@ SILENT = {
           - {trigger: leave, source: outer, dest: start}
           - {trigger: leave, source: first, dest: one}
           - {trigger: back, source: start, dest: H(outer)}
-          - {trigger: swap, source: one, dest: inner}
+        """,
+    "an end that only history leads to": """
+        states:
+          - {name: start, type: initial}
+          - {name: outer}
+          - {name: idle, parent: outer}
+          - {name: busy, parent: outer}
+          - {name: paused}
+          - {name: x, type: terminal}
+        transitions:
+          - {trigger: begin, source: start, dest: busy}
+          - {trigger: pause, source: outer, dest: paused}
+          - {trigger: back, source: paused, dest: H(outer)}
+          - {trigger: finish, source: busy, dest: x}
+        """,
+    "an inner state that stays, and keeps the state around it from acting": """
+        initial: work
+        states:
+          - {name: work, type: parallel, regions: [{name: r1, states: [outer]}, {name: r2, states: [{name: d}]}]}
+          - {name: outer}
+          - {name: c1, parent: outer}
+          - {name: c2, parent: outer}
+          - {name: x, type: terminal}
+        transitions:
+          - {trigger: go, source: c1, dest: c2}
+          - {trigger: stop, source: c1, internal: true}
+          - {trigger: stop, source: outer, dest: outer}
+          - {trigger: stop, source: work, dest: x}
         """,
     "a loop that counts itself out": """
         states: [{name: a, type: initial}, {name: x, type: terminal}]
@@ -286,6 +313,22 @@ def test_an_event_raised_for_a_state_that_was_just_left_is_not_heard():
           - {trigger: back, source: b, dest: a}
         """
     assert said(text) == ["unheard", "unheard"]
+
+
+def test_a_timer_may_fire_where_the_one_before_it_may_fail():
+    """An event that fails changes nothing: the entity is still there when the next timer is due."""
+    text = """
+        states: [{name: a, type: initial}, {name: c, type: choice}, {name: x, type: terminal}]
+        transitions:
+          - {after: 5s, source: a, dest: c}
+          - {source: c, dest: x, guards: [is_ready]}
+          - {after: 10s, source: a, dest: x}
+        """
+    assert said(text) == ["choice_open"]
+    sure = text.replace(", guards: [is_ready]", "").replace("dest: c}", "dest: x}", 1)
+    assert "never_fires" in said(sure)
+    unsure = sure.replace("dest: x}", "dest: x, actions: [{compute: {n: n + 1}}]}", 1)
+    assert "never_fires" not in said(unsure)
 
 
 def test_a_note_is_no_warning():

@@ -195,7 +195,7 @@ def _others(found: Sequence[str], count: int) -> list[str]:
 
 
 def every_value(group: Group) -> list[Any]:
-    """The complete list for each term of a group."""
+    """The complete list for each term of a group; true and false answer as 1 and 0 do."""
     count = len(group.terms)
     numbers = _numbers(group.constants, asked=group.is_asked)
     texts = _texts([*group.constants, *([""] if group.is_asked else [])])
@@ -203,8 +203,6 @@ def every_value(group: Group) -> list[Any]:
     return [
         *_number_line(numbers, count),
         *_text_line(texts, count, ordered=group.is_ordered),
-        True,
-        False,
         None,
         *things,
     ]

@@ -114,17 +114,15 @@ class Ends:
             for way in self.by_source.get(above, ())
         )
 
-    def concerns(self, way: TransitionNode, leaf: int) -> bool:
-        """A transition of a leaf or an ancestor may be taken while the leaf is active."""
-        if not self.chart.waits_for_end(way) or self.chart.nodes[leaf].kind is Kind.TERMINAL:
-            return True
-        return self.may_be_undone(self.chart.source(way))
-
     def around(self, leaf: int) -> Iterator[TransitionNode]:
-        """Transitions of the leaf and its ancestors that may be taken while it is active."""
+        """Transitions of the leaf and its ancestors that may be taken while it is active.
+
+        What undoes the end of an ancestor is a transition of it, and so among them, too.
+        """
+        ends = self.chart.nodes[leaf].kind is Kind.TERMINAL
         for above in self.chart.upward(leaf):
             for way in self.by_source.get(above, ()):
-                if self.concerns(way, leaf):
+                if ends or not self.chart.waits_for_end(way):
                     yield way
 
     def is_left_from_aside(self, leaf: int) -> bool:
