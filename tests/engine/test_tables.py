@@ -67,6 +67,7 @@ def test_numbers_are_document_order(tree) -> None:
         ("x", "both", False, ["x", "busy", "work"], ["both", "left", "l1", "right", "r1"]),
         ("x", "r2", False, ["x", "busy", "work"], ["both", "left", "l1", "right", "r2"]),
         ("x", "work", False, ["x", "busy", "work"], ["work", "new"]),
+        ("both", "l2", True, ["x", "busy", "work"], ["both", "left", "l2", "right", "r1"]),
     ],
 )
 def test_what_a_transition_leaves_and_enters(tree, source, target, internal, left, entered) -> None:
