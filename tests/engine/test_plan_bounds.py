@@ -238,3 +238,26 @@ def test_a_machine_of_few_configurations_or_one_leaf_splices_nothing(chart, buil
     names = " ".join(f"s{n}" for n in range(LIMIT + 1))
     assert build(names, "go: s0 -> s1")._topology.splicer is None
     assert wide(chart)._topology.splicer is not None
+
+
+def test_results_keep_no_rows(chart) -> None:
+    """Sessions remember results: a row that the table has forgotten must not live on in them."""
+    machine = wide(chart)
+    draw = Random(9)
+    gc.collect()
+    before = sum(isinstance(each, table.Row) for each in gc.get_objects())
+    results = []
+    for _ in range(50):
+        where = anywhere(draw)
+        results.append(machine.process(where, "up0"))
+        results.append(machine.process(where, "all", {"which": []}))
+        results.append(machine.process(where, "nonsense"))
+    machine._topology.table.clear()
+    gc.collect()
+    after = sum(isinstance(each, table.Row) for each in gc.get_objects())
+    assert [result.reason for result in results[:3]] == [
+        None,
+        "guard_rejected",
+        "undefined_trigger",
+    ]
+    assert after == before

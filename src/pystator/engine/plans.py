@@ -242,7 +242,7 @@ class Choice(Cell):
                 trigger=self.trigger,
                 reason="guard_rejected",
                 cancelled=self.consumes,
-                details=_Rejections(self, names),
+                details=_Rejections(self.candidates, names),
             )
             if len(self._refusals) < _KEPT_REFUSALS:
                 self._refusals[names] = refusal
@@ -250,12 +250,15 @@ class Choice(Cell):
 
 
 class _Rejections(Mapping[str, Any]):
-    """What a refusal says about the guards, told when somebody asks."""
+    """What a refusal says about the guards, told when somebody asks.
 
-    __slots__ = ("_choice", "_names")
+    It holds no cell: results live longer than cells should.
+    """
 
-    def __init__(self, choice: Choice, names: tuple[str, ...]) -> None:
-        self._choice = choice
+    __slots__ = ("_candidates", "_names")
+
+    def __init__(self, candidates: Candidates, names: tuple[str, ...]) -> None:
+        self._candidates = candidates
         self._names = names
 
     def __getitem__(self, key: str) -> Any:
@@ -264,7 +267,7 @@ class _Rejections(Mapping[str, Any]):
         if key == "rejections":
             return [
                 {"target": destination(candidate.way), "guard": name}
-                for candidate, name in zip(self._choice.candidates, self._names, strict=True)
+                for candidate, name in zip(self._candidates, self._names, strict=True)
             ]
         raise KeyError(key)
 

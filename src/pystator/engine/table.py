@@ -97,17 +97,7 @@ class Row(dict[str, Cell]):
     @property
     def allowed(self) -> list[str]:
         """Declared triggers some transition of the configuration has, in order."""
-        if self.terminal:
-            return []
-        ways = self.topology.transitions(self.configuration)
-        declared = self.topology.triggers
-        found = dict.fromkeys(event for way in ways for event in way.events)
-        return [event for event in found if event in declared]
-
-    @cached_property
-    def offered(self) -> tuple[str, ...]:
-        """As many allowed triggers as an error's message names."""
-        return tuple(self.allowed[:_NAMED])
+        return self.topology.allowed(self.configuration)
 
     # What happens ---------------------------------------------------------------------------
 
@@ -219,7 +209,7 @@ class Row(dict[str, Cell]):
             target_state=None,
             trigger=trigger,
             reason="terminal_state" if self.terminal else "no_transition",
-            hints=_Allowed(self),
+            hints=_Allowed(self.topology, self.configuration),
         )
 
     # How large it is ------------------------------------------------------------------------
@@ -245,21 +235,31 @@ class Row(dict[str, Cell]):
 
 
 class _Allowed(Collection[str]):
-    """What a row allows, as far as messages name it; found out when somebody asks."""
+    """What a configuration allows, as far as messages name it; found out when somebody asks.
 
-    __slots__ = ("_row",)
+    It holds no row: results live longer than rows should.
+    """
 
-    def __init__(self, row: Row) -> None:
-        self._row = row
+    __slots__ = ("_configuration", "_names", "_topology")
+
+    def __init__(self, topology: "Topology", configuration: Configuration) -> None:
+        self._topology = topology
+        self._configuration = configuration
+        self._names: tuple[str, ...] | None = None
+
+    def _found(self) -> tuple[str, ...]:
+        if self._names is None:
+            self._names = tuple(self._topology.allowed(self._configuration)[:_NAMED])
+        return self._names
 
     def __contains__(self, trigger: object) -> bool:
-        return trigger in self._row.offered
+        return trigger in self._found()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._row.offered)
+        return iter(self._found())
 
     def __len__(self) -> int:
-        return len(self._row.offered)
+        return len(self._found())
 
 
 class Table(dict[str, Row]):

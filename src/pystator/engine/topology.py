@@ -175,6 +175,12 @@ class Topology:
             and not any(True for _ in self.transitions(configuration))
         )
 
+    def allowed(self, configuration: Configuration) -> list[str]:
+        """Declared triggers that some transition of the configuration has, in order."""
+        ways = self.transitions(configuration)
+        found = dict.fromkeys(event for way in ways for event in way.events)
+        return [event for event in found if event in self.triggers]
+
     def transitions(self, configuration: Configuration) -> Iterator[TransitionNode]:
         """Transitions out of the configuration, in order of priority: inner states first."""
         seen: set[int] = set()
