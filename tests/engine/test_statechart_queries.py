@@ -181,7 +181,8 @@ def test_a_region_may_have_the_name_of_a_state() -> None:
     assert again(machine).fingerprint == machine.fingerprint
     assert machine.is_active("a+c", "p")
     assert not machine.is_active("a+c", "b")
-    assert machine.active_states("a+c") == {"p", "b", "a", "r", "c"}
+    assert machine.active_states("a+c") == {"p", "a", "r", "c"}
+    assert machine.active_states("a+d") == {"p", "a", "r", "b", "d"}
 
 
 def test_states_are_handed_out_in_the_order_in_which_they_were_written() -> None:

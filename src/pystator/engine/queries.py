@@ -193,9 +193,15 @@ class Queries:
         return key in self._topology.table[state].active
 
     def active_states(self, state: str) -> frozenset[str]:
-        """The active states and regions of a configuration, ancestors included."""
-        nodes = self.definition.nodes
-        return frozenset(nodes[name].label for name in self._topology.table[state].active)
+        """The active states and regions of a configuration, ancestors included.
+
+        A region that has the name of a state is left out: the name means the state.
+        """
+        nodes, active = self.definition.nodes, self._topology.table[state].active
+        labels = {name: nodes[name].label for name in active}
+        return frozenset(
+            label for name, label in labels.items() if name == label or label not in nodes
+        )
 
     def is_terminal(self, state: str) -> bool:
         """Nothing can happen any more in this configuration."""
