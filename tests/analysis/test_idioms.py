@@ -1,12 +1,13 @@
 """What good machines do is never reported: each of these looks like a fault and is none."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pystator.definition.analyse import analyse, everything
-from pystator.definition.load import check_file, load_text
+from pystator.definition.load import check_file, check_text, load_text
 from pystator.definition.model import Send
 
 
@@ -278,6 +279,20 @@ def test_the_machines_that_we_show_are_silent(file):
     """With notes and all."""
     definition, issues = check_file(file)
     assert [str(issue) for issue in everything(definition, issues)] == []
+
+
+PAGES = [page for page in (ROOT / "docs").glob("*.md") if page.stem != "check"]
+MACHINE = re.compile(
+    r"^```ya?ml\n(?P<text>(?:(?!```).*\n)*?states:\n(?:(?!```).*\n)*)```$", re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(PAGES)], ids=lambda page: page.stem)
+def test_the_machines_on_our_pages_are_silent(page):
+    """Whoever copies one can check it."""
+    for found in MACHINE.finditer(page.read_text(encoding="utf-8")):
+        issues = everything(*check_text(found["text"]))
+        assert [str(issue) for issue in issues if issue.severity != "info"] == []
 
 
 @pytest.mark.parametrize("name", SILENT)
