@@ -177,6 +177,12 @@ def _entry_error(noun: str, forms: Mapping[str, str], value: Any) -> PydanticCus
             "{noun} has one form, and this has {found}: make each an entry of its own",
             {"noun": noun, "found": " and ".join(repr(key) for key in found), "key": found[1]},
         )
+    if "check" in forms and {"field", "op"} <= set(value):
+        return PydanticCustomError(
+            "entry_check",
+            "{noun} that compares a field is written {form}",
+            {"noun": noun, "form": "{check: {field: ..., op: ..., value: ...}}"},
+        )
     near = {word: closest(word, forms) for word in islice(value, 10)}
     word = next((word for word in near if near[word]), next(iter(value)))
     return PydanticCustomError(

@@ -459,8 +459,7 @@ class _Check:
     def _method(self, node: ast.Call) -> str:
         if isinstance(node.func, ast.Attribute):
             owner = self.segment(node.func.value)
-            instead = _METHODS.get(node.func.attr)
-            if instead is not None:
+            if instead := _METHODS.get(node.func.attr):
                 return f"methods cannot be called: write {instead.format(owner)}"
         return f"only these functions can be called: {', '.join(FUNCTIONS)}"
 
@@ -476,6 +475,8 @@ def _is_text(value: str) -> bool:
 def _unknown_function(name: str) -> str:
     from difflib import get_close_matches  # only an error pays for it
 
+    if name == "in_state":
+        return "where an entity is, is a guard of its own: write {in_state: STATE} beside this one"
     close = get_close_matches(name, FUNCTIONS, n=1)
     hint = f"did you mean {close[0]}()?" if close else f"there are {', '.join(FUNCTIONS)}"
     return f"there is no function {name}() in expressions; {hint}"

@@ -31,6 +31,14 @@ _LIST_OPERATORS: Final = frozenset({"in", "not_in"})
 _BARE_OPERATORS: Final = frozenset({"is_set", "is_null"})
 
 
+def _written(text: str) -> str:
+    """How a guard is written that was put into a text."""
+    form, colon, rest = text.partition(":")
+    if colon and form.strip() in {"in_state", "expr", "not"} and rest.strip():
+        return f"without quotes it is {{{form.strip()}: {show(rest.strip())}}}"
+    return "an expression is written {expr: ...}"
+
+
 class Guards:
     """Lowers the guards of one machine.
 
@@ -77,7 +85,7 @@ class Guards:
             self.report.add(
                 "guard_name",
                 path,
-                f"{show(name)!r} is no guard name; an expression is written {{expr: ...}}",
+                f"{show(name)!r} is no guard name; {_written(name)}",
                 text=show(name),
             )
         return Named(name)

@@ -170,6 +170,7 @@ class _Machine:
                         suggestion=near,
                         key=True,
                     )
+        self._check_classification()
         auto_route = _auto_route(self.meta)
         if auto_route is not None and not isinstance(auto_route, bool):
             self.report.add(
@@ -178,6 +179,21 @@ class _Machine:
                 f"'auto_route' must be true or false, not {show(auto_route)!r}",
                 text=show(auto_route),
             )
+
+    def _check_classification(self) -> None:
+        """It is free, but a misspelt ``auto_route`` would silently route nothing."""
+        given = self.meta.get("classification")
+        for key in given if is_map(given) and "auto_route" not in given else ():
+            if closest(str(key).replace("-", "_"), ["auto_route"]):
+                self.report.add(
+                    "unknown_key",
+                    ("meta", "classification", key),
+                    f"{show(key)!r} means nothing to PyStator",
+                    severity="warning",
+                    text=show(key),
+                    suggestion="auto_route",
+                    key=True,
+                )
 
     # States -----------------------------------------------------------------------------------
 

@@ -64,6 +64,14 @@ _NO_KEYS = dict.fromkeys(
     ("states", "children", "substates"), ": the states inside name this one as their 'parent'"
 ) | {"history": ": history is where a transition goes: write dest: H(STATE)"}
 """Keys that a state has in other formats: what does it here."""
+_OF_MEMBERS = ": a region has none of its own, the parallel state or a state in the region has"
+_NO_REGION_KEYS = dict.fromkeys(
+    ("on_enter", "on_exit", "timeout", "on_done", "when"), _OF_MEMBERS
+) | {"type": ": a region is no state; one that holds regions is written as a state in it"}
+_NO_MACHINE_KEYS = dict.fromkeys(
+    ("version", "description", "strict_mode", "machine_name"), ": it belongs under 'meta'"
+) | {"name": ": write meta: {machine_name: ...}"}
+_UNKNOWN = {"a state": _NO_KEYS, "a region": _NO_REGION_KEYS, "a machine": _NO_MACHINE_KEYS}
 _COMPOUND = "remove it, a state that others name as their 'parent' is one"
 _HISTORY = "history is no state, but where a transition goes: write dest: H(STATE)"
 _NO_TYPES: Mapping[str, str] = {
@@ -103,8 +111,8 @@ def _report(details: Details, path: Path, shape: Shape | None, report: Report) -
     elif kind == "extra_forbidden":
         _, near = _unknown_key(details)
         message = f"unknown key {show(path[-1])!r} in {_owner(path[:-1])}"
-        if not near and _owner(path[:-1]) == "a state":
-            message += _NO_KEYS.get(str(path[-1]).lower(), "")
+        if not near:
+            message += _UNKNOWN.get(_owner(path[:-1]), {}).get(str(path[-1]).lower(), "")
         report.add("unknown_key", path, message, text=show(path[-1]), suggestion=near, key=True)
     elif kind.startswith("entry_"):
         context = details["ctx"]
@@ -165,7 +173,8 @@ def _wrong_kind(expected: str, key: str, path: Path, value: Any) -> str:
         return f"{key} must be a {expected}, not {_kind(value)}{_instead(expected, path, value)}"
     if isinstance(value, bool | int | float):
         return f'{key} must be text: write "{json.dumps(value)}" in quotes'
-    return f"{key} must be text, not {_kind(value)}"
+    several = ": write anyOf, and an entry for each" if path[-1] == "in_state" else ""
+    return f"{key} must be text, not {_kind(value)}{several}"
 
 
 def _or_word(value: Any) -> str:
@@ -180,6 +189,9 @@ def _instead(expected: str, path: Path, value: Any) -> str:
     """What to write, where that is known."""
     if expected == "mapping":
         example = _EXAMPLES.get(path[-1])
+        if isinstance(value, str) and _key_name(path) in {"a state", "a region"}:
+            more = ", states: [...]" if _key_name(path) == "a region" else ""
+            example = f"{{name: {slug(value)}{more}}}"
         return f": write {example}" if example else ""
     if isinstance(value, str) and _NUMBERS[expected].fullmatch(value):
         return f": write {value} without quotes"

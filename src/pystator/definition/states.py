@@ -100,7 +100,10 @@ class States:
         for path, entry in _walk(section, ("states",)):
             name: str = entry["name"]
             if name in self.nodes:
-                message = f"there is a state {name!r} already"
+                message = (
+                    f"there is a state {name!r} already: names are unique in the whole machine,"
+                    " in all regions"
+                )
                 self.report.add("duplicate_state", (*path, "name"), message, text=name)
                 continue
             nested = nested or not _NESTING.isdisjoint(entry) or entry.get("type") == "parallel"

@@ -13,7 +13,7 @@ __all__ = ["Targets"]
 
 _HISTORY: Final = re.compile(r"H(\*?)\(([a-z0-9_]+)\)")
 _MEANT_HISTORY: Final = re.compile(
-    r"\s*h(?:ist(?:ory)?)?\s*(?P<deep>\*?)\s*[(\[{]\s*(?P<name>\w*)\s*[)\]}]\s*"
+    r"\s*h(?:ist(?:ory)?)?\s*(?P<deep>\*{0,2})\s*[(\[{]\s*(?P<name>\w*)\s*[)\]}]?\s*(?P<late>\*?)\s*"
     r"|(?P<of>\w+)[./](?:h|hist|history)(?P<all>\*?)",
     re.IGNORECASE,
 )
@@ -63,14 +63,13 @@ class Targets:
         meant = _MEANT_HISTORY.fullmatch(dest)
         if meant:
             name = meant["name"] or meant["of"]
+            deep = "*" if meant["deep"] or meant["late"] or meant["all"] else ""
             self.report.add(
                 "history",
                 path,
                 f"history is written H(state), or H*(state) for all levels, not {show(dest)!r}",
                 text=show(dest),
-                suggestion=f"H{meant['deep'] or meant['all'] or ''}({name.lower()})"
-                if name
-                else None,
+                suggestion=f"H{deep}({name.lower()})" if name else None,
             )
             return None
         return Target(dest) if self.names.state(dest, path, self.report, what=what) else None
@@ -84,9 +83,8 @@ class Targets:
             self.report.add(
                 "history",
                 path,
-                f"no state is inside {name!r}, so it has no history",
+                f"no state is inside {name!r}, so it has no history: write {name} alone",
                 text=written,
-                suggestion=name,
             )
         elif node is not None and node.kind is Kind.PARALLEL and depth == "shallow":
             self.report.warn(

@@ -4,6 +4,7 @@ An id says what the timer is - where from, how long, where to - and not where it
 it is stored with entities and survives a new version of the machine.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from pystator.definition.model import After, At, Target
 from pystator.definition.terms import Terms
 
 __all__ = ["Timers"]
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d|\d{1,2}:\d\d")
+"""How a moment or a time of day begins."""
 
 
 class Timers:
@@ -42,11 +46,21 @@ class Timers:
             return After(wait, self._given(entry, _after(source, wait, targets), path))
         if at is not None:
             where: Path = (*path, "at") if isinstance(at, str) else (*path, "at", "expr")
+            if isinstance(at, str) and _TIME.match(at):
+                self._fixed(at, path)
+                return None
             expression = self.terms.expression(at if isinstance(at, str) else at["expr"], where)
             if expression is not None:
                 wanted = f"{source}:at:{_dest(source, targets)}"
                 return At(expression, self._given(entry, wanted, path))
         return None
+
+    def _fixed(self, at: str, path: Path) -> None:
+        """A time of day or of the calendar, where a field belongs."""
+        message = f"{show(at)!r} is a time: 'at' takes the context field that holds one"
+        if "-" in at:
+            message += f""", or {{expr: "datetime('{show(at)}')"}}"""
+        self.report.add("timer", (*path, "at"), message, text=show(at))
 
     def timeout(self, seconds: float, source: str, target: Target) -> After:
         """The timer of a state's ``timeout``."""
