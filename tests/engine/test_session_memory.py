@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import json
 import pickle
 import tracemalloc
 import weakref
@@ -162,6 +163,12 @@ def test_copies_have_everything_and_share_nothing_but_the_machine(order) -> None
     assert session.current_state == "open"
     assert len(session.timers) == 1
     assert session.history[-1].trigger == "mark-up"
+
+
+def test_a_snapshot_is_a_mapping(order) -> None:
+    text = json.dumps(order.create({}).snapshot())
+    with pytest.raises(InvalidValueError, match="read JSON with json.loads"):
+        EntitySession.from_snapshot(order, text)
 
 
 def test_a_session_is_pickled_with_what_it_remembers(order) -> None:

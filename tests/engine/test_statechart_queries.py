@@ -223,6 +223,18 @@ def test_where_an_entity_stands(order) -> None:
         order.is_active("draft", "nowhere")
 
 
+def test_what_is_no_state_is_told_what_it_is(build, order) -> None:
+    with pytest.raises(
+        UndefinedStateError, match="'goods' is a region: name the state in it, e.g. 'picking'"
+    ):
+        order.process("goods", "hold")
+    with pytest.raises(UndefinedStateError, match="'picking.unpaid' are several states: name one"):
+        order.get_state("picking+unpaid")
+    many = build(" ".join(f"s{n:02}" for n in range(15)), "go: s00 -> s01")
+    with pytest.raises(UndefinedStateError, match="s11 and 3 more$"):
+        many.process("zzz", "go")
+
+
 def test_what_may_happen_inner_states_first(order) -> None:
     assert [way.trigger for way in order.get_available_transitions("wrapping+unpaid")] == [
         "send", "hold", None, "done.state.fulfil", "pay", "refund",

@@ -145,7 +145,8 @@ def test_a_deadline_that_is_no_moment_fails_the_event(build, value) -> None:
     machine = build("a b c", "go: a -> b", {"source": "b", "dest": "c", "at": "due"})
     result = machine.process("a", "go", {"due": value}, now=MOMENT)
     assert result.reason == "evaluation_failed"
-    assert "timer" in result.error.message
+    assert "timer 'b:at:c': " in result.error.message
+    assert "ISO 8601 text, e.g. 2026-03-01T12:00:00Z" in result.error.message
 
 
 def test_a_deadline_that_became_null_cancels_the_timer(build) -> None:

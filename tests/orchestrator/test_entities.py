@@ -9,6 +9,7 @@ from pystator import (
     EntityNotFoundError,
     IdempotencyConflictError,
     InMemoryStateStore,
+    InvalidValueError,
     MachineVersionMismatchError,
     Orchestrator,
     UndefinedStateError,
@@ -48,6 +49,28 @@ def test_a_creation_that_fails_is_a_result(machine_of, store):
     assert orders.get_entity("o-1") is None
 
 
+def test_what_is_required_may_come_with_the_first_event(machine_of, store, audit):
+    """An entity that its first event starts has had no chance to have it before."""
+    machine = machine_of(
+        meta={"machine_name": "order", "validate_context": True},
+        state_variables=[{"key": "country", "type": "string", "required": True}],
+        states=[
+            {"name": "draft", "type": "initial", "on_enter": [{"set": {"n": 1}}]},
+            {"name": "open"},
+        ],
+        transitions=[{"trigger": "submit", "source": "draft", "dest": "open"}],
+    )
+    orders = Orchestrator(machine, store)
+    without = orders.process_event("o-1", "submit")
+    assert (without.reason, orders.get_entity("o-1")) == ("context_invalid", None)
+    assert orders.process_event("o-1", "submit", {"country": "NL"}).target_state == "open"
+    assert orders.get_entity("o-1").context == {"n": 1, "country": "NL"}
+    assert orders.apply_data("o-2", {"country": "BE"}).target_state == "draft"
+    assert orders.apply_data("o-3", {"town": "Ghent"}).reason == "context_invalid"
+    assert orders.create_entity("o-4").reason == "context_invalid"
+    audit(store, "o-1")
+
+
 def test_an_entity_that_is_not_there_is_none(orders):
     assert orders.get_entity("o-1") is None
 
@@ -70,6 +93,8 @@ def test_forcing_needs_an_entity_and_a_state(orders):
     orders.process_event("o-1", "submit")
     with pytest.raises(UndefinedStateError, match="opne"):
         orders.force_state("o-1", "opne", reason="x", actor="y")
+    with pytest.raises(InvalidValueError, match="several are joined by"):
+        orders.force_state("o-1", ["open"], reason="x", actor="y")
 
 
 # Machine versions ---------------------------------------------------------------------------------

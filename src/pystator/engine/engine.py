@@ -115,9 +115,21 @@ class Engine:
         return self.quickly(found, given, merged, now) if found.idle else found
 
     def start(
-        self, context: Context, now: int | None, verdicts: Verdicts | None
+        self,
+        context: Context,
+        now: int | None,
+        verdicts: Verdicts | None,
+        *,
+        alone: bool = True,
     ) -> TransitionResult:
         """The start of an entity: defaults of the state variables, initial states, what follows.
+
+        Args:
+            context: What the entity begins with.
+            now: The step's time.
+            verdicts: Of async guards.
+            alone: No event comes next in the same commit. What is required may come with one, and
+                is looked at then.
 
         Raises:
             NeedGuard: The verdict of an async guard is missing.
@@ -129,7 +141,7 @@ class Engine:
         }
         merged = {**context, **missing} if missing else context
         frame = Frame(self.vector, None, None, now, frozenset(), verdicts)
-        step = Macrostep(self.topology, None, context, frame)
+        step = Macrostep(self.topology, None, context, frame, checked=alone)
         return step.run(self.topology.start, merged, check=False)
 
     def fire(

@@ -413,9 +413,9 @@ class StateMachine(Queries):
         return self._engine.apply(self._table[configuration], data, context, now, verdicts)
 
     def begin(
-        self, context: Context, now: int, verdicts: Verdicts | None = None
+        self, context: Context, now: int, verdicts: Verdicts | None = None, *, alone: bool = True
     ) -> TransitionResult:
-        """The start of an entity; ``trigger`` and ``source_state`` of the result are None.
+        """The start of an entity; `trigger` and `source_state` are None; see `Engine.start`.
 
         Raises:
             NeedGuard: As in `step`.
@@ -423,7 +423,7 @@ class StateMachine(Queries):
         start = self._topology.start
         if start.short and start.effect is None and not self._topology.definition.variables:
             return TransitionResult(start, context, now)
-        return self._engine.start(context, now, verdicts)
+        return self._engine.start(context, now, verdicts, alone=alone)
 
     def fire(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 
 from pystator.engine.actions import ActionSpec
 from pystator.engine.copying import copy_mapping
+from pystator.engine.tree import listed
 from pystator.errors import (
     FSMError,
     GuardRejectedError,
@@ -395,7 +396,7 @@ def _error(facts: Facts) -> FSMError:
         return facts.cause
     state, trigger, reason = facts.source_state, facts.trigger, facts.reason or "failed"
     details = dict(facts.details or {})
-    names = ", ".join([*facts.hints][:12]) or "none"
+    names = listed([*facts.hints]) or "none"
     match reason:
         case "guard_rejected":
             guard = details.get("guard_name")

@@ -59,12 +59,14 @@ class Macrostep:
         start: The row of the configuration before the event; None when an entity begins.
         given: The context as it came in: what the result holds when the event fails.
         frame: What closures see; planned actions and raised events gather in it.
+        checked: Look at the context, if the machine says so.
     """
 
     __slots__ = (
         "_active",
         "_armed",
         "_cancelled",
+        "_checks",
         "_frame",
         "_given",
         "_start",
@@ -73,8 +75,17 @@ class Macrostep:
         "_visited",
     )
 
-    def __init__(self, topology: Topology, start: Row | None, given: Context, frame: Frame) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        start: Row | None,
+        given: Context,
+        frame: Frame,
+        *,
+        checked: bool = True,
+    ) -> None:
         self._topology = topology
+        self._checks = topology.checks if checked else None
         self._start = start
         self._given = given
         self._frame = frame
@@ -98,8 +109,8 @@ class Macrostep:
             NeedGuard: The verdict of an async guard is missing.
         """
         try:
-            if check and self._topology.checks is not None:
-                self._topology.checks.check(context, self._frame)
+            if check and self._checks is not None:
+                self._checks.check(context, self._frame)
             plan = cell if isinstance(cell, Plan) else cell.decide(context, self._frame)
             if not isinstance(plan, Plan):
                 return TransitionResult(plan, self._given, self._frame.now)
@@ -125,8 +136,8 @@ class Macrostep:
             NeedGuard: The verdict of an async guard is missing.
         """
         try:
-            if self._topology.checks is not None:
-                self._topology.checks.check(context, self._frame)
+            if self._checks is not None:
+                self._checks.check(context, self._frame)
             self._visited = set(row.active)
             plan = None if row.ends else self._following(row, context)
             if plan is None:
@@ -168,8 +179,8 @@ class Macrostep:
                 code=ErrorCode.CHOICE_UNRESOLVED,
             )
         frame = self._frame
-        if self._topology.checks is not None and steps:
-            self._topology.checks.check(context, frame)
+        if self._checks is not None and steps:
+            self._checks.check(context, frame)
         facts = Facts(
             success=True,
             source_state=None if self._start is None else self._start.text,
@@ -303,15 +314,15 @@ def deadline(timer: str, evaluate: Evaluate, context: Context, frame: Frame) -> 
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
         if isinstance(moment, datetime):
             return from_datetime(moment)
+        cause = None
     except ValueError as error:
-        raise EvaluationError(
-            f"timer {timer!r}: {error}", context={"timer": timer, "value": repr(value)}
-        ) from error
+        cause = error
+    why = f" ({cause})" if isinstance(value, datetime) else ""
     raise EvaluationError(
-        f"timer {timer!r}: {value!r} is no moment; use an aware datetime, its ISO 8601 text,"
-        " or microseconds since 1970",
+        f"timer {timer!r}: {value!r:.100} is no moment{why}; use an aware datetime, its ISO 8601"
+        " text, e.g. 2026-03-01T12:00:00Z, or microseconds since 1970",
         context={"timer": timer, "value": repr(value)},
-    )
+    ) from cause
 
 
 def _livelock(steps: list[Microstep]) -> EvaluationError:

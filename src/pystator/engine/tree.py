@@ -12,13 +12,13 @@ leaves in document order; its text joins their names with ``+``. A flat machine 
 of one leaf below the root.
 """
 
-from collections.abc import Collection, Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from math import prod
 
-from pystator.definition.model import Definition, Kind, Node, Target
+from pystator.definition.model import Definition, Kind, Node, Target, region_key
 from pystator.errors import UndefinedStateError
 
-__all__ = ["ROOT", "Configuration", "Tree"]
+__all__ = ["ROOT", "Configuration", "Tree", "listed"]
 
 ROOT = 0
 """The number of the root, which is not a state and has no name."""
@@ -256,11 +256,25 @@ class Tree:
         wrong = str(text)
         if type(text) is str:
             wrong = next((name for name in text.split("+") if name not in names), text)
+        region = self.index.get(region_key(wrong))
+        if region is not None:
+            inside = self.nodes[region].children
+            message = f"{wrong!r} is a region: name the state in it, e.g. {inside[0].name!r}"
+        elif "+" in wrong and all(name in names for name in wrong.split("+")):
+            message = f"{wrong!r} are several states: name one of them"
+        else:
+            message = f"there is no state {wrong!r} in this machine; {self._known(wrong, names)}"
+        return UndefinedStateError(message, context={"state": wrong, "states": names[:100]})
+
+    def _known(self, wrong: str, names: list[str]) -> str:
         from difflib import get_close_matches  # only an error pays for it
 
-        close = get_close_matches(wrong, names, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"states: {', '.join(names[:12])}"
-        return UndefinedStateError(
-            f"there is no state {wrong!r} in this machine; {hint}",
-            context={"state": wrong, "states": names[:100]},
-        )
+        if close := get_close_matches(wrong, names, n=1):
+            return f"did you mean '{close[0]}'?"
+        return f"states: {listed(names)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first dozen names, and how many more there are."""
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    return ", ".join(names[:12]) + more

@@ -199,7 +199,7 @@ class Draft(Paper):
         if not settings.start_missing:
             error = no_entity(settings, self.entity_id)
             return self._refusal(case, error, "entity_not_found", now)
-        begun = settings.machine.begin(self.context, now, self.verdicts)
+        begun = settings.machine.begin(self.context, now, self.verdicts, alone=False)
         self.verdicts = None
         self._begun = begun if begun.success else None
         return begun

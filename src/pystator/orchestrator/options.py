@@ -77,12 +77,17 @@ def _check_hooks(hooks: object) -> None:
             raise _wrong("hooks", f"has {hook!r:.80}, which is no TransitionHook object")
 
 
-def check_forced(reason: object, actor: object) -> None:
-    """Who puts an entity somewhere by hand says why: history is to tell it.
+def check_forced(state: object, reason: object, actor: object) -> None:
+    """Who puts an entity somewhere by hand says where, and why: history is to tell it.
 
     Raises:
-        InvalidValueError: One of the two is empty.
+        InvalidValueError: The state is no text, or one of the other two is empty.
     """
+    if not isinstance(state, str):
+        raise InvalidValueError(
+            f"a state is a text, several are joined by '+', e.g. 'packed+paid'; not {state!r:.80}",
+            context={"what": "state", "value": repr(state)},
+        )
     for name, value in (("reason", reason), ("actor", actor)):
         if not isinstance(value, str) or not value.strip():
             raise InvalidValueError(

@@ -364,7 +364,7 @@ class Orchestrator:
             UndefinedStateError: There is no such state.
             InvalidValueError: ``reason`` or ``actor`` is empty.
         """
-        check_forced(reason, actor)
+        check_forced(state, reason, actor)
         case = self._case(entity_id, "", {"reason": reason}, None, actor, None, None, None)
         return self._run(ops.force(self._settings, case, state))
 
@@ -372,7 +372,7 @@ class Orchestrator:
         self, entity_id: str, state: str, *, reason: str, actor: str
     ) -> TransitionResult:
         """`force_state` for asyncio."""
-        check_forced(reason, actor)
+        check_forced(state, reason, actor)
         case = self._case(entity_id, "", {"reason": reason}, None, actor, None, None, None)
         return await self._arun(ops.force(self._settings, case, state))
 

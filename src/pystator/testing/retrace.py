@@ -39,7 +39,7 @@ def retrace(machine: StateMachine, rows: Iterable[HistoryEntry]) -> tuple[str | 
             context = apply_patch(context, row.patch)
             continue
         if state is None and row.kind is not EntryKind.CREATED:
-            begun = machine.begin({}, row.now)
+            begun = machine.begin({}, row.now, alone=False)
             state, context = begun.target_state, begun.context
         result = _again(machine, row, state or "", context)
         taken = (result.source_state, result.target_state)
