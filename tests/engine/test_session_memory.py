@@ -167,7 +167,7 @@ def test_copies_have_everything_and_share_nothing_but_the_machine(order) -> None
 
 def test_a_snapshot_is_a_mapping(order) -> None:
     text = json.dumps(order.create({}).snapshot())
-    with pytest.raises(InvalidValueError, match="read JSON with json.loads"):
+    with pytest.raises(InvalidValueError, match=r"read JSON with json\.loads"):
         EntitySession.from_snapshot(order, text)
 
 

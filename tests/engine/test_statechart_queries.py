@@ -225,13 +225,13 @@ def test_where_an_entity_stands(order) -> None:
 
 def test_what_is_no_state_is_told_what_it_is(build, order) -> None:
     with pytest.raises(
-        UndefinedStateError, match="'goods' is a region: name the state in it, e.g. 'picking'"
+        UndefinedStateError, match=r"'goods' is a region: name the state in it, e.g. 'picking'"
     ):
         order.process("goods", "hold")
-    with pytest.raises(UndefinedStateError, match="'picking.unpaid' are several states: name one"):
+    with pytest.raises(UndefinedStateError, match=r"'picking.unpaid' are several states: name one"):
         order.get_state("picking+unpaid")
     many = build(" ".join(f"s{n:02}" for n in range(15)), "go: s00 -> s01")
-    with pytest.raises(UndefinedStateError, match="s11 and 3 more$"):
+    with pytest.raises(UndefinedStateError, match=r"s11 and 3 more$"):
         many.process("zzz", "go")
 
 

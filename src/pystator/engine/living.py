@@ -289,12 +289,13 @@ class LivingEntity:
 _PARTS: Final = tuple(name for name in LivingEntity.__slots__ if name != "__weakref__")
 
 
-def _check_snapshot(snapshot: Any) -> None:
+def _check_snapshot(snapshot: Mapping[str, Any]) -> None:
     kinds = {"state": str, "context": Mapping, "timers": Mapping}
-    if not isinstance(snapshot, Mapping):
+    given: object = snapshot
+    if isinstance(given, str):
         raise InvalidValueError(
             "a snapshot is the mapping that session.snapshot() returned: read JSON with json.loads",
-            context={"value": repr(snapshot)[:200]},
+            context={"value": given[:200]},
         )
     if snapshot.get("format") != _FORMAT or not all(
         isinstance(snapshot.get(name), kind) for name, kind in kinds.items()
