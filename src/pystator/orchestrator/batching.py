@@ -15,6 +15,7 @@ Laws:
 import asyncio
 from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
+from contextvars import Context
 from typing import Any, Final
 
 from pystator.engine.result import TransitionResult
@@ -23,7 +24,7 @@ from pystator.orchestrator.cases import Case
 from pystator.orchestrator.drivers import Driver
 from pystator.orchestrator.program import announce, decide, decide_once
 from pystator.orchestrator.settings import Settings
-from pystator.orchestrator.waiting import DECIDING, Deciding, Waits
+from pystator.orchestrator.waiting import DECIDING, Deciding, Waits, nobodys
 
 __all__ = ["MOST", "Combiner"]
 
@@ -101,10 +102,12 @@ class Combiner:
     def _wake(self) -> None:
         if not self._sending and self._waiting:
             self._sending = True
-            self._spawn(self._send())
+            self._spawn(self._send(), nobodys())
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        task = asyncio.get_running_loop().create_task(work)
+    def _spawn(
+        self, work: Coroutine[Any, Any, None], context: Context | None = None
+    ) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(work, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -151,7 +154,7 @@ class Combiner:
             else:
                 self._release(call)
         for entity_id, calls in left.items():
-            deciding = self._alone[entity_id] = Deciding(entity_id)
+            deciding = self._alone[entity_id] = Deciding(self._settings, entity_id)
             self._spawn(self._go_on(deciding, calls))
 
     async def _go_on(self, deciding: Deciding, calls: Sequence[_Call]) -> None:

@@ -26,7 +26,7 @@ from pystator.orchestrator.requests import (
 )
 from pystator.orchestrator.settings import Settings
 from pystator.orchestrator.single import conclude
-from pystator.orchestrator.waiting import DECIDING
+from pystator.orchestrator.waiting import DECIDING, Deciding
 from pystator.records import Commit, Loaded, Lookup, Outcome, OutcomeKind
 from pystator.stores.protocols import NativeStore
 
@@ -200,14 +200,19 @@ class Driver:
 
 
 async def _verdict(request: AwaitGuard) -> bool | Exception:
-    deciding = DECIDING.get()
-    if deciding is None:
-        return await _asked(request)
+    """Ask the guard, where everybody that it calls can see for whom."""
+    outer = DECIDING.get()
+    if outer is not None and outer.is_of(request.home, request.entity_id):
+        deciding = outer
+    else:
+        deciding = Deciding(request.home, request.entity_id, outer)
+    token = DECIDING.set(deciding)
     deciding.asking = True
     try:
         return await _asked(request)
     finally:
         deciding.asking = False
+        DECIDING.reset(token)
 
 
 async def _asked(request: AwaitGuard) -> bool | Exception:

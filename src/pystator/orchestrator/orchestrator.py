@@ -11,7 +11,7 @@ from pystator.engine.machine import StateMachine
 from pystator.engine.public import Event
 from pystator.engine.registry import ActionRegistry, GuardRegistry
 from pystator.engine.result import TransitionResult
-from pystator.errors import ConfigurationError, InvalidValueError
+from pystator.errors import ConfigurationError, EvaluationError, InvalidValueError
 from pystator.orchestrator import ops
 from pystator.orchestrator.calls import names_of, payload_of, results_of
 from pystator.orchestrator.cases import Case, Item, case_of, moment, plain_payload
@@ -24,6 +24,7 @@ from pystator.orchestrator.requests import Program
 from pystator.orchestrator.scheduling import Scheduler, StoredTimers, watch
 from pystator.orchestrator.settings import Settings, Validator
 from pystator.orchestrator.single import process_one
+from pystator.orchestrator.waiting import DECIDING
 from pystator.records import Entity
 from pystator.stores.adapt import lift
 
@@ -203,6 +204,7 @@ class Orchestrator:
             and self._aplain
             and type(trigger) is str
             and type(entity_id) is str
+            and DECIDING.get() is None
         ):
             payload = detach(payload_of(context)) if context else None
             program = process_one(self._settings, entity_id, trigger, payload)
@@ -451,10 +453,13 @@ class Orchestrator:
             )
         case = Case(entity_id, trigger, context, event_id, actor, occurred_at, now)
         case.is_data = is_data
-        self._identify(case)
+        self._admit(case)
         return case
 
-    def _identify(self, case: Case) -> None:
+    def _admit(self, case: Case) -> None:
+        asker = DECIDING.get()
+        if asker is not None:
+            asker.admit(self._settings, case.entity_id)
         if case.event_id is None:
             return
         if not self._settings.idempotent:
@@ -474,8 +479,8 @@ class Orchestrator:
         """The case of an item; one that is no event fails alone."""
         try:
             case = case_of(item, actor)
-            self._identify(case)
-        except InvalidValueError as error:
+            self._admit(case)
+        except (InvalidValueError, EvaluationError) as error:
             case = Case(*names_of(item), None)
             case.error = error
         return case

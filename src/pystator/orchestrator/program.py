@@ -308,7 +308,7 @@ def await_guard(draft: Draft, case: Case | None, need: NeedGuard) -> Program[Non
     Raises:
         FSMError: This driver cannot await.
     """
-    verdict: bool | Exception = yield AwaitGuard(need)
+    verdict: bool | Exception = yield AwaitGuard(need, draft.settings, draft.entity_id)
     if isinstance(verdict, Exception):
         draft.fail(case, wrapped(verdict))
     else:

@@ -82,9 +82,16 @@ class FindDue:
 
 @record
 class AwaitGuard:
-    """Await the verdict of an async guard."""
+    """Await the verdict of an async guard.
+
+    Attributes:
+        home: Tells the entities of one orchestrator from those of others.
+        entity_id: Whose guard it is.
+    """
 
     need: NeedGuard
+    home: object
+    entity_id: str
 
 
 @record

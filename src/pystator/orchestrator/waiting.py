@@ -1,15 +1,16 @@
 """Who waits for whom among entities whose async guards are under way.
 
 An entity whose guard is awaited takes no other event until it has its verdict. So a guard that
-waits for an event of its own entity, or of one whose guard waits for this one, would wait for ever.
-Here it is told so.
+waits for an event of its own entity, or of one whose guard waits for this one, would wait for ever
+where calls share commits. Where they do not, its event would go first, and make the verdict stale:
+the guard would be asked again, and send it again. Here it is told so.
 """
 
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 
 from pystator.errors import EvaluationError
 
-__all__ = ["DECIDING", "Deciding", "Waits"]
+__all__ = ["DECIDING", "Deciding", "Waits", "nobodys"]
 
 Waits = dict[str, "Deciding"]
 """The entities of one combiner that are decided alone, by id."""
@@ -18,17 +19,40 @@ Waits = dict[str, "Deciding"]
 class Deciding:
     """One entity that is decided alone, and the entities its guards wait for.
 
+    Args:
+        home: Tells the entities of one orchestrator from those of others.
+        entity_id: The entity.
+        outer: The entity whose guard sent the event that is decided here.
+
     Attributes:
         asking: A guard is awaited. What a guard has begun may send events when it is not.
         awaited: Whom its guards wait for now.
     """
 
-    __slots__ = ("asking", "awaited", "entity_id")
+    __slots__ = ("asking", "awaited", "entity_id", "home", "outer")
 
-    def __init__(self, entity_id: str) -> None:
+    def __init__(self, home: object, entity_id: str, outer: "Deciding | None" = None) -> None:
+        self.home = home
         self.entity_id = entity_id
+        self.outer = outer
         self.asking = False
         self.awaited: list[tuple[Waits, str]] = []
+
+    def admit(self, home: object, entity_id: str) -> None:
+        """See whether a guard of this entity may send an event to another.
+
+        Raises:
+            EvaluationError: It is this one, or one whose guard has sent what is decided here.
+        """
+        one: Deciding | None = self
+        while one is not None:
+            if one.asking and one.is_of(home, entity_id):
+                raise self._endless(entity_id)
+            one = one.outer
+
+    def is_of(self, home: object, entity_id: str) -> bool:
+        """This is the entity."""
+        return self.home is home and self.entity_id == entity_id
 
     def wait_for(self, waits: Waits, entity_id: str) -> None:
         """Note that a guard of this entity is about to wait for an event of another.
@@ -37,17 +61,20 @@ class Deciding:
             EvaluationError: That one waits for this one, or is this one.
         """
         if self._is_behind(waits, entity_id, set()):
-            raise EvaluationError(
-                f"a guard of entity {self.entity_id!r} sends an event to entity {entity_id!r},"
-                " which waits for that guard: it would wait for ever; let an action send the event,"
-                " or whoever gets the result",
-                context={"entity_id": self.entity_id, "waits_for": entity_id},
-            )
+            raise self._endless(entity_id)
         self.awaited.append((waits, entity_id))
 
     def go_on(self, waits: Waits, entity_id: str) -> None:
         """The event was answered."""
         self.awaited.remove((waits, entity_id))
+
+    def _endless(self, entity_id: str) -> EvaluationError:
+        return EvaluationError(
+            f"a guard of entity {self.entity_id!r} sends an event to entity {entity_id!r},"
+            " which waits for that guard: it would wait for ever; let an action send the event,"
+            " or whoever gets the result",
+            context={"entity_id": self.entity_id, "waits_for": entity_id},
+        )
 
     def _is_behind(self, waits: Waits, entity_id: str, seen: set[int]) -> bool:
         other = waits.get(entity_id)
@@ -59,3 +86,12 @@ class Deciding:
 
 DECIDING: ContextVar[Deciding | None] = ContextVar("pystator_deciding", default=None)
 """The entity whose guard runs here, or has begun what runs here."""
+
+
+def nobodys() -> Context | None:
+    """The context for work that is done for many; None where the present one will do."""
+    if DECIDING.get() is None:
+        return None
+    context = copy_context()
+    context.run(DECIDING.set, None)
+    return context
