@@ -86,6 +86,32 @@ SILENT = {
           - {trigger: leave, source: first, dest: one}
           - {trigger: back, source: start, dest: H(outer)}
         """,
+    "a way back from a state that is entered as the state around it is left": """
+        states:
+          - {name: start, type: initial}
+          - {name: outer}
+          - {name: first, parent: outer}
+          - {name: second, parent: outer}
+          - {name: stopped, parent: outer}
+        transitions:
+          - {trigger: in, source: start, dest: outer}
+          - {trigger: go, source: first, dest: second}
+          - {trigger: leave, source: outer, dest: start}
+          - {trigger: stop, source: outer, dest: stopped}
+          - {trigger: back, source: stopped, dest: H(outer)}
+        """,
+    "a first state that goes on where it was": """
+        states:
+          - {name: start, type: initial}
+          - {name: outer}
+          - {name: greeting, parent: outer}
+          - {name: first, parent: outer}
+        transitions:
+          - {trigger: in, source: start, dest: outer}
+          - {trigger: go, source: greeting, dest: first}
+          - {trigger: go_on, source: greeting, dest: H(outer)}
+          - {trigger: leave, source: outer, dest: start}
+        """,
     "an end that only history leads to": """
         states:
           - {name: start, type: initial}

@@ -8,7 +8,7 @@ more than can happen and never less, and guards are compared by the values that 
 
     Definition --> chart --> reach <--> verdicts <-- search <-- formulas
                                |
-                               `--> dead, heard, ends, loops, cases --> issues
+                               `--> dead, heard, memory, ends, loops, cases --> issues
 
 docs/check.md has every code with an example.
 """
@@ -22,6 +22,7 @@ from pystator.definition.analysis.ends import find_ends
 from pystator.definition.analysis.findings import CODES, LOAD_CODES, Findings, unknown_code
 from pystator.definition.analysis.heard import find_unheard
 from pystator.definition.analysis.loops import find_loops
+from pystator.definition.analysis.memory import find_unleft
 from pystator.definition.analysis.reach import explore
 from pystator.definition.issues import Issue
 from pystator.definition.model import Definition
@@ -45,6 +46,7 @@ def analyse(definition: Definition) -> list[Issue]:
     facts = Facts(reach, definition)
     find_dead(reach, findings)
     find_unheard(reach, findings)
+    find_unleft(definition, findings)
     find_ends(reach, find_loops(reach, facts, findings), findings)
     find_cases(reach, facts, findings)
     return sorted(findings.issues, key=lambda issue: (issue.line, issue.column))

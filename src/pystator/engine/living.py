@@ -295,7 +295,7 @@ def _check_snapshot(snapshot: Mapping[str, Any]) -> None:
     if isinstance(given, str):
         raise InvalidValueError(
             "a snapshot is the mapping that session.snapshot() returned: read JSON with json.loads",
-            context={"value": given[:200]},
+            context={"value": repr(given)[:200]},
         )
     if snapshot.get("format") != _FORMAT or not all(
         isinstance(snapshot.get(name), kind) for name, kind in kinds.items()

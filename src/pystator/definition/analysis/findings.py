@@ -32,6 +32,7 @@ CODES: Final[Mapping[str, tuple[Severity, str]]] = {
     "passing": ("warning", "an event awaited where nothing ever waits"),
     "never_fires": ("warning", "a timer that an earlier one always cancels"),
     "never_done": ("warning", "'on_done' of what cannot come to its end"),
+    "not_left": ("warning", "a way back into a state that was not left"),
     "unheard": ("warning", "an event raised or sent that nothing takes"),
     "trap": ("warning", "a state that is never left and is not terminal"),
     "no_end": ("warning", "states from which no end can be reached"),
