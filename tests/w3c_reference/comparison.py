@@ -63,9 +63,13 @@ class _Plain(yaml.SafeDumper):
 
 @dataclass
 class Report:
-    """What the comparison of one machine came through."""
+    """What the comparison of one machine came through.
 
-    refused: str | None = None
+    Attributes:
+        refused: What was wrong with the machine, if it was refused: codes of issues.
+    """
+
+    refused: list[str] = field(default_factory=list)
     steps: int = 0
     features: Counter[str] = field(default_factory=Counter)
 
@@ -256,7 +260,8 @@ def compare(
     try:
         pair = Pair(machine)
     except ConfigurationError as error:
-        report.refused = error.message
+        issues: Any = error.context["issues"]
+        report.refused = [issue["code"] for issue in issues if issue["severity"] == "error"]
         return report
     told: list[Trace] = []
     try:

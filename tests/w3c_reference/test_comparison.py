@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from pystator.engine import splice, topology
+from pystator.engine.plans import Plan
 from w3c_reference.choices import Choices, drawn, seeded
 from w3c_reference.comparison import Difference, Report, compare
 from w3c_reference.reduction import reduced
@@ -45,14 +46,13 @@ REACHED = {
 
 
 def compared(seeds: range, *, again: bool = False) -> tuple[Counter[str], list[str]]:
-    """What was reached with these seeds, and why machines were refused."""
+    """What was reached with these seeds, and what was wrong with machines that were refused."""
     features: Counter[str] = Counter()
     refused: list[str] = []
     for seed in seeds:
         report = _compare(seed, again=again)
         features += report.features
-        if report.refused is not None:
-            refused.append(report.refused)
+        refused += report.refused
     return features, refused
 
 
@@ -67,7 +67,8 @@ def _compare(seed: int, *, again: bool) -> Report:
 @pytest.mark.parametrize("number", range(4))
 def test_the_engine_does_what_the_recommendation_says(number: int) -> None:
     features, refused = compared(range(number * SLICE, (number + 1) * SLICE))
-    assert len(refused) <= SLICE // 20, refused
+    assert set(refused) <= {"endless"}, "the builder may overlook what would never end, and no more"
+    assert len(refused) <= SLICE // 20
     rare = {name: features[name] for name, least in REACHED.items() if features[name] < least}
     assert not rare, f"the machines that are made up hardly ever get there: {rare}"
 
@@ -82,7 +83,7 @@ def spliced_fixture(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
         def method(*args: object) -> object:
             plan = real(*args)
-            if plan is not None:
+            if isinstance(plan, Plan):
                 made.append(plan)
             return plan
 
@@ -115,7 +116,7 @@ def test_it_does_so_the_second_time() -> None:
 
 def test_it_does_so_where_plans_are_spliced(spliced: list[object]) -> None:
     compared(range(300), again=True)
-    assert len(spliced) > 250
+    assert len(spliced) > 300
 
 
 def test_it_does_so_with_next_to_no_memory(
@@ -123,7 +124,7 @@ def test_it_does_so_with_next_to_no_memory(
 ) -> None:
     forget(monkeypatch)
     compared(range(200), again=True)
-    assert len(spliced) > 150
+    assert len(spliced) > 1_000
 
 
 def test_the_interpreter_owes_nothing_to_the_package() -> None:
