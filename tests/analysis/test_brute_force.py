@@ -314,7 +314,7 @@ def test_what_nobody_hears_is_heard_by_nobody(made):
                     for event in raised(inside(node)):
                         raised_.setdefault(event, []).append((name, event) in unheard_nodes)
             for event, claimed in raised_.items():
-                if all(claimed):
+                if all(claimed) and not event.lower().startswith("done.state."):  # or an end did it
                     claims += 1
                     assert event not in heard, (case.seed, event, steps)
     assert claims >= 1
