@@ -1,8 +1,8 @@
-"""Timers in words."""
+"""Timers and moves in words."""
 
 import pytest
 
-from pystator.cli.text import timer_words
+from pystator.cli.text import move, timer_words
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,23 @@ from pystator.cli.text import timer_words
 )
 def test_a_timer_says_where_from_where_to_and_how_long(timer: str, words: str) -> None:
     assert timer_words(timer) == words
+
+
+LONG = "payment_pending+fulfilment_pending+returns_pending"
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "words"),
+    [
+        ("draft", "placed", "draft → placed"),
+        (None, "placed", "placed"),
+        ("placed", "placed", "placed"),
+        ("unpaid+packed", "paid+packed", "unpaid+packed → paid+packed"),
+        (LONG, LONG.replace("s_pending", "s_closed"), "returns_pending → returns_closed (2 stay)"),
+        ("draft", f"{LONG}+accounts_pending", f"draft → {LONG}+accounts…"),
+        (LONG, LONG, LONG),
+        (f"{LONG}+accounts_pending", LONG, f"{LONG}+accounts… → {LONG}"),
+    ],
+)
+def test_a_move_fits_into_a_line(source: str | None, target: str, words: str) -> None:
+    assert move(source, target) == words

@@ -14,7 +14,7 @@ from pystator.cli.machines import open_store
 from pystator.cli.options import DatabaseOption, JsonOption, MachineNameOption
 from pystator.cli.output import note, paint, say, say_json
 from pystator.cli.pages import MOST, all_entities
-from pystator.cli.text import WIDEST, Cell, bar, count, moment, noun, pairs, room_beside, table
+from pystator.cli.text import WIDEST, Cell, bar, count, cut, moment, noun, pairs, room_beside, table
 from pystator.cli.views import entity_view
 from pystator.errors import EvaluationError
 
@@ -166,7 +166,7 @@ def show(found: "list[Entity]", state: str | None = None) -> None:
         [
             (entity.entity_id, "strong"),
             *([entity.machine_name] if len(names) > 1 else []),
-            (entity.state, "key"),
+            (cut(entity.state) if style.on else entity.state, "key"),
             f"v{entity.version}",
             (moment(entity.updated_at), "dim"),
         ]

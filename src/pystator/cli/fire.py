@@ -14,7 +14,7 @@ from pystator.cli.machines import find_machine, open_store
 from pystator.cli.options import CodeOption, DatabaseOption, JsonOption, MachineOption
 from pystator.cli.output import note, paint, problem, say, say_json, without_prints
 from pystator.cli.pages import MOST
-from pystator.cli.text import Cell, count, noun, table
+from pystator.cli.text import Cell, count, move, noun, table
 from pystator.cli.views import result_view
 from pystator.errors import ConfigurationError
 
@@ -141,7 +141,7 @@ class Sweep:
             cells: list[list[Cell]] = [
                 [
                     (entity_of(result), "strong"),
-                    f"{result.source_state} → {result.target_state}",
+                    move(result.source_state, result.target_state or ""),
                     (f"version {result.metadata.get('version')}", "dim"),
                 ]
                 for result in self.fired

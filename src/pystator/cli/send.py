@@ -17,7 +17,7 @@ from pystator.cli.options import (
     MachineOption,
 )
 from pystator.cli.output import note, paint, problem, say, say_json, without_prints
-from pystator.cli.text import value
+from pystator.cli.text import moved, value
 from pystator.cli.times import aware
 from pystator.cli.views import result_view
 from pystator.cli.whose import machine_of
@@ -163,11 +163,11 @@ def refuses_id(error: "FSMError") -> bool:
 def tell_applied(entity: str, result: "TransitionResult", version: Any) -> None:
     """One line: where it was and where it is."""
     style = paint(sys.stdout)
-    source, target = result.source_state, result.target_state or ""
+    source, target = moved(result.source_state, result.target_state or "")
     if result.ignored:
         say(f"{style(entity, 'strong')}: ignored in {target}")
         return
-    way = target if source in {None, target} else f"{source} → {style(target, 'key')}"
+    way = f"{source} → {style(target, 'key')}" if source else target
     say(f"{style(entity, 'strong')}: {way} (version {version})")
     for failed in result.metadata.get("action_errors") or ():
         note(f"action {failed['name']!r} failed: {_why(failed['error'])}", "warn")

@@ -14,9 +14,12 @@ __all__ = [
     "Cell",
     "bar",
     "count",
+    "cut",
     "duration",
     "lines_of",
     "moment",
+    "move",
+    "moved",
     "noun",
     "pairs",
     "room_beside",
@@ -85,6 +88,35 @@ def timer_words(timer: str) -> str:
     source, wait, target = found.groups()
     way = source if target == source else f"{source} → {target}"
     return way if wait is None else f"{way} after {duration_words(int(wait))}"
+
+
+def cut(text: str, width: int = WIDEST) -> str:
+    """The beginning of a text that is too long."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def moved(source: str | None, target: str) -> tuple[str, str]:
+    """Where from, if it moved, and where to, so that a line can hold them.
+
+    Of long configurations only the states that changed are told: ``unpaid``, ``paid (5 stay)``.
+    """
+    if source is None or source == target:
+        return "", cut(target)
+    if len(source) + len(target) <= WIDEST:
+        return source, target
+    before, after = source.split("+"), target.split("+")
+    left = [name for name in before if name not in after]
+    entered = [name for name in after if name not in before]
+    stay = len(after) - len(entered)
+    if not (stay and left and entered):
+        return cut(source), cut(target)
+    return cut("+".join(left)), f"{cut('+'.join(entered))} ({stay} stay)"
+
+
+def move(source: str | None, target: str) -> str:
+    """``unpaid → paid``; the state alone where nothing moved."""
+    left, reached = moved(source, target)
+    return f"{left} → {reached}" if left else reached
 
 
 def bar(part: int, whole: int) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from pystator.cli.output import Style, Tone
-from pystator.cli.text import Cell, moment, room_beside, short, table
+from pystator.cli.text import Cell, cut, moment, move, room_beside, short, table
 from pystator.records import EntryKind
 
 if TYPE_CHECKING:
@@ -81,9 +81,9 @@ def _event(entry: "HistoryEntry") -> tuple[str, Tone]:
 
 def _states(entry: "HistoryEntry") -> str:
     source, target = entry.source_state, entry.target_state
-    if not entry.success or target is None or source == target:
-        return source or target or ""
-    return target if source is None else f"{source} → {target}"
+    if not entry.success or target is None:
+        return cut(source or target or "")
+    return move(source, target)
 
 
 def _words(entry: "HistoryEntry", room: int) -> Cell:
