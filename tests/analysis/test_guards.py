@@ -181,6 +181,12 @@ def test_fields_inside_each_other_make_no_example_that_cannot_be():
     assert example([(expr("a == 'x'"), True), (expr("a.b == 1"), True)]) is None
 
 
+def test_an_example_does_not_rest_on_what_is_not_known():
+    """`n + m` of a missing field is an error, and the event fails before the rest is asked."""
+    assert example([(expr("n + m < 6 and s == 'a'"), False)]) is None
+    assert example([(expr("s == 'a' and n + m < 6"), False)]) is not None
+
+
 def test_too_large_a_question_is_left_open():
     """The answer is not known, and nothing is claimed."""
     text = " and ".join(f"f{place} != {place}" for place in range(40))

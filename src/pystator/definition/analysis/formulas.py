@@ -56,6 +56,7 @@ __all__ = [
     "atoms",
     "evaluate",
     "formula",
+    "surely",
     "views",
 ]
 
@@ -398,6 +399,23 @@ def evaluate(part: Formula, values: Values) -> Verdict:
             return verdict if isinstance(verdict, _Mark) else not verdict
         case _:
             return _atom(part, values)
+
+
+def surely(part: Formula, values: Values) -> Verdict:
+    """As `evaluate`, and `OPEN` where something that is not known is looked at on the way."""
+    match part:
+        case Every(parts) | Some(parts):
+            deciding = isinstance(part, Some)
+            for inner in parts:
+                verdict = surely(inner, values)
+                if isinstance(verdict, _Mark) or verdict is deciding:
+                    return verdict
+            return not deciding
+        case Negated(inner):
+            verdict = surely(inner, values)
+            return verdict if isinstance(verdict, _Mark) else not verdict
+        case _:
+            return evaluate(part, values)
 
 
 def _joined(parts: tuple[Formula, ...], values: Values, *, deciding: bool) -> Verdict:

@@ -19,6 +19,7 @@ from pystator.definition.analysis.formulas import (
     Term,
     atoms,
     evaluate,
+    surely,
 )
 from pystator.definition.data import is_map
 from pystator.definition.expressions import EVENT
@@ -160,7 +161,7 @@ def _built(wanted: Wanted, values: Mapping[Any, Any]) -> Example | None:
     asked = [view_term for part, _ in wanted for view_term in _fields_of(part)]
     actual: dict[Term | Free, Any] = {term: _read(seen, term.path) for term in asked}
     for part, holds in wanted:
-        if evaluate(part, actual) is not holds:
+        if surely(part, actual) is not holds:
             return None
     return Example(data, payload, fields)
 
