@@ -342,3 +342,13 @@ def test_a_state_that_nobody_is_in_is_explained(shop: Callable[..., Any], cli: A
     shop("order-1", "place", "total=5")
     answer = cli("entities", "--db", DB, "--state", "open")
     assert "no entities in 'open': name an innermost state" in answer.err
+
+
+def test_a_machine_file_stands_for_the_name_in_it(
+    shop: Callable[..., Any], cli: Callable[..., Any], examples: Path
+) -> None:
+    shop("order-1", "place", "total=5")
+    for words in (("history", "order-1"), ("entities",), ("show", "order-1")):
+        by_file = cli(*words, "--machine", examples / "order.yaml", "--db", DB)
+        assert (by_file.code, "order-1" in by_file.out) == (0, True)
+    assert cli("history", "order-1", "--machine", "shop_order", "--db", DB).code == 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pystator.cli.machines import open_store
+from pystator.cli.machines import machine_name, open_store
 from pystator.cli.options import DatabaseOption, JsonOption, MachineNameOption
 from pystator.cli.output import note, paint, say, say_json
 from pystator.cli.pages import MOST, all_entities
@@ -66,6 +66,7 @@ def entities(
 ) -> None:
     """List entities in the order of their ids."""
     fits = condition(where)
+    machine = machine_name(machine)
     if after is not None and (fits is not None or counts):
         raise typer.BadParameter("--after goes with whole pages only: not with --where or --count")
     with open_store(db, create=False) as store:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pystator.cli.machines import open_store
+from pystator.cli.machines import machine_name, open_store
 from pystator.cli.options import DatabaseOption, EntityArgument, JsonOption, MachineNameOption
 from pystator.cli.output import note, paint, say, say_json
 from pystator.cli.pages import MOST
@@ -42,8 +42,9 @@ def history(
 
     Rejected events and the outcomes of actions are part of it.
     """
+    name = machine_name(machine)
     with open_store(db, create=False) as store:
-        found = the_entity(store, entity, machine)
+        found = the_entity(store, entity, name)
         page = read(store, entity, found.machine_name, limit, after, newest=newest)
     if json:
         say_json({"history": [entry_view(entry) for entry in page.items], "next": page.next})

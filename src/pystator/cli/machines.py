@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pystator.engine.machine import StateMachine
     from pystator.stores.protocols import NativeStore
 
-__all__ = ["find_definition", "find_machine", "is_file", "open_store"]
+__all__ = ["find_definition", "find_machine", "is_file", "machine_name", "open_store"]
 
 SUFFIXES = {".yaml", ".yml", ".json"}
 
@@ -45,6 +45,13 @@ def find_machine(name: str, url: str | None) -> "StateMachine":
     from pystator.engine.machine import StateMachine  # only a command that runs
 
     return StateMachine.from_definition(find_definition(name, url))
+
+
+def machine_name(machine: str | None) -> str | None:
+    """The name under which a machine's entities are kept: a file says it, anything else is one."""
+    if machine is None or not is_file(machine):
+        return machine
+    return find_definition(machine, None).name
 
 
 @contextmanager

@@ -41,7 +41,11 @@ MachineOption = Annotated[
 MachineNameOption = Annotated[
     str | None,
     typer.Option(
-        "--machine", "-m", metavar="NAME", help="Only entities of this machine.", show_default=False
+        "--machine",
+        "-m",
+        metavar="FILE|NAME",
+        help="Only entities of this machine.",
+        show_default=False,
     ),
 ]
 
