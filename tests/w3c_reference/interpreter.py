@@ -28,6 +28,7 @@ Where machines of this package are decided to differ from the recommendation:
 - Routing: where nothing else follows and the machine or the operation asks for it, transitions into
   states with a `when` are selected as if their event had come (`select_routed_transitions`).
 - A terminal child of the root ends the macrostep, as in the recommendation it ends the session.
+- An event that selects nothing is not dropped in silence: there is a reason (`reference`).
 - 1,000 microsteps are a livelock.
 """
 
