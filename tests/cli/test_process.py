@@ -306,3 +306,18 @@ def test_a_cut_off_file_keeps_what_it_had_and_fails(
     told = run(cut).json
     assert told["applied"] + told["known"]["applied"] == 5_000
     assert told["known"]["applied"] > 100
+
+
+def test_actions_that_fail_are_counted_and_their_events_are_applied(
+    cli: Callable[..., Any], run: Callable[..., Any], machine: Path
+) -> None:
+    """Nobody looks into the history of a million entities to find that nobody was paid."""
+    machine.write_text(MACHINE.replace("[{increment: pushes}]", "[ring, log]"))
+    answer = run(EVENTS)
+    assert answer.code == 0
+    assert answer.json["applied"] == 4
+    assert answer.json["actions_failed"] == {"ring": 2}
+    told = cli("process", "-m", machine, "-e", "events.jsonl", "--db", "sqlite:///again.db")
+    (line,) = [line.split() for line in told.out.splitlines() if "ring" in line]
+    assert line[:3] == ["ring", "failed", "2"]
+    assert " ".join(line[3:]).startswith("nobody registered it: give --code FILE.py")

@@ -330,3 +330,7 @@ def test_data_that_leads_nowhere_is_merged(order) -> None:
     assert (result.success, result.target_state) == (True, "picking+unpaid")
     assert result.context == {"due": 3, "who": "ada"}
     assert not result.microsteps
+
+
+def test_a_machine_can_be_looked_at(order) -> None:
+    assert repr(order) == "<StateMachine 'order' 1: 11 states>"

@@ -10,7 +10,7 @@ from pystator.cli.output import note
 from pystator.cli.rejects import Rejects
 from pystator.cli.stopping import Stopping
 from pystator.cli.tally import MALFORMED, Tally
-from pystator.cli.text import noun
+from pystator.cli.text import noun, why_failed
 from pystator.errors import FSMError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ class Run:
                 tally.ignored += 1
             else:
                 tally.applied += 1
+                for failed in result.metadata.get("action_errors") or ():
+                    tally.fail(failed["name"], why_failed(failed["error"]))
             return
         reason = reason_of(result)
         if result.replayed:

@@ -17,7 +17,7 @@ from pystator.cli.options import (
     MachineOption,
 )
 from pystator.cli.output import note, paint, problem, say, say_json, without_prints
-from pystator.cli.text import moved, value
+from pystator.cli.text import moved, value, why_failed
 from pystator.cli.times import aware
 from pystator.cli.views import result_view
 from pystator.cli.whose import machine_of
@@ -25,8 +25,6 @@ from pystator.errors import ConfigurationError
 from pystator.records import EventRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pystator.engine.machine import StateMachine
     from pystator.engine.result import TransitionResult
     from pystator.errors import FSMError
@@ -170,11 +168,4 @@ def tell_applied(entity: str, result: "TransitionResult", version: Any) -> None:
     way = f"{source} → {style(target, 'key')}" if source else target
     say(f"{style(entity, 'strong')}: {way} (version {version})")
     for failed in result.metadata.get("action_errors") or ():
-        note(f"action {failed['name']!r} failed: {_why(failed['error'])}", "warn")
-
-
-def _why(error: "Mapping[str, Any]") -> str:
-    """Its own words; an error that is not ours says its kind, too."""
-    if error["error"] == "ActionNotFoundError":
-        return "nobody registered it: give --code FILE.py with a dictionary `actions`"
-    return f"{error['error']}: {error['message']}"
+        note(f"action {failed['name']!r} failed: {why_failed(failed['error'])}", "warn")

@@ -7,9 +7,11 @@ from time import monotonic
 from typing import Any
 
 from pystator.cli.output import Style
-from pystator.cli.text import Cell, bar, count, duration, noun, table
+from pystator.cli.text import Cell, bar, count, cut, duration, noun, table
 
 __all__ = ["Tally", "summary", "told"]
+
+LONGEST_WHY = 100
 
 MALFORMED = "malformed"
 """The reason of a line that is no event."""
@@ -25,6 +27,7 @@ class Tally:
         ignored: Events a lenient machine had no use for.
         again, again_rejected: Events whose id was known: applied, or rejected, before.
         rejected: Events rejected now, by reason; lines that are no events are ``malformed``.
+        failed: Actions that failed after their event was applied, by name; and why, for the first.
         without_id: Events without an id, which a second run would apply again.
         seconds: The time it took; counted until `stop`.
     """
@@ -35,6 +38,8 @@ class Tally:
     again: int = 0
     again_rejected: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    why: dict[str, str] = field(default_factory=dict)
     without_id: int = 0
     started: float = field(default_factory=monotonic)
     stopped: float | None = None
@@ -48,6 +53,11 @@ class Tally:
     def rate(self) -> float:
         """Lines a second."""
         return self.read / self.seconds if self.seconds else 0.0
+
+    def fail(self, name: str, why: str) -> None:
+        """An action failed."""
+        self.failed[name] += 1
+        self.why.setdefault(name, why)
 
     def stop(self) -> None:
         """Stop the clock."""
@@ -65,6 +75,7 @@ def told(tally: Tally, states: Mapping[str, int]) -> dict[str, Any]:
             "total": sum(tally.rejected.values()),
             "by_reason": dict(tally.rejected.most_common()),
         },
+        "actions_failed": dict(tally.failed.most_common()),
         "without_event_id": tally.without_id,
         "seconds": round(tally.seconds, 3),
         "rate": round(tally.rate),
@@ -83,6 +94,9 @@ def summary(tally: Tally, states: Mapping[str, int], style: Style, rejects: str)
     rate = f"in {duration(tally.seconds)}, {count(tally.rate)} a second"
     lines = [f"{style(count(tally.read), 'strong')} {noun(tally.read, 'event')} {rate}", ""]
     rows: list[list[Cell]] = [[("applied", "good"), count(tally.applied)]]
+    for name, number in tally.failed.most_common():
+        why: Cell = (cut(tally.why[name], LONGEST_WHY), "dim")
+        rows.append([(f"  {name} failed", "warn"), count(number), why])
     if tally.ignored:
         rows.append([("ignored", "dim"), count(tally.ignored), ("the machine is lenient", "dim")])
     known = tally.again + tally.again_rejected

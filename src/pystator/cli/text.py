@@ -27,6 +27,7 @@ __all__ = [
     "table",
     "timer_words",
     "value",
+    "why_failed",
 ]
 
 WIDEST = 60
@@ -147,6 +148,13 @@ def lines_of(context: Mapping[str, Any], indent: str = "  ") -> list[str]:
     """A context, one line a key, with the values in one column."""
     width = max(map(len, context), default=0)
     return [f"{indent}{key:<{width}}  {short(context[key])}" for key in sorted(context)]
+
+
+def why_failed(error: Mapping[str, Any]) -> str:
+    """Why an action failed, in a line."""
+    if error["error"] == "ActionNotFoundError":
+        return "nobody registered it: give --code FILE.py with a dictionary `actions`"
+    return f"{error['error']}: {error['message']}"
 
 
 Cell = str | tuple[str, Tone]

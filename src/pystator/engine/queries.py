@@ -104,6 +104,9 @@ class Queries:
         way = self._topology.timers.get(timer_id)
         return None if way is None else way.index
 
+    def __repr__(self) -> str:
+        return f"<StateMachine {self.name!r} {self.version}: {len(self.state_names)} states>"
+
     def _repr_svg_(self) -> str:
         """The machine as a notebook shows it."""
         from pystator.definition.drawing.chart import draw  # only where it is looked at
