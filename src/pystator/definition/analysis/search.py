@@ -13,9 +13,12 @@ from pystator.definition.analysis.domains import Group, every_value, groups, nat
 from pystator.definition.analysis.formulas import (
     ERROR,
     OPEN,
+    Every,
     Field,
     Formula,
     Free,
+    Negated,
+    Some,
     Term,
     atoms,
     evaluate,
@@ -105,7 +108,7 @@ def _impossible(wanted: tuple[tuple[Formula, bool], ...]) -> bool:
     if any(part is not holds for part, holds in wanted if isinstance(part, bool)):
         return True
     found = [atom for part in parts for atom in atoms(part)]
-    if len(found) < 2 and len(parts) < 2:
+    if len(parts) < 2 and all(_is_atom(part) for part in parts):
         return False  # one atom may hold or not
     choices: dict[Any, Sequence[Any]] = {}
     for group in groups(found):
@@ -118,6 +121,13 @@ def _impossible(wanted: tuple[tuple[Formula, bool], ...]) -> bool:
         return not _Search(wanted, choices).run()
     except _GaveUpError:
         return False
+
+
+def _is_atom(part: Formula) -> bool:
+    """It is one, or says that one does not hold: no `in_state` that is known stands beside it."""
+    while isinstance(part, Negated):
+        part = part.part
+    return not isinstance(part, bool | Every | Some)
 
 
 def example(wanted: Wanted, never_null: Iterable[str] = ()) -> Example | None:
