@@ -34,6 +34,7 @@ transitions:
   - {trigger: log, source: fulfil, internal: true, actions: [t_log]}
   - {trigger: log, source: open, dest: paid}
   - {trigger: cross, source: packed, dest: refunded}
+  - {trigger: repack, source: fulfil, dest: picking, region: goods}
   - {trigger: close, source: "*", dest: closed, actions: [t_close]}
   - {trigger: ship, source: packed, dest: shipped, guards: [{in_state: paid}]}
   - {trigger: where, source: packed, dest: shipped, guards: [{in_state: payment}, {in_state: draft}]}
@@ -106,6 +107,15 @@ def test_a_transition_into_another_region_re_enters_the_parallel_state(order) ->
     result = order.process("packed+paid", "cross")
     assert result.target_state == "picking+refunded"
     assert did(result) == ["x_paid", "x_packed", "x_fulfil", "e_fulfil", "e_picking", "e_refunded"]
+
+
+def test_a_transition_of_a_region_leaves_the_other_regions_alone(order) -> None:
+    """Whatever is active in the region is left: what is paid for stays so."""
+    result = order.process("packed+paid", "repack")
+    assert result.target_state == "picking+paid"
+    assert did(result) == ["x_packed", "e_picking"]
+    assert result.microsteps[0].exited == ("packed",)
+    assert did(order.process("picking+paid", "repack")) == ["x_picking", "e_picking"]
 
 
 def test_the_star_is_taken_once(order) -> None:

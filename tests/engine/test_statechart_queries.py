@@ -264,7 +264,7 @@ def test_whether_an_event_would_be_taken(order) -> None:
         ("draft", "paid+packing", {"prepaid": True}, ["begin"]),
         ("draft", "unpaid+packing", {"prepaid": True}, []),
         ("picking+unpaid", "paid", {}, ["pay"]),
-        ("picking+unpaid", "picking", {}, ["refund"]),
+        ("picking+unpaid", "picking", {}, []),
         ("folding+unpaid", "folding", {}, []),
         ("picking+unpaid", "picking+paid", {}, ["pay"]),
         ("picking+unpaid", "held", {}, ["hold", None]),

@@ -365,10 +365,13 @@ class Interpreter:
         return False
 
     def get_transition_domain(self, t: Transition) -> State:
-        """The compound state that contains source and targets and is not left."""
+        """The compound state that contains source and targets and is not left.
+
+        SCXML has no transitions of regions; one is `type="internal"` in the region by definition.
+        """
         tstates = self.get_effective_target_states(t.targets)
         if (
-            t.internal
+            (t.internal or t.source.kind == "region")
             and is_compound_state(t.source)
             and all(is_descendant(s, t.source) for s in tstates)
         ):

@@ -80,12 +80,11 @@ class Targets:
             return None
         node = self.nodes.get(key)
         if node is not None and not node.children and self.whole:
-            self.report.add(
-                "history",
-                path,
-                f"no state is inside {name!r}, so it has no history: write {name} alone",
-                text=written,
-            )
+            instead = f"write {name} alone"
+            if name in self.names.regions:
+                instead = "the region of this name has one, and needs another name"
+            message = f"no state is inside {name!r}, so it has no history: {instead}"
+            self.report.add("history", path, message, text=written)
         elif node is not None and node.kind is Kind.PARALLEL and depth == "shallow":
             self.report.warn(
                 "history",

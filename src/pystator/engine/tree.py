@@ -106,12 +106,13 @@ class Tree:
     def domain(self, source: int, goals: Iterable[int], *, internal: bool) -> int:
         """The innermost compound node that stays active: what lies below it is left and entered.
 
-        An internal transition into its own compound source keeps the source.
+        An internal transition into its own compound source keeps the source. So does one of a
+        region, which is never left alone: the other regions stay as they are.
         """
         first, *others = sorted(goals)
         last = others[-1] if others else first  # below a node are the numbers from it to its last
         number = source
-        if not internal or not self.is_holder(source):
+        if not self.is_region(source) and not (internal and self.is_holder(source)):
             number = self.parents[source]
         while number != ROOT and not (
             self.is_holder(number) and number < first and last <= self.last[number]
@@ -122,6 +123,10 @@ class Tree:
     def is_holder(self, number: int) -> bool:
         """Exactly one child is active whenever it is: the root, a compound state or a region."""
         return number == ROOT or self.nodes[number].kind in _HOLDERS
+
+    def is_region(self, number: int) -> bool:
+        """Active whenever its parallel state is."""
+        return number != ROOT and self.nodes[number].kind is Kind.REGION
 
     def is_parallel(self, number: int) -> bool:
         """All children are active whenever it is."""

@@ -130,7 +130,8 @@ class Chart:
         first, *others = sorted(goals)
         last = others[-1] if others else first
         number = source
-        if not internal or not self.is_holder(source):
+        stays = self.nodes[source].kind is Kind.REGION or (internal and self.is_holder(source))
+        if not stays:
             number = self.parents[source]
         while number != ROOT and not (
             self.is_holder(number) and number < first and last <= self.last[number]
