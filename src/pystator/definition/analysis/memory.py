@@ -61,7 +61,7 @@ def _stays(definition: Definition, way: TransitionNode, remembered: Node) -> boo
     """The way begins inside and does not leave what is remembered."""
     source = definition.nodes[way.source]
     if source is remembered:
-        return way.internal
+        return way.internal or source.kind is Kind.REGION
     return _child(definition, source, remembered) is not None and len(way.targets) == 1
 
 
