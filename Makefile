@@ -45,7 +45,7 @@ pytest: $(TEST)/.installed
 
 # The full counts; minutes, not seconds.
 soak: $(TEST)/.installed
-	PYSTATOR_SOAK=1 $(BIN)/python -m pytest -m soak --timeout 3600
+	PYSTATOR_SOAK=1 $(BIN)/python -m pytest -m soak -n 2 --dist worksteal --timeout 3600
 
 bench: $(TEST)/.installed
 	$(BIN)/python benchmarks/run.py
