@@ -273,3 +273,54 @@ def test_a_clock_that_goes_back_moves_no_time_back_and_loses_no_timer(
     assert times == sorted(times)
     for entity_id in ("c-1", "c-2"):
         audit(store, entity_id, "counter")
+
+
+OVERDUE = {
+    "meta": {"machine_name": "overdue"},
+    "states": [{"name": "on", "type": "initial"}, {"name": "other"}],
+    "transitions": [
+        {"source": "on", "dest": "on", "at": "due", "actions": [{"increment": "n"}]},
+        {"trigger": "note", "source": "*", "internal": True, "actions": [{"increment": "notes"}]},
+    ],
+}
+
+
+@pytest.mark.parametrize("around", [False, True], ids=["itself", "around"])
+@pytest.mark.parametrize("way", ["event", "sweep"])
+def test_a_timer_without_end_is_used_up_as_by_an_error(
+    machine_of, store, clock, rows, audit, way, around
+):
+    config = OVERDUE
+    if around:
+        back = {"source": "other", "dest": "on", "at": "due"}
+        first, note = OVERDUE["transitions"]
+        config = {**OVERDUE, "transitions": [{**first, "dest": "other"}, back, note]}
+    orders = Orchestrator(machine_of(**config), store, clock=clock)
+    orders.create_entity("o-1", {"due": clock() + 1})
+    clock.advance(60)
+    if way == "sweep":
+        assert len(orders.fire_due()) == 1_001
+    assert orders.process_event("o-1", "note").success
+    failed = [row for row in rows(store, "o-1") if row.error_code is not None]
+    assert [(row.kind, row.error_code) for row in failed] == [("timer", "livelock")]
+    entity = orders.get_entity("o-1")
+    assert (entity.context["notes"], entity.timers) == (1, {})
+    assert orders.fire_due() == []
+    audit(store, "o-1", "overdue")
+
+
+def test_many_timers_of_one_moment_all_fire(machine_of, store, clock, audit):
+    """They do not arm each other: that is no endless round."""
+    ways = [
+        {"source": "on", "internal": True, "after": "5s", "id": f"t{number}", "actions": [{"increment": "n"}]}
+        for number in range(1_200)
+    ]  # fmt: skip
+    note = OVERDUE["transitions"][1]
+    orders = Orchestrator(
+        machine_of(**{**OVERDUE, "transitions": [*ways, note]}), store, clock=clock
+    )
+    orders.create_entity("o-1")
+    clock.advance(60)
+    assert orders.process_event("o-1", "note").success
+    assert orders.get_entity("o-1").context == {"n": 1_200, "notes": 1}
+    audit(store, "o-1", "overdue")

@@ -5,6 +5,7 @@ Laws of a draft:
 - Before an event at time t, every timer with a deadline at or before t fires, in the order
   (deadline, document), each with its deadline as its time and a row of its own.
 - A timer is consumed by its firing, also when its guard says no; one that no longer counts is void.
+- One that is armed again and again for a moment that is past fails in the end, as by an error.
 
 What becomes of an event that fails: an ordinary rejection
 (`pystator.orchestrator.answers.REFUSALS`) is recorded. An error of the machine is recorded too and,
@@ -13,7 +14,7 @@ by ``meta.orchestrator_default_fallback``, names the fallback state in the resul
 """
 
 from pystator.engine.result import TransitionResult
-from pystator.errors import FSMError
+from pystator.errors import ErrorCode, EvaluationError, FSMError
 from pystator.orchestrator.answers import REFUSALS, refusal
 from pystator.orchestrator.cases import Case, Todo
 from pystator.orchestrator.checks import no_entity, validate
@@ -232,13 +233,44 @@ class Draft(Paper):
             ]
             if not due:
                 return
-            if len(self.fired) >= MOST_TIMERS:
-                raise Overdue
             deadline, _, timer = min(due)
-            self._firing = (timer, deadline)
-            result = machine.fire(self.state or "", timer, self.given(), deadline, self.verdicts)
+            many = len(self.fired) >= MOST_TIMERS
+            if many and not self._is_stuck(timer, deadline):
+                raise Overdue
+            if many:
+                result = self._stuck(timer, deadline)
+            else:
+                self._firing = (timer, deadline)
+                result = machine.fire(
+                    self.state or "", timer, self.given(), deadline, self.verdicts
+                )
             self.forget()
             self._fired(timer, deadline, result)
+
+    def _is_stuck(self, timer: str, deadline: int) -> bool:
+        """For a long time no firing has led on in time, and this very one has been before."""
+        fired = self.fired
+        latest = max(result.now or 0 for result in fired[: len(fired) // 2])
+        return deadline <= latest and any(
+            (result.trigger, result.now) == (timer, deadline) for result in fired
+        )
+
+    def _stuck(self, timer: str, deadline: int) -> TransitionResult:
+        """Its firing leads back to the same moment without end: it is used up as by an error."""
+        error = EvaluationError(
+            f"timer {timer!r} is armed again for a moment that is past: it fires without end;"
+            " let its transition change what the deadline comes from, or guard it",
+            context={"timer": timer, "state": self.state, "deadline": deadline},
+            code=ErrorCode.LIVELOCK,
+        )
+        return refusal(
+            error,
+            error.code.value,
+            trigger=timer,
+            state=self.state,
+            context=self.context,
+            now=deadline,
+        )
 
     def _fired(self, timer: str, deadline: int, result: TransitionResult) -> None:
         del self.timers[timer]
