@@ -45,6 +45,7 @@ from pystator.engine.values import (
     MAX_SIZE,
     Place,
     as_decimal,
+    class_of,
     copied,
     is_list,
     is_object,
@@ -303,7 +304,14 @@ def _increment(action: Increment, undefined: Undefined) -> Writer:
 
         return count
 
+    first, second = path[:2]
+    is_deeper = len(path) > 2
+
     def count_below(draft: Context, _frame: Frame) -> bool:
+        holder: Any = draft.get(first)
+        if not is_deeper and class_of(holder) is dict:  # as nearly all of them are
+            draft[first] = {**holder, second: amount(holder.get(second))}
+            return True
         put(draft, path, amount(_current(draft, path)))
         return True
 

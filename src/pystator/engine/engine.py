@@ -65,20 +65,28 @@ class Engine:
         merged = {**context, **payload} if payload else context
         if cell.fast:
             return TransitionResult(cell, merged, now)
-        if cell.idle and self.quick:
-            return self.quickly(cell, context, merged, now)
+        if cell.light and self.quick:
+            return self.quickly(cell, context, merged, now, row, payload)
         if isinstance(cell, Fork) and cell.forks and self.quick:
             found = self.forked(cell, context, merged, now)
             if isinstance(found, TransitionResult):
                 return found
+            if found.light:
+                return self.quickly(found, context, merged, now, row, payload)
             cell = found
         frame = Frame(self.vector, cell.trigger, payload, now, row.active, verdicts)
         return Macrostep(self.topology, row, context, frame).run(cell, merged)
 
     def quickly(
-        self, cell: Cell, given: Context, merged: Context, now: int | None
+        self,
+        cell: Cell,
+        given: Context,
+        merged: Context,
+        now: int | None,
+        row: Row | None = None,
+        payload: Mapping[str, Any] | None = None,
     ) -> TransitionResult:
-        """A step of one microstep whose closures look at nothing but the context."""
+        """A step whose closures look at nothing but the context, up to what follows."""
         try:
             if isinstance(cell, Choice):
                 if cell.lone is not None:
@@ -96,9 +104,35 @@ class Engine:
                 return TransitionResult(cell, given, now)
             if plan.effect is not None:
                 merged = plan.effect(merged, self.idle)
-            return TransitionResult(plan, merged, now)
+            if plan.quiet or row is None:
+                return TransitionResult(plan, merged, now)
+            return self._followed(plan, row, given, merged, now, payload)
         except Exception as error:  # noqa: BLE001 # guards are the user's code: a failure is a result
             return failed(cell.source_state, cell.trigger, wrapped(error), given, now)
+
+    def _followed(
+        self,
+        plan: Plan,
+        start: Row,
+        given: Context,
+        context: Context,
+        now: int | None,
+        payload: Mapping[str, Any] | None,
+    ) -> TransitionResult:
+        """What comes of a light plan: it alone, if no eventless transition follows."""
+        following = self.topology.table[plan.target].eventless
+        if following is None:
+            return TransitionResult(plan, context, now)
+        if isinstance(following, Choice):
+            if following.blind:
+                found = following.decide(context, self.idle)
+                if not isinstance(found, Plan):
+                    return TransitionResult(plan, context, now)
+                following = found
+            else:
+                following = None
+        frame = Frame(self.vector, plan.trigger, payload, now, start.active)
+        return Macrostep(self.topology, start, given, frame).resume(plan, following, context)
 
     def forked(
         self, fork: Fork, given: Context, merged: Context, now: int | None

@@ -25,8 +25,8 @@ class Fork(Choice):
     """Several chains, or transitions that lead to a history.
 
     Attributes:
-        forks: The guards look at nothing but the context; whether the plan does is seen when there
-            is one.
+        forks: It can be decided without a frame; whether the plan needs one is seen when there is
+            one.
     """
 
     __slots__ = ("_chains", "_plans", "_row", "_shared", "forks")
@@ -42,16 +42,17 @@ class Fork(Choice):
         self._row = row
         self._chains = chains
         self._plans: dict[_Key, Plan] = {}
-        self.idle = False
+        self.idle = self.light = False
         self.needs_now = row.topology.reads_time
-        self.forks = not row.topology.checks
+        self.blind = True
         self._shared = False
         seen: set[int] = set()
         for chain in chains:
             for candidate in chain:
                 self._shared |= candidate.index in seen
                 seen.add(candidate.index)
-                self.forks &= not candidate.reads_frame
+                self.blind &= not candidate.reads_frame
+        self.forks = self.blind and not row.topology.checks
 
     @property
     def candidates(self) -> Candidates:

@@ -6,7 +6,7 @@ guards are complete when they are compiled.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from pystator.engine.values import Place, as_decimal, is_list, is_object
 from pystator.errors import EvaluationError, FSMError, GuardNotFoundError
 from pystator.records import Context
 
-__all__ = ["Bind", "bind_guard", "compile_guard", "uses_frame"]
+__all__ = ["Bind", "bind_guard", "compile_guard", "decided", "looks", "uses_frame"]
 
 Bind = Callable[[str], int]
 """Name of a registered guard -> its place in the guard vector."""
@@ -60,6 +60,41 @@ def compile_guard(  # noqa: PLR0911 # a line for each kind
             return lambda context, frame: not test(context, frame)
         case InState(state):
             return lambda _context, frame: state in frame.active
+
+
+def decided(guard: Guard, active: Container[str]) -> bool | None:
+    """The verdict, when it depends on these active states alone; None when it has to be asked.
+
+    What stands behind something that has to be asked decides nothing: asking may fail.
+    """
+    match guard:
+        case InState(state):
+            return state in active
+        case Not(inner):
+            verdict = decided(inner, active)
+            return None if verdict is None else not verdict
+        case AllOf(guards) | AnyOf(guards):
+            ends = isinstance(guard, AnyOf)
+            for inner in guards:
+                verdict = decided(inner, active)
+                if verdict is None or verdict is ends:
+                    return verdict
+            return not ends
+        case _:
+            return None
+
+
+def looks(guard: Guard) -> bool:
+    """Which states are active may decide about it."""
+    match guard:
+        case InState():
+            return True
+        case Not(inner):
+            return looks(inner)
+        case AllOf(guards) | AnyOf(guards):
+            return any(looks(inner) for inner in guards)
+        case _:
+            return False
 
 
 def uses_frame(guard: Guard) -> bool:

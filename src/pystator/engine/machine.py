@@ -421,7 +421,12 @@ class StateMachine(Queries):
             NeedGuard: As in `step`.
         """
         start = self._topology.start
-        if start.short and start.effect is None and not self._topology.definition.variables:
+        if (
+            start.short
+            and start.quiet
+            and not start.effect
+            and not self._topology.definition.variables
+        ):
             return TransitionResult(start, context, now)
         return self._engine.start(context, now, verdicts, alone=alone)
 

@@ -110,6 +110,7 @@ class Beside(Plan):
     effect = _of_the_move("effect")
     quiet = _of_the_move("quiet")
     short = _of_the_move("short")
+    light = _of_the_move("light")
     idle = _of_the_move("idle")
     needs_now = _of_the_move("needs_now")
     target: Any = property(attrgetter("target_state"))
@@ -142,6 +143,7 @@ class _BesideRestless(Beside):
 
     quiet = False
     short = False
+    light = False
     idle = False
 
 
@@ -217,6 +219,7 @@ def together(
     made.effect = _in_a_row(pure) if pure else None
     made.quiet = not restless and all(move.quiet for move in moves)
     made.short = not restless and all(move.short for move in moves)
+    made.light = not restless and all(move.light for move in moves)
     made.fast = not restless and all(move.fast for move in moves)
     made.idle = not restless and all(move.idle for move in moves)
     made.needs_now = any(move.needs_now for move in moves) or (restless and reads_time)

@@ -220,7 +220,7 @@ class Planner:
         plan.target = target
         plan.blocks = tuple(blocks)
         plan.ats = ats
-        self._grade(plan, steps, goes_on=self._topology.goes_on(after))
+        self._grade(plan, steps, after)
         return plan
 
     def _ordered(
@@ -302,16 +302,12 @@ class Planner:
 
     # How it can be run --------------------------------------------------------------------------
 
-    def _grade(self, plan: Plan, steps: list[Step], *, goes_on: bool) -> None:
+    def _grade(self, plan: Plan, steps: list[Step], after: Configuration) -> None:
         """Decide how short a way the plan can take."""
         topology = self._topology
         sources = [step.source for step in steps]
-        plan.quiet = (
-            topology.checks is None
-            and not plan.ats
-            and not any(step.raises for step in steps)
-            and not goes_on
-        )
+        alone = topology.checks is None and not plan.ats and not any(step.raises for step in steps)
+        plan.quiet = alone and not topology.goes_on(after)
         plan.needs_now = (
             bool(plan.delays or plan.ats)
             or reads_time(sources)
@@ -321,11 +317,13 @@ class Planner:
         known = all((step.pure or step.spec) and not step.looks for step in steps)
         if topology.definition.errors == "event" and pure:
             known = False  # an error ends its block only: blocks are run one by one
-        plan.short = known and plan.quiet
+        eventless = not (topology.definition.auto_route or topology.choosing(after))
+        plan.short = known and alone and (plan.quiet or eventless)
         plan.effect = self._effect(pure) if plan.short and pure else None
-        plain = plan.short and not plan.needs_now
-        plan.fast = plain and not pure
-        plan.idle = plain and not reads_frame(sources)
+        plan.light = plan.short and not reads_frame(sources)
+        plain = plan.quiet and not plan.needs_now
+        plan.fast = plan.short and plain and not pure
+        plan.idle = plan.light and plain
 
     def _effect(self, steps: list[Step]) -> Effect:
         """All effects as one; the records come first and are no action of the model."""

@@ -10,22 +10,23 @@ A `Plan` is one microstep in numbers and closures: what it leaves, runs and ente
 its result. It is made when somebody first goes this way and shared by every entity that goes it
 again.
 
-A cell is *fast* when its result is known as it stands, and *idle* when computing it needs neither
-time nor frame. Nothing here is bound to callables: guards are places in a vector that each machine
-brings with it.
+A cell is *fast* when its result is known as it stands, *light* when computing it needs no frame,
+and *idle* when it needs no time either and nothing follows. Nothing here is bound to callables:
+guards are places in a vector that each machine brings with it.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from math import prod
 from typing import Any, Final
 
 from pystator.definition.model import Guard, TransitionNode
 from pystator.engine.actions import Phase
 from pystator.engine.content import Step, reads_frame
-from pystator.engine.describe import destination, guard_name
+from pystator.engine.describe import destination
 from pystator.engine.effects import Effect
 from pystator.engine.frame import Evaluate, Frame, Test
+from pystator.engine.guards import decided, looks
 from pystator.engine.result import Facts
 from pystator.records import Context
 
@@ -40,6 +41,7 @@ __all__ = [
     "Plan",
     "Refusal",
     "UnknownTrigger",
+    "refused",
 ]
 
 Block = tuple[Phase, frozenset[str] | None, tuple[Step, ...]]
@@ -53,13 +55,15 @@ class Cell(Facts):
 
     Attributes:
         fast: The facts are the result's: nothing to decide, to compute or to wait for.
-        idle: It can be computed from the context alone, without time and frame.
+        light: It can be computed without a frame, up to what may follow without an event.
+        idle: It is light, needs no time, and nothing follows.
         needs_now: The result depends on the time, or may.
     """
 
     __slots__ = ()
 
     fast: bool = False
+    light: bool = False
     idle: bool = False
     needs_now: bool = False
 
@@ -69,7 +73,8 @@ class Plan(Cell):
 
     Attributes:
         quiet: Nothing can follow it: no raised event, no eventless transition, no check at rest.
-        short: It is quiet, and ``effect`` and ``actions`` are all of its content.
+        short: ``effect`` and ``actions`` are all of its content, and nothing can follow it but an
+            eventless transition.
         effect: The effects as one, of a short plan that has some.
         ats: Timers to arm whose deadline is data: (id, closure).
         target: Where it leads.
@@ -81,6 +86,7 @@ class Plan(Cell):
         "effect",
         "fast",
         "idle",
+        "light",
         "needs_now",
         "quiet",
         "short",
@@ -88,6 +94,7 @@ class Plan(Cell):
     )
 
     fast: bool
+    light: bool
     idle: bool
     quiet: bool
     short: bool
@@ -150,34 +157,62 @@ class Foreign(Cell):
         """Nothing is known."""
 
 
+def _never(_context: Context, _frame: Frame) -> bool:
+    return False
+
+
 class Candidate:
     """A transition that may be taken: its guards, all of which must hold.
 
     Attributes:
         index: Of the transition.
-        conditions: The guards of the model.
+        conditions: The guards of the model, as far as they have to be asked.
         asks: The guards and their words.
         returns: Keys of the records that its history targets read: where it leads is data.
+        looks: Which states are active decides about some of the guards.
+        never: It is known that it is not taken.
         reads_frame: Its guards look at more than the context.
     """
 
-    __slots__ = ("asks", "conditions", "guards", "index", "reads_frame", "returns", "way")
+    __slots__ = ("asks", "conditions", "index", "looks", "never", "reads_frame", "returns", "way")
 
     def __init__(
         self,
         way: TransitionNode,
         conditions: tuple[Guard, ...],
-        guards: tuple[Test, ...],
+        asks: tuple[tuple[Test, str], ...],
         returns: tuple[str, ...],
     ) -> None:
         self.way = way
         self.index = way.index
         self.conditions = conditions
-        self.guards = guards
-        names = [guard_name(guard) for guard in conditions]
-        self.asks = tuple(zip(guards, names, strict=True))
+        self.asks = asks
         self.returns = returns
+        self.looks = any(looks(guard) for guard in conditions)
+        self.never = bool(asks) and asks[0][0] is _never
         self.reads_frame = reads_frame(conditions)
+
+    @property
+    def guards(self) -> tuple[Test, ...]:
+        """The guards alone."""
+        return tuple([guard for guard, _ in self.asks])
+
+    def within(self, active: Container[str]) -> "Candidate":
+        """As it is where these states are active: what that decides is not asked again.
+
+        A guard that does not hold there keeps its place and its words, as an earlier one may fail.
+        """
+        conditions: list[Guard] = []
+        asks: list[tuple[Test, str]] = []
+        for condition, ask in zip(self.conditions, self.asks, strict=True):
+            verdict = decided(condition, active)
+            if verdict is None:
+                conditions.append(condition)
+                asks.append(ask)
+            elif not verdict:
+                asks.append((_never, ask[1]))
+                break
+        return Candidate(self.way, tuple(conditions), tuple(asks), self.returns)
 
     def objection(self, context: Context, frame: Frame) -> str | None:
         """The first guard that does not hold, in words; None when all do."""
@@ -198,13 +233,16 @@ class Choice(Cell):
     as much there.
 
     Attributes:
+        blind: The guards look at nothing but the context.
         candidates: Everything that may be taken, in order of priority.
         consumes: The timer that is used up even when nobody takes it.
         lone: The guard and what it decides between, when there is one candidate with one guard.
     """
 
-    __slots__ = ("_refusals", "consumes", "idle", "lone", "needs_now")
+    __slots__ = ("_refusals", "blind", "consumes", "idle", "light", "lone", "needs_now")
 
+    blind: bool
+    light: bool
     idle: bool
     needs_now: bool
 
@@ -223,7 +261,7 @@ class Choice(Cell):
     @property
     def weight(self) -> int:
         """About how many bytes it holds, plans apart; with all the refusals it may come to keep."""
-        guards = [len(candidate.guards) for candidate in self.candidates]
+        guards = [len(candidate.asks) for candidate in self.candidates]
         refusals = min(_KEPT_REFUSALS, prod(guards))
         return 200 + sum(250 + 650 * count for count in guards) + 400 * refusals
 
@@ -235,18 +273,31 @@ class Choice(Cell):
         """The refusal when these guards, one of each candidate, said no."""
         refusal = self._refusals.get(names)
         if refusal is None:
-            refusal = Refusal(
-                success=False,
-                source_state=self.source_state,
-                target_state=None,
-                trigger=self.trigger,
-                reason="guard_rejected",
-                cancelled=self.consumes,
-                details=_Rejections(self.candidates, names),
+            refusal = refused(
+                self.source_state, self.trigger, self.candidates, names, self.consumes
             )
             if len(self._refusals) < _KEPT_REFUSALS:
                 self._refusals[names] = refusal
         return refusal
+
+
+def refused(
+    source: str | None,
+    trigger: str | None,
+    candidates: Candidates,
+    names: tuple[str, ...],
+    consumes: tuple[str, ...],
+) -> Refusal:
+    """The refusal of candidates by these guards, one of each."""
+    return Refusal(
+        success=False,
+        source_state=source,
+        target_state=None,
+        trigger=trigger,
+        reason="guard_rejected",
+        cancelled=consumes,
+        details=_Rejections(candidates, names),
+    )
 
 
 class _Rejections(Mapping[str, Any]):
@@ -294,9 +345,10 @@ class Chain(Choice):
         super().__init__(source, trigger, consumes)
         self._candidates = candidates
         self.plans = plans
-        if len(candidates) == len(candidates[0].guards) == 1:
-            only = candidates[0]
-            self.lone = (only.guards[0], plans[0], self.refusal((only.asks[0][1],)))
+        self.blind = not any(candidate.reads_frame for candidate in candidates)
+        if len(candidates) == len(candidates[0].asks) == 1:
+            ((test, name),) = candidates[0].asks
+            self.lone = (test, plans[0], self.refusal((name,)))
 
     @property
     def candidates(self) -> Candidates:

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Final
 
 from pystator.definition.model import Guard, Kind, Node, TransitionNode
 from pystator.engine.content import reads_time
+from pystator.engine.describe import guard_name
 from pystator.engine.fork import Fork
 from pystator.engine.guards import compile_guard
-from pystator.engine.plans import Candidate, Candidates, Chain, Choice, Plan
+from pystator.engine.plans import Candidate, Candidates, Chain, Choice, Plan, Refusal, refused
 from pystator.engine.tree import Configuration
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class Selector:
         made = Candidate(
             way,
             conditions,
-            tuple([compile_guard(guard, bind) for guard in conditions]),
+            tuple([(compile_guard(guard, bind), guard_name(guard)) for guard in conditions]),
             self.topology.history.returns(way),
         )
         if conditions:  # one without guards is made faster than kept
@@ -161,7 +162,7 @@ class Selector:
         trigger: str | None,
         chains: Sequence[Candidates],
         consumes: tuple[str, ...] = (),
-    ) -> Plan | Choice | None:
+    ) -> Plan | Choice | Refusal | None:
         """The cell of these chains; None when there are none.
 
         Args:
@@ -170,12 +171,20 @@ class Selector:
             chains: Of which each selects one transition at most.
             consumes: The timer that fires: used up whether it is taken or not, left or not.
         """
+        if row.kept and chains:
+            chains = _within(row, chains)
+            if trigger is None or any(not chain[-1].asks for chain in chains):
+                chains = _possible(chains)  # somebody is taken, or nobody has to be told
+            elif not (_possible(chains) or self.topology.checks):
+                every = {each.index: each for chain in chains for each in chain}
+                names = tuple([each.asks[0][1] for each in every.values()])
+                return refused(row.text, trigger, tuple(every.values()), names, consumes)
         if not chains:
             return None
         ways: dict[int, TransitionNode] = {}
         for chain in chains:
             first = chain[0]
-            if first.guards or first.returns:
+            if first.asks or first.returns:
                 break
             ways[first.index] = first.way
         else:
@@ -192,10 +201,34 @@ class Selector:
         plans = tuple([row.plan([each.way], trigger, (), consumes) for each in candidates])
         cell = Chain(row.text, trigger, candidates, consumes, plans)
         guards = [each.conditions for each in candidates]
-        cell.idle = (
-            not self.topology.checks
-            and not any(each.reads_frame for each in candidates)
-            and all(plan.idle for plan in plans)
-        )
+        unseen = cell.blind and not self.topology.checks
+        cell.light = unseen and all(plan.light for plan in plans)
+        cell.idle = unseen and all(plan.idle for plan in plans)
         cell.needs_now = reads_time(guards) or any(plan.needs_now for plan in plans)
         return cell
+
+
+def _within(row: "Row", chains: Sequence[Candidates]) -> Sequence[Candidates]:
+    """The chains as they are here: what the active states decide is decided."""
+    if not any(candidate.looks for chain in chains for candidate in chain):
+        return chains
+    known: dict[int, Candidate] = {}
+    found: list[Candidates] = []
+    for chain in chains:
+        here: list[Candidate] = []
+        for candidate in chain:
+            each = known.get(candidate.index)
+            if each is None:
+                each = candidate.within(row.active) if candidate.looks else candidate
+                known[candidate.index] = each
+            here.append(each)
+            if not each.asks:
+                break  # it always holds
+        found.append(tuple(here))
+    return found
+
+
+def _possible(chains: Sequence[Candidates]) -> list[Candidates]:
+    """The chains without what is not taken here."""
+    found = [tuple([each for each in chain if not each.never]) for chain in chains]
+    return [chain for chain in found if chain]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from pystator.definition.model import TransitionNode
 from pystator.engine.moves import Moves, beside, together
-from pystator.engine.plans import Candidates, Cell, Choice, Plan
+from pystator.engine.plans import Candidates, Cell, Choice, Plan, Refusal
 from pystator.engine.table import ROW, Row
 from pystator.engine.tree import Configuration
 
@@ -152,7 +152,7 @@ class Splicer:
 
     # Cells ----------------------------------------------------------------------------------
 
-    def cell(self, row: RegionRow, trigger: str) -> Plan | Choice | None:
+    def cell(self, row: RegionRow, trigger: str) -> Plan | Choice | Refusal | None:
         """The cell of a trigger; most move one leaf, without a guard."""
         known = self._firsts
         try:

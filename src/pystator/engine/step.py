@@ -27,7 +27,7 @@ Laws of a step:
               at rest: choice resolved? checks --> result
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -114,7 +114,7 @@ class Macrostep:
             plan = cell if isinstance(cell, Plan) else cell.decide(context, self._frame)
             if not isinstance(plan, Plan):
                 return TransitionResult(plan, self._given, self._frame.now)
-            if plan.short:
+            if plan.short and plan.quiet:
                 if plan.effect is not None:
                     context = plan.effect(context, self._frame)
                 return TransitionResult(plan, context, self._frame.now)
@@ -148,10 +148,30 @@ class Macrostep:
         except Exception as error:  # noqa: BLE001 # as for an event
             return failed(row.text, None, wrapped(error), self._given, self._frame.now)
 
-    def _advance(self, plan: Plan, context: Context) -> TransitionResult:
+    def resume(self, plan: Plan, following: Plan | None, context: Context) -> TransitionResult:
+        """Go on behind a plan that was run without a frame.
+
+        Args:
+            plan: What was run.
+            following: What follows it; None when that is not known.
+            context: With what it wrote.
+        """
+        row = self._topology.table[plan.target]
+        self._frame.calls.extend(plan.actions)
+        self._move_timers(plan, context)
+        self._frame.active = row.active
+        if following is None:
+            following = self._following(row, context)
+            if following is None:
+                return TransitionResult(plan, context, self._frame.now)
+        return self._advance(following, context, plan.microsteps)
+
+    def _advance(
+        self, plan: Plan, context: Context, before: Iterable[Microstep] = ()
+    ) -> TransitionResult:
         """Microsteps until nothing follows."""
         frame, table = self._frame, self._topology.table
-        steps: list[Microstep] = []
+        steps = [*before]
         while True:
             context = self._microstep(plan, context)
             steps.extend(plan.microsteps)
@@ -167,6 +187,8 @@ class Macrostep:
             if len(steps) >= LIVELOCK:
                 raise _livelock(steps)
             plan = following
+        if plan.short and len(steps) == 1:
+            return TransitionResult(plan, context, frame.now)
         return self._at_rest(row, context, steps)
 
     def _at_rest(self, row: Row, context: Context, steps: list[Microstep]) -> TransitionResult:
@@ -196,6 +218,12 @@ class Macrostep:
     def _microstep(self, plan: Plan, context: Context) -> Context:
         """Exits, content and entries, then the timers."""
         frame = self._frame
+        if plan.short:
+            if plan.effect is not None:
+                context = plan.effect(context, frame)
+            frame.calls.extend(plan.actions)
+            self._move_timers(plan, context)
+            return context
         as_events = self._topology.definition.errors == "event"
         for phase, active, block in plan.blocks:
             frame.phase = phase

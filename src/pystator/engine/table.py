@@ -130,17 +130,16 @@ class Row(dict[str, Cell]):
     def internal(self, event: str) -> Plan | Choice | None:
         """The cell of an event of the machine's own, declared or not; None when nobody takes it."""
         if event in self.topology.triggers:
-            cell = self[event]
-            return cell if isinstance(cell, Plan | Choice) else None
+            return _takes(self[event])
         if event not in self.topology.listened:
             return None
         try:
             return self._internal[event]
         except KeyError:
-            found = self._internal[event] = self._cell(event)
+            found = self._internal[event] = _takes(self._cell(event))
             return found
 
-    def timer(self, timer: str) -> Plan | Choice | None:
+    def timer(self, timer: str) -> Plan | Choice | Refusal | None:
         """The cell of a timer; None when the timer does not count in this configuration."""
         way = self.topology.timers.get(timer)
         if way is None or way.source not in self.active:
@@ -157,7 +156,7 @@ class Row(dict[str, Cell]):
     @cached_property
     def eventless(self) -> Plan | Choice | None:
         """What happens without an event."""
-        return self._cell(None)
+        return _takes(self._cell(None))
 
     @cached_property
     def routing(self) -> Fork | None:
@@ -170,10 +169,10 @@ class Row(dict[str, Cell]):
         return {}
 
     @cached_property
-    def _timers(self) -> dict[str, Plan | Choice | None]:
+    def _timers(self) -> dict[str, Plan | Choice | Refusal | None]:
         return {}
 
-    def _cell(self, trigger: str | None) -> Plan | Choice | None:
+    def _cell(self, trigger: str | None) -> Plan | Choice | Refusal | None:
         selector = self.topology.selector
         chains = selector.chains(self.configuration, trigger)
         return self._kept(selector.cell(self, trigger, chains))
@@ -214,13 +213,16 @@ class Row(dict[str, Cell]):
 
     # How large it is ------------------------------------------------------------------------
 
-    def weighed(self, cell: Plan | Choice) -> Plan | Choice:
+    def weighed(self, cell: Plan | Choice | Refusal) -> Plan | Choice | Refusal:
         """A cell that is kept from now on."""
+        if isinstance(cell, Refusal):
+            self.grow(_REFUSAL)
+            return cell
         plans = cell.plans if isinstance(cell, Chain) else ()
         self.grow(_CELL + cell.weight + sum(plan.weight for plan in plans))
         return cell
 
-    def _kept(self, cell: Plan | Choice | None) -> Plan | Choice | None:
+    def _kept(self, cell: Plan | Choice | Refusal | None) -> Plan | Choice | Refusal | None:
         return self.weighed(cell) if self.kept and cell is not None else cell
 
     def grow(self, weight: int) -> None:
@@ -232,6 +234,11 @@ class Row(dict[str, Cell]):
                 self.__dict__.pop(made, None)
         self.weight += weight
         self.topology.table.weight += weight
+
+
+def _takes(cell: Cell | None) -> Plan | Choice | None:
+    """The cell, if somebody may be taken."""
+    return cell if isinstance(cell, Plan | Choice) else None
 
 
 class _Allowed(Collection[str]):
