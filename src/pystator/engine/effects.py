@@ -266,6 +266,8 @@ def _amount(action: Increment) -> Callable[[Any], Any]:
     def amount(value: Any) -> Any:
         if type(value) is int and step is not None and LOW < value < SMALL:
             return value + step
+        if value is None and step is not None:
+            return step
         return _added(value, by, add, place)
 
     return amount

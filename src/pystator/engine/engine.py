@@ -119,18 +119,37 @@ class Engine:
         now: int | None,
         payload: Mapping[str, Any] | None,
     ) -> TransitionResult:
-        """What comes of a light plan: it alone, if no eventless transition follows."""
-        following = self.topology.table[plan.target].eventless
-        if following is None:
-            return TransitionResult(plan, context, now)
-        if isinstance(following, Choice):
-            if following.blind:
-                found = following.decide(context, self.idle)
+        """What comes of a light plan that was run, with what follows it without an event."""
+        table = self.topology.table
+        while not plan.quiet:
+            cell = table[plan.target].eventless
+            if cell is None:
+                break
+            following = cell if isinstance(cell, Plan) else None
+            if isinstance(cell, Choice) and cell.blind:
+                found = cell.decide(context, self.idle)
                 if not isinstance(found, Plan):
-                    return TransitionResult(plan, context, now)
+                    break
                 following = found
-            else:
-                following = None
+            joined = None if following is None else start.sequel(plan, following)
+            if following is None or joined is None:
+                return self._resumed(plan, following, start, given, context, now, payload)
+            if following.effect is not None:
+                context = following.effect(context, self.idle)
+            plan = joined
+        return TransitionResult(plan, context, now)
+
+    def _resumed(
+        self,
+        plan: Plan,
+        following: Plan | None,
+        start: Row,
+        given: Context,
+        context: Context,
+        now: int | None,
+        payload: Mapping[str, Any] | None,
+    ) -> TransitionResult:
+        """Go on with a frame."""
         frame = Frame(self.vector, plan.trigger, payload, now, start.active)
         return Macrostep(self.topology, start, given, frame).resume(plan, following, context)
 

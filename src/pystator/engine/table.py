@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 from pystator.definition.model import TransitionNode
 from pystator.engine.fork import Fork
 from pystator.engine.plans import Cell, Chain, Choice, Foreign, Plan, Refusal, UnknownTrigger
+from pystator.engine.sequel import LONGEST, SEQUELS, sequel
 from pystator.engine.tree import Configuration
 
 if TYPE_CHECKING:
@@ -164,6 +165,23 @@ class Row(dict[str, Cell]):
         chains = self.topology.selector.routes(self.configuration)
         return Fork(self, None, chains) if chains else None
 
+    def sequel(self, plan: Plan, following: Plan) -> Plan | None:
+        """A plan from here and the one that follows, as one; None when it is not worth keeping."""
+        kept = self._sequels
+        found = kept.get((plan, following))
+        if found is None and self.kept and following.light and len(plan.microsteps) < LONGEST:
+            found = sequel(plan, following, self.topology.timers, self.active)
+            if len(kept) >= SEQUELS:
+                self.grow(-sum(each.weight + after.weight for (_, after), each in kept.items()))
+                kept.clear()
+            kept[plan, following] = found
+            self.grow(found.weight + following.weight)  # the latter may outlive its own row
+        return found
+
+    @cached_property
+    def _sequels(self) -> dict[tuple[Plan, Plan], Plan]:
+        return {}
+
     @cached_property
     def _internal(self) -> dict[str, Plan | Choice | None]:
         return {}
@@ -230,7 +248,7 @@ class Row(dict[str, Cell]):
         if self.weight + weight > BYTES // 4:
             weight = ROW - self.weight
             self.clear()
-            for made in ("eventless", "routing", "_internal", "_timers"):
+            for made in ("eventless", "routing", "_internal", "_timers", "_sequels"):
                 self.__dict__.pop(made, None)
         self.weight += weight
         self.topology.table.weight += weight
