@@ -104,9 +104,9 @@ class Engine:
                 return TransitionResult(cell, given, now)
             if plan.effect is not None:
                 merged = plan.effect(merged, self.idle)
-            if plan.quiet or row is None:
-                return TransitionResult(plan, merged, now)
-            return self._followed(plan, row, given, merged, now, payload)
+            if row is not None and not plan.quiet:
+                return self._followed(plan, row, given, merged, now, payload)
+            return TransitionResult(plan, merged, now)
         except Exception as error:  # noqa: BLE001 # guards are the user's code: a failure is a result
             return failed(cell.source_state, cell.trigger, wrapped(error), given, now)
 
