@@ -7,7 +7,7 @@ read what a caller reads: whether it worked, and the state it leads to or the re
 import copy
 import time
 
-from charts import WALK, deep_cases, wide_case
+from charts import WALK, deep_cases, linked_cases, wide_case
 from floors import Row, compare, table
 from pystator import ActionExecutor, ActionRegistry, StateMachine
 
@@ -212,7 +212,7 @@ def run() -> list[Row]:
     ]  # many short rounds: some fall between what else the machine does
     rows += [
         compare(name, case, low, does=does, goal=0.4, number=500, rounds=200)
-        for name, case, low, does in deep_cases()
+        for name, case, low, does in (*deep_cases(), *linked_cases())
     ]
     name, case, low, does = wide_case()
     rows.append(compare(name, case, low, does=does, number=1, rounds=400, per_call=WALK))

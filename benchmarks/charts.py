@@ -231,6 +231,99 @@ def deep_cases():
     ]  # fmt: skip
 
 
+# What follows by itself, and what regions owe each other ----------------------------------------
+
+LINKED = {
+    "meta": {"machine_name": "linked", "version": "1"},
+    "states": [
+        {
+            "name": "order", "type": "parallel",
+            "regions": [
+                {"name": "goods", "states": ["packing", "packed"]},
+                {"name": "money", "states": ["owed", "paid"]},
+            ],
+        },
+        {"name": "packing"},
+        {"name": "packed"},
+        {"name": "owed"},
+        {"name": "paid"},
+    ],
+    "initial": "order",
+    "transitions": [
+        {
+            "trigger": "count", "source": "packing", "internal": True,
+            "actions": [{"increment": "n"}],
+        },
+        {"auto": True, "source": "packing", "dest": "packed", "guards": [{"expr": "n >= 1000"}]},
+        {"auto": True, "source": "owed", "dest": "paid", "guards": [{"expr": "n >= 2000"}]},
+        {"trigger": "pay", "source": "owed", "dest": "paid", "guards": [{"in_state": "packed"}]},
+        {"trigger": "stop", "source": "paid", "dest": "owed", "guards": [{"in_state": "packing"}]},
+    ],
+}  # fmt: skip
+"""Each region goes on by itself at some number; money moves by where the goods are."""
+
+
+class LinkedFloor:
+    """The chart of `LINKED`: the numbers compared, the other region looked at, where they matter."""
+
+    def count(self, state, context):
+        value = context["n"] + 1
+        context = {**context, "n": value}
+        goods, money = state.split("+")
+        if goods == "packing" and value >= 1000:
+            goods = "packed"
+        if money == "owed" and value >= 2000:
+            money = "paid"
+        return Answer(True, f"{goods}+{money}", (), context)
+
+    def pay(self, state, context):
+        goods, money = state.split("+")
+        if money == "owed" and goods == "packed":
+            return Answer(True, f"{goods}+paid", (), context)
+        return Answer(False, None, (), context)
+
+
+def linked_cases():
+    """Name, case, floor and what the floor does."""
+    machine, floor = StateMachine.from_dict(LINKED), LinkedFloor()
+    few, many = {"n": 1, "customer": "ada"}, {"n": 999, "customer": "ada"}
+    unmoved = StateMachine.from_dict({**LINKED, "transitions": LINKED["transitions"][3:]})
+
+    def read(step, *given):
+        def call():
+            result = step(*given)
+            return result.success, result.target_state, result.context
+
+        return call
+
+    return [
+        (
+            "eventless guards asked, none holds",
+            read(machine.process, "packing+owed", "count", few),
+            read(floor.count, "packing+owed", few),
+            "the number written, and compared for each region",
+        ),
+        (
+            "an eventless transition follows",
+            read(machine.process, "packing+owed", "count", many),
+            read(floor.count, "packing+owed", many),
+            "the same, and one of them holds",
+        ),
+        (
+            "in_state holds",
+            read(unmoved.process, "packed+owed", "pay", few),
+            read(floor.pay, "packed+owed", few),
+            "the names split, looked at and joined",
+        ),
+        (
+            "in_state refuses",
+            read(unmoved.process, "packing+owed", "pay", few),
+            read(floor.pay, "packing+owed", few),
+            "the names split and looked at",
+        ),
+    ]  # fmt: skip
+
+
 # More configurations than anybody keeps -----------------------------------------------------------
 
 REGIONS = STATES = 6

@@ -125,33 +125,18 @@ class Engine:
             cell = table[plan.target].eventless
             if cell is None:
                 break
-            following = cell if isinstance(cell, Plan) else None
             if isinstance(cell, Choice) and cell.blind:
                 found = cell.decide(context, self.idle)
                 if not isinstance(found, Plan):
                     break
-                following = found
-            joined = None if following is None else start.sequel(plan, following)
-            if following is None or joined is None:
-                return self._resumed(plan, following, start, given, context, now, payload)
-            if following.effect is not None:
-                context = following.effect(context, self.idle)
+                cell = found
+            if not isinstance(cell, Plan) or (joined := start.sequel(plan, cell)) is None:
+                frame = Frame(self.vector, plan.trigger, payload, now, start.active)
+                return Macrostep(self.topology, start, given, frame).resume(plan, cell, context)
+            if cell.effect is not None:
+                context = cell.effect(context, self.idle)
             plan = joined
         return TransitionResult(plan, context, now)
-
-    def _resumed(
-        self,
-        plan: Plan,
-        following: Plan | None,
-        start: Row,
-        given: Context,
-        context: Context,
-        now: int | None,
-        payload: Mapping[str, Any] | None,
-    ) -> TransitionResult:
-        """Go on with a frame."""
-        frame = Frame(self.vector, plan.trigger, payload, now, start.active)
-        return Macrostep(self.topology, start, given, frame).resume(plan, following, context)
 
     def forked(
         self, fork: Fork, given: Context, merged: Context, now: int | None

@@ -148,22 +148,21 @@ class Macrostep:
         except Exception as error:  # noqa: BLE001 # as for an event
             return failed(row.text, None, wrapped(error), self._given, self._frame.now)
 
-    def resume(self, plan: Plan, following: Plan | None, context: Context) -> TransitionResult:
-        """Go on behind a plan that was run without a frame.
+    def resume(self, plan: Plan, cell: Plan | Choice, context: Context) -> TransitionResult:
+        """Go on behind a light plan that was run without a frame.
 
         Args:
             plan: What was run.
-            following: What follows it; None when that is not known.
+            cell: The eventless one where it leads.
             context: With what it wrote.
         """
-        row = self._topology.table[plan.target]
-        self._frame.calls.extend(plan.actions)
+        frame = self._frame
+        frame.calls.extend(plan.actions)
         self._move_timers(plan, context)
-        self._frame.active = row.active
+        frame.active = self._topology.table[plan.target].active
+        following = self._select(cell, context)
         if following is None:
-            following = self._following(row, context)
-            if following is None:
-                return TransitionResult(plan, context, self._frame.now)
+            return TransitionResult(plan, context, frame.now)
         return self._advance(following, context, plan.microsteps)
 
     def _advance(
