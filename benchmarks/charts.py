@@ -264,7 +264,7 @@ LINKED = {
 
 
 class LinkedFloor:
-    """The chart of `LINKED`: the numbers compared, the other region looked at, where they matter."""
+    """The chart of `LINKED`: numbers compared and the other region looked at where it matters."""
 
     def count(self, state, context):
         value = context["n"] + 1

@@ -66,24 +66,24 @@ class Engine:
         if cell.fast:
             return TransitionResult(cell, merged, now)
         if cell.light and self.quick:
-            return self.quickly(cell, context, merged, now, row, payload)
+            return self.quickly(row, cell, context, merged, now, payload)
         if isinstance(cell, Fork) and cell.forks and self.quick:
-            found = self.forked(cell, context, merged, now)
+            found = self.forked(row, cell, context, merged, now, payload)
             if isinstance(found, TransitionResult):
                 return found
             if found.light:
-                return self.quickly(found, context, merged, now, row, payload)
+                return self.quickly(row, found, context, merged, now, payload)
             cell = found
         frame = Frame(self.vector, cell.trigger, payload, now, row.active, verdicts)
         return Macrostep(self.topology, row, context, frame).run(cell, merged)
 
     def quickly(
         self,
+        row: Row,
         cell: Cell,
         given: Context,
         merged: Context,
         now: int | None,
-        row: Row | None = None,
         payload: Mapping[str, Any] | None = None,
     ) -> TransitionResult:
         """A step whose closures look at nothing but the context, up to what follows."""
@@ -104,9 +104,9 @@ class Engine:
                 return TransitionResult(cell, given, now)
             if plan.effect is not None:
                 merged = plan.effect(merged, self.idle)
-            if row is not None and not plan.quiet:
-                return self._followed(plan, row, given, merged, now, payload)
-            return TransitionResult(plan, merged, now)
+            if plan.quiet:
+                return TransitionResult(plan, merged, now)
+            return self._followed(plan, row, given, merged, now, payload)
         except Exception as error:  # noqa: BLE001 # guards are the user's code: a failure is a result
             return failed(cell.source_state, cell.trigger, wrapped(error), given, now)
 
@@ -139,7 +139,13 @@ class Engine:
         return TransitionResult(plan, context, now)
 
     def forked(
-        self, fork: Fork, given: Context, merged: Context, now: int | None
+        self,
+        row: Row,
+        fork: Fork,
+        given: Context,
+        merged: Context,
+        now: int | None,
+        payload: Mapping[str, Any] | None = None,
     ) -> TransitionResult | Plan:
         """As `quickly`, if the fork leads to a plan that is idle; else that plan."""
         try:
@@ -150,7 +156,7 @@ class Engine:
             return TransitionResult(found, given, now)
         if found.fast:
             return TransitionResult(found, merged, now)
-        return self.quickly(found, given, merged, now) if found.idle else found
+        return self.quickly(row, found, given, merged, now, payload) if found.idle else found
 
     def start(
         self,

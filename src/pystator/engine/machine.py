@@ -217,11 +217,11 @@ class StateMachine(Queries):
             if engine is None or engine.revision != engine.registry.revision:
                 engine = self._engine
             if engine.quick:
-                return engine.quickly(cell, context, context, None)
+                return engine.quickly(row, cell, context, context, None)
         if isinstance(cell, Fork) and cell.forks and isinstance(context, dict) and now is None:
             engine = self._engine
             if engine.quick:
-                found = engine.forked(cell, context, context, None)
+                found = engine.forked(row, cell, context, context, None)
                 if isinstance(found, TransitionResult):
                     return found
                 cell = found

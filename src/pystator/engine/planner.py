@@ -321,9 +321,8 @@ class Planner:
         plan.short = known and alone and (plan.quiet or eventless)
         plan.effect = self._effect(pure) if plan.short and pure else None
         plan.light = plan.short and not reads_frame(sources)
-        plain = plan.quiet and not plan.needs_now
-        plan.fast = plan.short and plain and not pure
-        plan.idle = plan.light and plain
+        plan.idle = plan.light and not plan.needs_now
+        plan.fast = plan.idle and plan.quiet and not pure
 
     def _effect(self, steps: list[Step]) -> Effect:
         """All effects as one; the records come first and are no action of the model."""

@@ -11,7 +11,7 @@ its result. It is made when somebody first goes this way and shared by every ent
 again.
 
 A cell is *fast* when its result is known as it stands, *light* when computing it needs no frame,
-and *idle* when it needs no time either and nothing follows. Nothing here is bound to callables:
+and *idle* when it needs no time either. Nothing here is bound to callables:
 guards are places in a vector that each machine brings with it.
 """
 
@@ -56,7 +56,7 @@ class Cell(Facts):
     Attributes:
         fast: The facts are the result's: nothing to decide, to compute or to wait for.
         light: It can be computed without a frame, up to what may follow without an event.
-        idle: It is light, needs no time, and nothing follows.
+        idle: It is light and needs no time.
         needs_now: The result depends on the time, or may.
     """
 
