@@ -88,18 +88,17 @@ class Engine:
     ) -> TransitionResult:
         """A step whose closures look at nothing but the context, up to what follows."""
         try:
-            if isinstance(cell, Choice):
-                if cell.lone is not None:
-                    test, plan, refusal = cell.lone
-                    if not test(merged, self.idle):
-                        return TransitionResult(refusal, given, now)
-                else:
-                    found = cell.decide(merged, self.idle)
-                    if not isinstance(found, Plan):
-                        return TransitionResult(found, given, now)
-                    plan = found
+            if cell.lone is not None:
+                test, plan, refusal = cell.lone
+                if not test(merged, self.idle):
+                    return TransitionResult(refusal, given, now)
             elif isinstance(cell, Plan):
                 plan = cell
+            elif isinstance(cell, Choice):
+                found = cell.decide(merged, self.idle)
+                if not isinstance(found, Plan):
+                    return TransitionResult(found, given, now)
+                plan = found
             else:
                 return TransitionResult(cell, given, now)
             if plan.effect is not None:

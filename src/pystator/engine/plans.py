@@ -58,6 +58,7 @@ class Cell(Facts):
         light: It can be computed without a frame, up to what may follow without an event.
         idle: It is light and needs no time.
         needs_now: The result depends on the time, or may.
+        lone: The guard and what it decides between, of a choice with one candidate and one guard.
     """
 
     __slots__ = ()
@@ -66,6 +67,7 @@ class Cell(Facts):
     light: bool = False
     idle: bool = False
     needs_now: bool = False
+    lone: "tuple[Test, Plan, Refusal] | None" = None
 
 
 class Plan(Cell):
@@ -236,7 +238,6 @@ class Choice(Cell):
         blind: The guards look at nothing but the context.
         candidates: Everything that may be taken, in order of priority.
         consumes: The timer that is used up even when nobody takes it.
-        lone: The guard and what it decides between, when there is one candidate with one guard.
     """
 
     __slots__ = ("_refusals", "blind", "consumes", "idle", "light", "lone", "needs_now")
@@ -250,7 +251,7 @@ class Choice(Cell):
         self.source_state = source
         self.trigger = trigger
         self.consumes = consumes
-        self.lone: tuple[Test, Plan, Refusal] | None = None
+        self.lone = None
         self._refusals: dict[tuple[str, ...], Refusal] = {}
 
     @property
