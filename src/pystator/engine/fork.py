@@ -114,7 +114,8 @@ class Fork(Choice):
         plan = row.plan([ways[index] for index in taken], self.trigger, memory, self.consumes)
         if row.kept:
             if len(self._plans) >= PLANS:
-                row.grow(-sum(each.weight for each in self._plans.values()))
+                gone = [*self._plans.values()]  # at once: another thread may add one
+                row.grow(-sum(each.weight for each in gone))
                 self._plans.clear()
             self._plans[taken, memory] = plan
             row.grow(plan.weight)

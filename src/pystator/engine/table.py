@@ -172,7 +172,8 @@ class Row(dict[str, Cell]):
         if found is None and self.kept and following.light and len(plan.microsteps) < LONGEST:
             found = sequel(plan, following, self.topology.timers, self.active)
             if len(kept) >= SEQUELS:
-                self.grow(-sum(each.weight + after.weight for (_, after), each in kept.items()))
+                gone = [*kept.items()]  # at once: another thread may add one
+                self.grow(-sum(each.weight + after.weight for (_, after), each in gone))
                 kept.clear()
             kept[plan, following] = found
             self.grow(found.weight + following.weight)  # the latter may outlive its own row
