@@ -421,12 +421,7 @@ class StateMachine(Queries):
             NeedGuard: As in `step`.
         """
         start = self._topology.start
-        if (
-            start.short
-            and start.quiet
-            and not start.effect
-            and not self._topology.definition.variables
-        ):
+        if start.short and start.quiet and not (start.effect or self.definition.variables):
             return TransitionResult(start, context, now)
         return self._engine.start(context, now, verdicts, alone=alone)
 
