@@ -5,18 +5,33 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from pystator.errors import InvalidValueError
+
 __all__ = ["copy_mapping", "copy_value", "detach"]
 
 _SCALARS = frozenset({str, int, float, bool, type(None), bytes, date, datetime, timedelta, Decimal})
 
 
 def copy_mapping(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy that shares nothing mutable with the original."""
+    """A copy that shares nothing mutable with the original.
+
+    Raises:
+        InvalidValueError: It goes too deep, or a value contains itself.
+    """
     own = dict(mapping)
     for value in own.values():
         if value.__class__ not in _SCALARS:
-            return {key: copy_value(inner) for key, inner in own.items()}
-    return own
+            break
+    else:
+        return own
+    try:
+        return {key: copy_value(inner) for key, inner in own.items()}
+    except RecursionError:
+        raise InvalidValueError(
+            "a value of the context contains itself, or too many containers within each other:"
+            " keep plain, flat data in it",
+            context={"keys": [str(key) for key in own][:100]},
+        ) from None
 
 
 def detach(mapping: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ guards are complete when they are compiled.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Callable, Container
 from functools import partial
 from typing import Any
 
@@ -220,13 +220,17 @@ def _sync_guard(guard: RegisteredGuard) -> BoundGuard:
         except FSMError:
             raise
         except Exception as error:
-            raise EvaluationError(
-                f"guard {name!r} raised {type(error).__name__}: {error}",
-                context={"guard": name, "error": type(error).__name__},
-            ) from error
+            raise _raised(name, error) from error
         return verdict if verdict is True or verdict is False else _verdict(name, verdict)
 
     return ask
+
+
+def _raised(name: str, error: Exception) -> EvaluationError:
+    return EvaluationError(
+        f"guard {name!r} raised {type(error).__name__}: {error}",
+        context={"guard": name, "error": type(error).__name__},
+    )
 
 
 def _verdict(name: str, value: object) -> bool:
@@ -244,6 +248,14 @@ def _verdict(name: str, value: object) -> bool:
 def _async_guard(guard: RegisteredGuard) -> BoundGuard:
     function, name = guard.function, guard.name
 
+    async def call(context: Context) -> Any:
+        try:
+            return await function(context)
+        except FSMError:
+            raise
+        except Exception as error:
+            raise _raised(name, error) from error
+
     def ask(context: Context, frame: Frame) -> bool:
         verdicts = frame.verdicts
         key = (0, name)
@@ -252,7 +264,6 @@ def _async_guard(guard: RegisteredGuard) -> BoundGuard:
             frame.asked += 1
             if key in verdicts:
                 return verdicts[key]
-        call: Callable[[], Awaitable[Any]] = partial(function, context)
-        raise NeedGuard(key, call)
+        raise NeedGuard(key, partial(call, context))
 
     return ask

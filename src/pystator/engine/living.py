@@ -297,8 +297,10 @@ def _check_snapshot(snapshot: Mapping[str, Any]) -> None:
             "a snapshot is the mapping that session.snapshot() returned: read JSON with json.loads",
             context={"value": repr(given)[:200]},
         )
-    if snapshot.get("format") != _FORMAT or not all(
-        isinstance(snapshot.get(name), kind) for name, kind in kinds.items()
+    if (
+        snapshot.get("format") != _FORMAT
+        or not all(isinstance(snapshot.get(name), kind) for name, kind in kinds.items())
+        or not all(type(moment) is int for moment in snapshot["timers"].values())
     ):
         raise InvalidValueError(
             "this is no snapshot of a session: use what session.snapshot() returned",

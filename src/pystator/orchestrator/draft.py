@@ -166,6 +166,7 @@ class Draft(Paper):
         """An async guard raised: the firing timer is used up, or else the case is rejected."""
         if self._firing is not None:
             timer, deadline = self._firing
+            error.context.update({"state": self.state, "trigger": timer, **error.context})
             failed = refusal(
                 error,
                 error.code.value,
@@ -177,7 +178,10 @@ class Draft(Paper):
             self._fired(timer, deadline, failed)
         elif case is not None:
             now = self._time(case)
-            self._refuse(case, self._refusal(case, error, error.code.value, now), now)
+            failed = self._refusal(case, error, error.code.value, now)
+            told = {"state": failed.source_state, "trigger": failed.trigger}
+            error.context.update({**told, **error.context})
+            self._refuse(case, failed, now)
         self.forget()
 
     def forget(self) -> None:
@@ -206,12 +210,16 @@ class Draft(Paper):
         return begun
 
     def _refusal(self, case: Case, error: FSMError, reason: str, now: int) -> TransitionResult:
+        """A rejection of an event in the state that it met."""
+        state, context = self.state, self.context
+        if self._begun is not None:
+            state, context = self._begun.target_state, self._begun.context
         return refusal(
             error,
             reason,
             trigger=self.settings.normalise(case.trigger) or None,
-            state=self.state,
-            context=self.context,
+            state=state,
+            context=context,
             now=now,
         )
 
