@@ -101,7 +101,7 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
         (module, name)
         for module in list(sys.modules.values())
         if module.__name__.startswith("pystator.engine.")
-        for name in ("LIMIT", "PLANS", "_KEPT")
+        for name in ("LIMIT", "PLANS", "SEQUELS", "_KEPT")
         if hasattr(module, name)
     ]
     assert len(limits) >= 4
