@@ -318,3 +318,24 @@ async def live_both_ways(seed: int) -> None:
 def told(result: Any) -> dict[str, Any]:
     error: FSMError | None = result.error
     return {**result.to_dict(), "error": error and error.code}
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_an_event_whose_entity_cannot_begin_is_told_of_the_event(asynchronous: bool) -> None:
+    machine = make(
+        *BOTH, {"source": "a1", "dest": "a2", "auto": True, "guards": ["bad"]}, p={"on_enter": []}
+    )
+
+    async def slow(context: dict[str, Any]) -> bool:
+        return blocking(context)
+
+    def blocking(context: dict[str, Any]) -> bool:
+        raise ValueError("boom")
+
+    machine.guard("bad")(slow if asynchronous else blocking)
+    stored = Orchestrator(machine, InMemoryStateStore())
+    result = asyncio.run(stored.async_process_event("e", "go"))
+    assert (result.trigger, result.source_state, result.reason) == ("go", None, "evaluation_failed")
+    assert result.error is not None
+    assert (result.error.context["trigger"], result.error.context["guard"]) == ("go", "bad")
+    assert asyncio.run(stored.async_get_entity("e")) is None

@@ -96,7 +96,7 @@ class Draft(Paper):
         if state is None:
             begun = self._begin(case, now)
             if not begun.success:
-                self._refuse(case, begun, now)
+                self._refuse(case, self._unbegun(case, begun, now), now)
                 return
             state, context = begun.target_state or "", begun.context
         result: TransitionResult | None = None
@@ -208,6 +208,24 @@ class Draft(Paper):
         self.verdicts = None
         self._begun = begun if begun.success else None
         return begun
+
+    def _unbegun(self, case: Case, begun: TransitionResult, now: int) -> TransitionResult:
+        """The answer to an event whose entity cannot begin: the start's error, and the event."""
+        error = begun.error
+        if error is None:
+            return begun
+        normal = self.settings.normalise(case.trigger) or None
+        if error.context.get("trigger") is None:
+            error.context["trigger"] = normal
+        return refusal(
+            error,
+            begun.reason or error.code.value,
+            trigger=normal,
+            state=None,
+            context=begun.context,
+            now=now,
+            metadata=begun.facts.details,
+        )
 
     def _refusal(self, case: Case, error: FSMError, reason: str, now: int) -> TransitionResult:
         """A rejection of an event in the state that it met."""
