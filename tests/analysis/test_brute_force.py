@@ -15,7 +15,7 @@ from analysis.exploration import NOW, SECOND, Exploration
 from analysis.made_up import CONTEXTS, machine
 from pystator.definition.analyse import analyse
 from pystator.definition.analysis.cases import Facts, _Cases
-from pystator.definition.analysis.chart import ROOT, Chart
+from pystator.definition.analysis.chart import Chart
 from pystator.definition.analysis.effects import inside, raised
 from pystator.definition.analysis.ends import Ends, Scope
 from pystator.definition.analysis.heard import Ears
@@ -24,6 +24,7 @@ from pystator.definition.analysis.reach import explore
 from pystator.definition.analysis.search import example
 from pystator.definition.load import check_config
 from pystator.definition.model import Kind, StateType
+from pystator.definition.numbers import ROOT
 from pystator.engine.frame import Frame
 from pystator.engine.guards import compile_guard
 from pystator.errors import EvaluationError

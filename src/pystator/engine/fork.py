@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from pystator.engine.frame import Frame
 from pystator.engine.history import Memory, remembered
-from pystator.engine.plans import Candidate, Candidates, Choice, Plan, Refusal
+from pystator.engine.plans import Candidate, Candidates, Choice, Plan, Refusal, everyone
 from pystator.records import Context
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ class Fork(Choice):
     @property
     def candidates(self) -> Candidates:
         """Everything that may be taken, in order of priority."""
-        found = {each.index: each for chain in self._chains for each in chain}
-        return tuple(found.values())
+        return everyone(self._chains)
 
     def decide(self, context: Context, frame: Frame) -> Plan | Refusal:
         """The plan of what the leaves select; every guard is asked once."""

@@ -11,11 +11,12 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from pystator.definition.model import Kind, TransitionNode
+from pystator.definition.numbers import ROOT
 from pystator.engine.effects import Effect
 from pystator.engine.frame import Frame
 from pystator.engine.plans import Block, Plan
 from pystator.engine.result import Microstep
-from pystator.engine.tree import ROOT, Tree
+from pystator.engine.tree import Tree
 from pystator.records import Context
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pystator.definition.model import Action, After, At, Kind, Target, TransitionNode
+from pystator.definition.numbers import ROOT
 from pystator.engine.actions import Phase
 from pystator.engine.content import Step, compile_block, queueing, reads_frame, reads_time
 from pystator.engine.effects import Effect, compile_effect, compile_effects
@@ -29,7 +30,7 @@ from pystator.engine.frame import Evaluate
 from pystator.engine.history import Memory, Records, recording
 from pystator.engine.plans import Block, Plan
 from pystator.engine.result import Microstep
-from pystator.engine.tree import ROOT, Configuration
+from pystator.engine.tree import Configuration
 
 if TYPE_CHECKING:
     from pystator.engine.topology import Topology

@@ -16,7 +16,7 @@ guards are places in a vector that each machine brings with it.
 """
 
 from abc import abstractmethod
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from math import prod
 from typing import Any, Final
 
@@ -41,6 +41,7 @@ __all__ = [
     "Plan",
     "Refusal",
     "UnknownTrigger",
+    "everyone",
     "refused",
 ]
 
@@ -226,6 +227,11 @@ class Candidate:
 
 Candidates = tuple[Candidate, ...]
 """What one leaf may take, in order of priority."""
+
+
+def everyone(chains: Iterable[Candidates]) -> Candidates:
+    """What several leaves may take, each once."""
+    return tuple({each.index: each for chain in chains for each in chain}.values())
 
 
 class Choice(Cell):

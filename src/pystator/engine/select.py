@@ -17,12 +17,21 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from pystator.definition.model import Guard, Kind, Node, TransitionNode
+from pystator.definition.model import Guard, Kind, TransitionNode
 from pystator.engine.content import reads_time
 from pystator.engine.describe import guard_name
 from pystator.engine.fork import Fork
 from pystator.engine.guards import compile_guard
-from pystator.engine.plans import Candidate, Candidates, Chain, Choice, Plan, Refusal, refused
+from pystator.engine.plans import (
+    Candidate,
+    Candidates,
+    Chain,
+    Choice,
+    Plan,
+    Refusal,
+    everyone,
+    refused,
+)
 from pystator.engine.tree import Configuration
 
 if TYPE_CHECKING:
@@ -87,8 +96,9 @@ class Selector:
 
     def routes(self, configuration: Configuration) -> list[Candidates]:
         """The chains of routing by data."""
+        is_route = self.topology.tree.is_route
         found = [
-            tuple([self._route(way) for way in self._above(leaf) if self._is_route(way)])
+            tuple([self._route(way) for way in self._above(leaf) if is_route(way)])
             for leaf in configuration
         ]
         return [chain for chain in found if chain]
@@ -97,9 +107,9 @@ class Selector:
         """Something may happen at a leaf without an event."""
         found = self._restless.get(leaf)
         if found is None:
-            routing = self.topology.definition.auto_route
-            found = self.topology.tree.nodes[leaf].kind is Kind.CHOICE or any(
-                way.eventless or (routing and self._is_route(way)) for way in self._above(leaf)
+            tree, routing = self.topology.tree, self.topology.definition.auto_route
+            found = tree.nodes[leaf].kind is Kind.CHOICE or any(
+                way.eventless or (routing and tree.is_route(way)) for way in self._above(leaf)
             )
             self._restless[leaf] = found
         return found
@@ -122,21 +132,10 @@ class Selector:
         found = self._candidates.get((way.index, True))
         if found is not None:
             return found
-        when = [guard for node in self._targets(way) for guard in node.when]
-        return self._compiled(way, (*way.guards, *when), routed=True)
-
-    def _is_route(self, way: TransitionNode) -> bool:
-        """Data alone may take it: it waits for nothing but an event, and a target says ``when``."""
-        return (
-            bool(way.events)
-            and way.origin == "transitions"
-            and not (way.internal or way.eventless)
-            and any(node.when for node in self._targets(way))
-        )
-
-    def _targets(self, way: TransitionNode) -> list[Node]:
         tree = self.topology.tree
-        return [tree.nodes[number] for number in tree.numbers(way.targets)]
+        targets = tree.numbers(way.targets)
+        when = [guard for number in targets for guard in tree.nodes[number].when]
+        return self._compiled(way, (*way.guards, *when), routed=True)
 
     def _compiled(
         self, way: TransitionNode, conditions: tuple[Guard, ...], *, routed: bool
@@ -176,9 +175,9 @@ class Selector:
             if trigger is None or any(not chain[-1].asks for chain in chains):
                 chains = _possible(chains)  # somebody is taken, or nobody has to be told
             elif not (_possible(chains) or self.topology.checks):
-                every = {each.index: each for chain in chains for each in chain}
-                names = tuple([each.asks[0][1] for each in every.values()])
-                return refused(row.text, trigger, tuple(every.values()), names, consumes)
+                every = everyone(chains)
+                names = tuple([each.asks[0][1] for each in every])
+                return refused(row.text, trigger, every, names, consumes)
         if not chains:
             return None
         ways: dict[int, TransitionNode] = {}

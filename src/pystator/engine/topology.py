@@ -12,6 +12,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from pystator.definition.model import Definition, Kind, Named, TransitionNode
+from pystator.definition.numbers import ROOT
 from pystator.engine.checks import Checks
 from pystator.engine.content import parts, reads_time
 from pystator.engine.history import History
@@ -19,7 +20,7 @@ from pystator.engine.planner import Planner
 from pystator.engine.plans import Plan
 from pystator.engine.select import Selector
 from pystator.engine.table import LIMIT, Table
-from pystator.engine.tree import ROOT, Configuration, Tree
+from pystator.engine.tree import Configuration, Tree
 
 if TYPE_CHECKING:
     from pystator.engine.splice import Splicer

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, Final
 
-from pystator.definition.analysis.chart import ROOT
 from pystator.definition.analysis.domains import groups, natural_values
 from pystator.definition.analysis.findings import Findings, example_words, way_words, where
 from pystator.definition.analysis.formulas import (
@@ -25,6 +24,7 @@ from pystator.definition.analysis.reach import Reach
 from pystator.definition.analysis.search import Example, Wanted, example, impossible
 from pystator.definition.analysis.verdicts import MAX_BEFORE
 from pystator.definition.model import Definition, Kind, TransitionNode
+from pystator.definition.numbers import ROOT
 
 __all__ = ["Facts", "find_cases"]
 

@@ -4,17 +4,16 @@ Numbers are in document order, depth first: below ``n`` are the numbers from it 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Final
 
 from pystator.definition.analysis.effects import inside, raised
-from pystator.definition.model import Definition, Kind, Node, TransitionNode
+from pystator.definition.model import Definition, TransitionNode
+from pystator.definition.numbers import ROOT, Numbers
 
-__all__ = ["ROOT", "Chart", "Entry"]
+__all__ = ["Chart", "Entry"]
 
-ROOT: Final = 0
-_HOLDERS: Final = frozenset({Kind.COMPOUND, Kind.REGION})
 _NO_WAYS: Final[Mapping[str | None, list[TransitionNode]]] = {}
 
 
@@ -36,42 +35,15 @@ class Entry:
         self.remembers = remembers
 
 
-class Chart:
+class Chart(Numbers):
     """The numbers of a definition's nodes, and what its transitions enter."""
 
     def __init__(self, definition: Definition) -> None:
+        super().__init__(definition)
         self.definition = definition
-        self.nodes: list[Node] = []
-        self.index: dict[str, int] = {}
-        self.parents: list[int] = []
-        self.children: list[list[int]] = []
-        self.last: list[int] = []
         self._entries: dict[int, Entry] = {}
-        pending = [(definition.root, ROOT)]
-        while pending:
-            node, parent = pending.pop()
-            number = len(self.nodes)
-            self.nodes.append(node)
-            self.index[node.name] = number
-            self.parents.append(parent)
-            self.children.append([])
-            if number != ROOT:
-                self.children[parent].append(number)
-            pending.extend((child, number) for child in reversed(node.children))
-        self.last = list(range(len(self.nodes)))
-        for number in range(len(self.nodes) - 1, ROOT, -1):
-            parent = self.parents[number]
-            self.last[parent] = max(self.last[parent], self.last[number])
 
     # Relations ------------------------------------------------------------------------------
-
-    def is_holder(self, number: int) -> bool:
-        """Exactly one child is active whenever it is."""
-        return number == ROOT or self.nodes[number].kind in _HOLDERS
-
-    def is_parallel(self, number: int) -> bool:
-        """All its children are active whenever it is."""
-        return self.nodes[number].kind is Kind.PARALLEL
 
     def is_leaf(self, number: int) -> bool:
         """Nothing is inside it."""
@@ -120,24 +92,11 @@ class Chart:
         """What it enters; only of one that has targets."""
         found = self._entries.get(way.index)
         if found is None:
-            goals = tuple([self.index[target.name] for target in way.targets])
+            goals = tuple(self.numbers(way.targets))
             remembers = any(target.history for target in way.targets)
-            domain = self._domain(self.source(way), goals, internal=way.internal)
+            domain = self.domain(self.source(way), goals, internal=way.internal)
             found = self._entries[way.index] = Entry(goals, domain, remembers=remembers)
         return found
-
-    def _domain(self, source: int, goals: Iterable[int], *, internal: bool) -> int:
-        first, *others = sorted(goals)
-        last = others[-1] if others else first
-        number = source
-        stays = self.nodes[source].kind is Kind.REGION or (internal and self.is_holder(source))
-        if not stays:
-            number = self.parents[source]
-        while number != ROOT and not (
-            self.is_holder(number) and number < first and last <= self.last[number]
-        ):
-            number = self.parents[number]
-        return number
 
     @cached_property
     def by_index(self) -> Mapping[int, TransitionNode]:
@@ -161,15 +120,6 @@ class Chart:
         """The transitions of one node on an event, in order."""
         return self.ways[number].get(event, ())
 
-    def is_route(self, way: TransitionNode) -> bool:
-        """Data alone may take it: a target says ``when``."""
-        return (
-            bool(way.events)
-            and way.origin == "transitions"
-            and not (way.internal or way.eventless)
-            and any(self.nodes[self.index[target.name]].when for target in way.targets)
-        )
-
     @cached_property
     def said(self) -> frozenset[str]:
         """Every event that actions raise, and every trigger that a caller can send."""
@@ -185,29 +135,3 @@ class Chart:
     def waits_for_end(self, way: TransitionNode) -> bool:
         """Only the end of its source takes it: its done event is nobody else's."""
         return way.origin == "on_done" and self.said.isdisjoint(way.events)
-
-    # Entering -------------------------------------------------------------------------------
-
-    def entered(self, domain: int, goals: Iterable[int]) -> list[int]:
-        """All that reaching the goals enters, defaults included, in document order."""
-        found: set[int] = set()
-        for goal in goals:
-            found.update(self.upward(goal, domain))
-        pending = list(found)
-        while pending:
-            number = pending.pop()
-            more = [step for step in self._defaults(number, found) if step not in found]
-            found.update(more)
-            pending.extend(more)
-        return sorted(found)
-
-    def _defaults(self, number: int, found: set[int]) -> list[int]:
-        children = self.children[number]
-        if self.is_parallel(number) or any(child in found for child in children):
-            return children if self.is_parallel(number) else []
-        goals = self.initial(number)
-        return [step for goal in goals for step in self.upward(goal, number)]
-
-    def initial(self, number: int) -> list[int]:
-        """What an entry of a compound node enters by default."""
-        return [self.index[target.name] for target in self.nodes[number].initial]

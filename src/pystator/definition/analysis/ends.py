@@ -9,11 +9,11 @@ of that state may be undone before its event is looked at; see `Ends.may_be_undo
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
-from pystator.definition.analysis.chart import ROOT
 from pystator.definition.analysis.effects import inside, raised
 from pystator.definition.analysis.findings import Findings, named
 from pystator.definition.analysis.reach import Reach
 from pystator.definition.model import Kind, StateType, TransitionNode
+from pystator.definition.numbers import ROOT
 
 __all__ = ["find_ends"]
 
@@ -172,7 +172,7 @@ class Ends:
                 if not way.targets:
                     continue
                 entry = self.chart.entry(way)
-                for other in self.chart.entered(entry.domain, entry.goals):
+                for other in self.chart.entries(entry.domain, entry.goals):
                     if other in group and group[other] is not group[leaf]:
                         merged = group[leaf] | group[other]
                         group.update(dict.fromkeys(merged, merged))
@@ -231,7 +231,7 @@ class Scope:
         if entry.remembers or (entry.domain < self.number and not self.chart.waits_for_end(way)):
             self._take(way)
             return
-        for leaf in self.chart.entered(entry.domain, entry.goals):
+        for leaf in self.chart.entries(entry.domain, entry.goals):
             if self.chart.is_leaf(leaf):
                 self._entering.setdefault(leaf, []).append(way)
                 if leaf in self.good:

@@ -9,11 +9,11 @@ state there is then.
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
-from pystator.definition.analysis.chart import ROOT
 from pystator.definition.analysis.effects import raised, sent
 from pystator.definition.analysis.findings import Findings, way_words
 from pystator.definition.analysis.reach import Reach
 from pystator.definition.model import Action, Kind, Send, TransitionNode
+from pystator.definition.numbers import ROOT
 
 __all__ = ["Ears", "find_unheard"]
 
@@ -120,7 +120,7 @@ class Ears:
         if entry.remembers:
             yield from self._with_aside(entry.domain, self.chart.leaves(entry.domain))
             return
-        entered = self.chart.entered(entry.domain, entry.goals)
+        entered = self.chart.entries(entry.domain, entry.goals)
         yield from self._with_aside(entry.domain, filter(self.chart.is_leaf, entered))
 
     def _after_leaving(self, number: int) -> Iterator[int]:

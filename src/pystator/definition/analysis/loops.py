@@ -111,7 +111,7 @@ class _Loops:
         entry = self.chart.entry(way)
         if entry.remembers:
             return []
-        return [n for n in self.chart.entered(entry.domain, entry.goals) if n in self.ways]
+        return [n for n in self.chart.entries(entry.domain, entry.goals) if n in self.ways]
 
     # Whatever the context -----------------------------------------------------------------------
 
@@ -225,7 +225,7 @@ class _Loops:
             return
         domain = self.chart.entry(way).domain
         left = [*self.chart.below(number), *self.chart.upward(number, domain)]
-        for other in {*left, *self.chart.entered(domain, self.chart.entry(way).goals)}:
+        for other in {*left, *self.chart.entries(domain, self.chart.entry(way).goals)}:
             yield from writes(inside(self.chart.nodes[other]))
 
 

@@ -10,10 +10,11 @@ states all handle the event themselves, for example).
 from collections.abc import Iterable
 from typing import Final, Literal
 
-from pystator.definition.analysis.chart import ROOT, Chart
+from pystator.definition.analysis.chart import Chart
 from pystator.definition.analysis.effects import inside, is_safe
 from pystator.definition.analysis.verdicts import Verdicts
 from pystator.definition.model import After, Kind, TransitionNode
+from pystator.definition.numbers import ROOT
 
 __all__ = ["Reach", "Reason", "explore"]
 
@@ -199,7 +200,7 @@ class Reach:
             *self.chart.upward(self.chart.source(way), entry.domain),
             *around,
             *(self.chart.below(parallels[-1]) if parallels else ()),
-            *self.chart.entered(entry.domain, entry.goals),
+            *self.chart.entries(entry.domain, entry.goals),
         }
         return not entry.remembers and not any(
             self.chart.on(number, None) or not is_safe(inside(self.chart.nodes[number]))

@@ -14,10 +14,11 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Final
 
-from pystator.definition.analysis.chart import ROOT, Chart
+from pystator.definition.analysis.chart import Chart
 from pystator.definition.analysis.formulas import Every, Formula, formula
 from pystator.definition.analysis.search import impossible
 from pystator.definition.model import Guard, Kind, TransitionNode
+from pystator.definition.numbers import ROOT
 
 __all__ = ["Verdicts"]
 
