@@ -4,17 +4,17 @@ from typing import Annotated
 
 import typer
 
-from pystator.cli.code import load_code
-from pystator.cli.machines import find_machine, open_store
 from pystator.cli.options import (
+    ActorOption,
+    AtOption,
     CodeOption,
     DatabaseOption,
     EntityArgument,
+    EventIdOption,
     JsonOption,
     MachineOption,
 )
-from pystator.cli.output import without_prints
-from pystator.cli.send import moment, payload_of, stored_for, tell
+from pystator.cli.send import deliver, moment, payload_of
 
 __all__ = ["apply"]
 
@@ -32,17 +32,9 @@ def apply(
     data: Annotated[
         str | None, typer.Option("--data", metavar="JSON", help="The data as a JSON object.")
     ] = None,
-    event_id: Annotated[
-        str | None,
-        typer.Option("--event-id", metavar="ID", help="Sent again, it is not applied again."),
-    ] = None,
-    at: Annotated[
-        str | None,
-        typer.Option("--at", metavar="TIME", help="When it happened, e.g. 2026-03-02T08:00:00Z."),
-    ] = None,
-    actor: Annotated[
-        str | None, typer.Option("--actor", metavar="NAME", help="Who sends it; kept in history.")
-    ] = None,
+    event_id: EventIdOption = None,
+    at: AtOption = None,
+    actor: ActorOption = None,
     machine: MachineOption = None,
     code: CodeOption = None,
     db: DatabaseOption = None,
@@ -58,18 +50,13 @@ def apply(
     if not brought:
         raise typer.BadParameter("there is no data: give KEY=VALUE, e.g. amount=5, or --data")
     happened = moment(at)
-    guards, actions = load_code(code, json=json)
-    chosen = None if machine is None else find_machine(machine, db)
-    with open_store(db, create=chosen is not None) as store:
-        from pystator.orchestrator import Orchestrator  # after the options are right
-
-        found = chosen or stored_for(store, entity, db)
-        with_code = Orchestrator(found, store, guards, actions)
-        with without_prints(json=json):
-            result = with_code.apply_data(
-                entity, brought, event_id=event_id, actor=actor, occurred_at=happened
-            )
-            with_code.close()
-    tell(entity, result, json=json)
-    if not result.success:
-        raise typer.Exit(1)
+    deliver(
+        entity,
+        lambda entities: entities.apply_data(
+            entity, brought, event_id=event_id, actor=actor, occurred_at=happened
+        ),
+        machine=machine,
+        code=code,
+        db=db,
+        json=json,
+    )

@@ -6,9 +6,12 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "ActorOption",
+    "AtOption",
     "CodeOption",
     "DatabaseOption",
     "EntityArgument",
+    "EventIdOption",
     "JsonOption",
     "MachineNameOption",
     "MachineOption",
@@ -61,4 +64,18 @@ CodeOption = Annotated[
 
 EntityArgument = Annotated[
     str, typer.Argument(metavar="ENTITY", help="The entity's id, e.g. order-123.")
+]
+
+EventIdOption = Annotated[
+    str | None,
+    typer.Option("--event-id", metavar="ID", help="Sent again, it is not applied again."),
+]
+
+AtOption = Annotated[
+    str | None,
+    typer.Option("--at", metavar="TIME", help="When it happened, e.g. 2026-03-02T08:00:00Z."),
+]
+
+ActorOption = Annotated[
+    str | None, typer.Option("--actor", metavar="NAME", help="Who sends it; kept in history.")
 ]

@@ -2,6 +2,7 @@
 
 import sys
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -10,9 +11,12 @@ from pystator.cli.code import load_code
 from pystator.cli.jsons import parse
 from pystator.cli.machines import find_machine, open_store
 from pystator.cli.options import (
+    ActorOption,
+    AtOption,
     CodeOption,
     DatabaseOption,
     EntityArgument,
+    EventIdOption,
     JsonOption,
     MachineOption,
 )
@@ -25,9 +29,12 @@ from pystator.errors import ConfigurationError
 from pystator.records import EventRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pystator.engine.machine import StateMachine
     from pystator.engine.result import TransitionResult
     from pystator.errors import FSMError
+    from pystator.orchestrator import Orchestrator
     from pystator.stores.protocols import NativeStore
 
 __all__ = ["send"]
@@ -48,19 +55,9 @@ def send(
         str | None,
         typer.Option("--context", metavar="JSON", help="The event's context as a JSON object."),
     ] = None,
-    event_id: Annotated[
-        str | None,
-        typer.Option(
-            "--event-id", metavar="ID", help="Sent again, the event is not applied again."
-        ),
-    ] = None,
-    at: Annotated[
-        str | None,
-        typer.Option("--at", metavar="TIME", help="When it happened, e.g. 2026-03-02T08:00:00Z."),
-    ] = None,
-    actor: Annotated[
-        str | None, typer.Option("--actor", metavar="NAME", help="Who sends it; kept in history.")
-    ] = None,
+    event_id: EventIdOption = None,
+    at: AtOption = None,
+    actor: ActorOption = None,
     machine: MachineOption = None,
     code: CodeOption = None,
     db: DatabaseOption = None,
@@ -73,6 +70,27 @@ def send(
     """
     payload = payload_of(context, data or [])
     request = EventRequest(entity, trigger, payload or None, event_id, moment(at), None, actor)
+
+    def sent(entities: "Orchestrator") -> "TransitionResult":
+        (result,) = entities.process_events([request])
+        return result
+
+    deliver(entity, sent, machine=machine, code=code, db=db, json=json)
+
+
+def deliver(
+    entity: str,
+    bring: "Callable[[Orchestrator], TransitionResult]",
+    *,
+    machine: str | None,
+    code: Path | None,
+    db: str | None,
+    json: bool,
+) -> None:
+    """Ask an orchestrator with the machine and the code for something, and tell what became of it.
+
+    Exits with 1 when it is rejected.
+    """
     guards, actions = load_code(code, json=json)
     chosen = None if machine is None else find_machine(machine, db)
     with open_store(db, create=chosen is not None) as store:
@@ -81,7 +99,7 @@ def send(
         found = chosen or stored_for(store, entity, db)
         with_code = Orchestrator(found, store, guards, actions)
         with without_prints(json=json):
-            (result,) = with_code.process_events([request])
+            result = bring(with_code)
             with_code.close()
     tell(entity, result, json=json)
     if not result.success:
