@@ -60,6 +60,7 @@ __all__ = [
     "ValidateKeys",
     "label",
     "region_key",
+    "upward",
 ]
 
 _REGION: Final = "region:"
@@ -485,3 +486,12 @@ class Definition:
     config: Mapping[str, Any]
     file: str | None
     auto_route: bool = False
+
+
+def upward(nodes: Mapping[str, Node], name: str) -> list[str]:
+    """A node and those around it by name, innermost first; without the root."""
+    found: list[str] = []
+    while name in nodes:
+        found.append(name)
+        name = nodes[name].parent or ""
+    return found

@@ -6,7 +6,7 @@ What follows from several states, or from what guards mean, is `pystator.definit
 from collections.abc import Iterable, Mapping
 
 from pystator.definition.issues import Path, Report
-from pystator.definition.model import Kind, Node, TransitionNode
+from pystator.definition.model import Kind, Node, TransitionNode, upward
 from pystator.definition.states import StateEntry
 
 __all__ = ["check_states", "unfinished"]
@@ -92,28 +92,18 @@ def _comes_back(nodes: Mapping[str, Node], node: Node, way: TransitionNode) -> b
 
 def _is_entered(nodes: Mapping[str, Node], node: Node, goals: list[str]) -> bool:
     """A node is active when these goals are reached from outside."""
-    above = [_chain(nodes, goal) for goal in goals]
+    above = [upward(nodes, goal) for goal in goals]
     around: Node | None = None
-    for name in reversed(_chain(nodes, node.name)):
+    for name in reversed(upward(nodes, node.name)):
         chosen = any(name in chain for chain in above)
         if not chosen and (around is None or around.kind is not Kind.PARALLEL):
             if around is None or any(around.name in chain[1:] for chain in above):
                 return False
-            above += [_chain(nodes, target.name) for target in around.initial]
+            above += [upward(nodes, target.name) for target in around.initial]
             if not any(name in chain for chain in above):
                 return False
         around = nodes[name]
     return True
-
-
-def _chain(nodes: Mapping[str, Node], name: str) -> list[str]:
-    """A node and those around it, innermost first."""
-    found: list[str] = []
-    above: str | None = name
-    while above:
-        found.append(above)
-        above = nodes[above].parent
-    return found
 
 
 def _outermost_parallel(nodes: Mapping[str, Node], node: Node) -> Node | None:

@@ -27,6 +27,7 @@ from pystator.definition.model import (
     StateType,
     Target,
     region_key,
+    upward,
 )
 from pystator.definition.names import Names
 from pystator.records import record
@@ -401,7 +402,7 @@ class States:
     def _given_default(self, node: Node, marked: list[Node], given: str, path: Path) -> str | None:
         if not self.names.state(given, path, self.report) or given not in self.nodes:
             return None
-        above = self.chain(given)
+        above = upward(self.nodes, given)
         if node.name not in above[1:]:
             if given not in self.lost:
                 self.report.add(
@@ -421,14 +422,6 @@ class States:
                 text=given,
             )
         return given
-
-    def chain(self, name: str) -> list[str]:
-        """A node and its ancestors, innermost first."""
-        found: list[str] = []
-        while name:
-            found.append(name)
-            name = self.nodes[name].parent or ""
-        return found
 
 
 def _walk(section: list[Any], path: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:

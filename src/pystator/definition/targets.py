@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pystator.definition.data import is_list
 from pystator.definition.issues import Path, Report, show
-from pystator.definition.model import Kind, Node, Target
+from pystator.definition.model import Kind, Node, Target, upward
 from pystator.definition.names import Names
 
 __all__ = ["Targets"]
@@ -96,17 +96,9 @@ class Targets:
 
     # How nodes lie to each other ----------------------------------------------------------------
 
-    def chain(self, name: str) -> list[str]:
-        """A node and its ancestors, innermost first."""
-        found: list[str] = []
-        while name in self.nodes:
-            found.append(name)
-            name = self.nodes[name].parent or ""
-        return found
-
     def is_in(self, name: str, place: str) -> bool:
         """A node is another one or lies in it."""
-        return place in self.chain(name)
+        return place in upward(self.nodes, name)
 
     def _check_together(self, found: list[tuple[Target, Path]]) -> None:
         """Targets of one transition must be able to be active together."""
@@ -132,7 +124,7 @@ class Targets:
         if name in ways or name in goals:
             return name
         below = name
-        for place in (*self.chain(name)[1:], ""):
+        for place in (*upward(self.nodes, name)[1:], ""):
             if place in goals:
                 return place
             parallel = place != "" and self.nodes[place].kind is Kind.PARALLEL
@@ -166,9 +158,9 @@ class Targets:
 
     def warn_crossing(self, source: str, targets: tuple[Target, ...], path: Path) -> None:
         """Say so where a transition goes to another region than that of its source."""
-        above = dict.fromkeys(self.chain(source))
+        above = dict.fromkeys(upward(self.nodes, source))
         for target in targets:
-            chain = self.chain(target.name)
+            chain = upward(self.nodes, target.name)
             meeting = next((place for place in chain if place in above), None)
             if meeting in {None, source, target.name}:
                 continue
