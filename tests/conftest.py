@@ -1,10 +1,14 @@
-"""What every test shares: where outside data is, and that nothing is skipped quietly."""
+"""What every test shares: outside data, real servers, and that nothing is skipped quietly."""
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from servers import postgres as pg
+from servers.shared import once, run_folder
 
 CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
@@ -45,6 +49,53 @@ def data() -> Path:
 def shared() -> Path:
     """The folder with the specification and the conformance suites."""
     return outside("PYSTATOR_SHARED")
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pg.Databases]:
+    """The run's PostgreSQL: databases can be made in it. It loses all when it is killed."""
+    try:
+        began = once(run_folder(tmp_path_factory) / "postgres.json", pg.begin)
+    except pg.NoServerError as error:
+        (pytest.fail if CI else pytest.skip)(str(error))
+    databases = pg.Databases(began["url"])
+    yield databases
+    databases.close()
+
+
+@pytest.fixture
+def postgres_url(postgres: pg.Databases) -> Iterator[str]:
+    """A PostgreSQL database with our tables, without rows."""
+    url = postgres.borrow()
+    yield url
+    postgres.give_back(url)
+
+
+@pytest.fixture
+def empty_postgres_url(postgres: pg.Databases) -> Iterator[str]:
+    """A PostgreSQL database in which there is nothing."""
+    url = postgres.database()
+    yield url
+    postgres.drop(url)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Callable[..., pg.Server]]:
+    """``own_postgres(*settings, listen=False)``: a private server that keeps what it acknowledged."""
+    servers: list[pg.Server] = []
+
+    def begin(*settings: str, listen: bool = False) -> pg.Server:
+        try:
+            server = pg.Server(os.getpid(), *settings, listen=listen)
+        except pg.NoServerError as error:
+            (pytest.fail if CI else pytest.skip)(str(error))
+        servers.append(server)
+        server.start()
+        return server
+
+    yield begin
+    for server in servers:
+        server.remove()
 
 
 @pytest.hookimpl(trylast=True)

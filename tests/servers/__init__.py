@@ -1,0 +1,12 @@
+"""Real servers for the tests: found, started, and ended whatever becomes of the run.
+
+::
+
+    find.py       where the programs of a server are: a URL, this machine, a wheel
+    watch.py      a process that runs one server for as long as the test run lives
+    shared.py     one server for all worker processes of a run
+    postgres.py   PostgreSQL: starting it, killing it, databases in it
+
+A server runs in a temporary folder, over a socket in it or on a free port of loopback, and as an
+unprivileged user when the tests run as root.
+"""
