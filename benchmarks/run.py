@@ -11,7 +11,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from floors import Row, table  # the benchmarks are scripts beside this one
 
-MODULES = ("engine", "session", "expressions", "load", "stores", "sqlite", "orchestrator", "log")
+MODULES = (
+    "engine",
+    "session",
+    "expressions",
+    "load",
+    "stores",
+    "sqlite",
+    "postgres",
+    "orchestrator",
+    "log",
+)
 
 
 def main(names: list[str]) -> None:
