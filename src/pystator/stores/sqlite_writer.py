@@ -29,10 +29,11 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pystator.db.sqlite import patiently, translate
-from pystator.errors import FSMError, InvalidValueError, StoreUnavailableError
-from pystator.records import Loaded, Lookup, Outcome, OutcomeKind
+from pystator.errors import FSMError, StoreUnavailableError
+from pystator.records import Loaded, Lookup, Outcome
 from pystator.stores.sqlite_files import Files
-from pystator.stores.sqlite_ops import IS_KNOWN, Run, Write, extend, load
+from pystator.stores.sqlite_ops import Write, load
+from pystator.stores.sqlite_writes import APPLIED, write_all, write_alone, write_one
 
 if TYPE_CHECKING:
     import asyncio  # at run time only where a loop runs: blocking programs never pay for it
@@ -40,10 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["Request", "Writer"]
 
 T = TypeVar("T")
-
-_APPLIED: Final = Outcome(OutcomeKind.APPLIED)
-_STALE: Final = Outcome(OutcomeKind.STALE)
-_DUPLICATE: Final = Outcome(OutcomeKind.DUPLICATE)
 
 _LATER: Final = 0.02
 """Seconds that rows which may wait do wait for a transaction to ride on."""
@@ -320,14 +317,14 @@ class Writer:
         committing = False
         try:
             self._begin(connection)
-            outcome = _write_one(connection, write)
-            if outcome is not _APPLIED:
+            outcome = write_one(connection, write)
+            if outcome is not APPLIED:
                 execute("ROLLBACK")
                 return outcome
             if self._later:
                 later = _drain(self._later)
                 for each in later:
-                    _write_alone(connection, each)
+                    write_alone(connection, each)
             committing = True
             execute("COMMIT")
         except BaseException as error:
@@ -343,14 +340,14 @@ class Writer:
         committing = False
         try:
             self._begin(connection)
-            outcomes = _write_all(connection, writes)
+            outcomes = write_all(connection, writes)
             if outcomes is None:
                 # Somebody is stale or a duplicate: one by one, to find out who.
                 connection.execute("ROLLBACK")
                 self._begin(connection)
-                outcomes = [_write_alone(connection, write) for write in writes]
+                outcomes = [write_alone(connection, write) for write in writes]
             for write in later:
-                _write_alone(connection, write)
+                write_alone(connection, write)
             committing = self._syncing = True
             connection.execute("COMMIT")
         except BaseException as error:
@@ -385,81 +382,6 @@ class Writer:
 
 _GROW: Final = {16: 1_000, 256: 4_100}
 """After so many transactions the log is made this many pages long; see `Files.grow`."""
-
-
-def _write_all(connection: sqlite3.Connection, writes: list[Write]) -> list[Outcome] | None:
-    """Write all of them as if none was stale; None when one is: undo all."""
-    if len(writes) == 1:
-        outcome = _write_one(connection, writes[0])
-        return [outcome] if outcome is _APPLIED else None
-    puts: dict[str, list[tuple[Any, ...]]] = {}
-    runs: list[Run] = []
-    for write in writes:
-        if write.refused is not None:
-            continue
-        if write.put is not None:
-            puts.setdefault(write.put, []).append(write.values)
-        for statement, rows in write.runs:
-            extend(runs, statement, rows)
-    try:
-        for statement, values in puts.items():
-            if connection.executemany(statement, values).rowcount != len(values):
-                return None
-        for statement, rows in runs:
-            connection.executemany(statement, rows)
-    except _REFUSALS:
-        return None
-    return [_APPLIED if write.refused is None else write.refused for write in writes]
-
-
-_REFUSALS: Final = (
-    sqlite3.IntegrityError,
-    sqlite3.DataError,
-    sqlite3.InterfaceError,
-    sqlite3.ProgrammingError,
-    OverflowError,
-    UnicodeEncodeError,
-)
-"""What a row can be to blame for."""
-
-
-def _write_one(connection: sqlite3.Connection, write: Write) -> Outcome:
-    """Write one; unless it is applied, the caller undoes what was written of it."""
-    if write.refused is not None:
-        return write.refused
-    try:
-        if write.put is not None and connection.execute(write.put, write.values).rowcount != 1:
-            return _DUPLICATE if _is_known(connection, write) else _STALE
-        for statement, rows in write.runs:
-            if len(rows) == 1:
-                connection.execute(statement, rows[0])
-            else:
-                connection.executemany(statement, rows)
-    except sqlite3.IntegrityError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
-            return _DUPLICATE
-        return Outcome(OutcomeKind.REFUSED, _refusal(error))
-    except _REFUSALS as error:
-        return Outcome(OutcomeKind.REFUSED, _refusal(error))
-    return _APPLIED
-
-
-def _write_alone(connection: sqlite3.Connection, write: Write) -> Outcome:
-    """Write one among others: all of it, or nothing of it."""
-    connection.execute("SAVEPOINT one")
-    outcome = _write_one(connection, write)
-    if outcome is not _APPLIED:
-        connection.execute("ROLLBACK TO one")
-    connection.execute("RELEASE one")
-    return outcome
-
-
-def _is_known(connection: sqlite3.Connection, write: Write) -> bool:
-    return any(connection.execute(IS_KNOWN, key).fetchone() for key in write.keys)
-
-
-def _refusal(error: Exception) -> InvalidValueError:
-    return InvalidValueError(f"the commit cannot be stored: {error}")
 
 
 def _reason(error: BaseException) -> Exception:
