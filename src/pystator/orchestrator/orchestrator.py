@@ -1,48 +1,26 @@
 """The orchestrator: events in, results out, and in the store nothing that disagrees with them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any
 
-from pystator.engine.actions import ActionExecutor
 from pystator.engine.copying import detach
-from pystator.engine.machine import StateMachine
 from pystator.engine.public import Event
-from pystator.engine.registry import ActionRegistry, GuardRegistry
 from pystator.engine.result import TransitionResult
-from pystator.errors import ConfigurationError, EvaluationError, InvalidValueError
 from pystator.orchestrator import ops
-from pystator.orchestrator.calls import names_of, payload_of, results_of
-from pystator.orchestrator.cases import Case, Item, case_of, moment, plain_payload
+from pystator.orchestrator.calls import payload_of, results_of
+from pystator.orchestrator.cases import Item, moment, plain_payload
 from pystator.orchestrator.closing import Closing
-from pystator.orchestrator.drivers import Driver
-from pystator.orchestrator.hooks import Hooks
-from pystator.orchestrator.options import check_forced, check_limit, check_options
+from pystator.orchestrator.entities import Entities
+from pystator.orchestrator.options import check_limit
 from pystator.orchestrator.program import process
-from pystator.orchestrator.requests import Program
-from pystator.orchestrator.scheduling import Scheduler, StoredTimers, watch
-from pystator.orchestrator.settings import Settings, Validator
 from pystator.orchestrator.single import process_one
 from pystator.orchestrator.waiting import DECIDING
-from pystator.records import Entity
-from pystator.stores.adapt import lift
-
-if TYPE_CHECKING:
-    from pystator.orchestrator.batching import Combiner
 
 __all__ = ["Orchestrator"]
 
-T = TypeVar("T")
 
-_Guards = GuardRegistry | Mapping[str, Callable[..., Any]]
-_Actions = ActionRegistry | Mapping[str, Callable[..., Any]]
-
-CHUNK: Final = 1_000
-"""Events of a bulk call that share a load and a commit."""
-
-
-class Orchestrator:
+class Orchestrator(Entities):
     """Processes events of stored entities.
 
     Args:
@@ -79,50 +57,6 @@ class Orchestrator:
         >>> orchestrator.process_event("door-1", "close").target_state
         'closed'
     """
-
-    def __init__(
-        self,
-        machine: StateMachine,
-        state_store: Any,
-        guards: _Guards | None = None,
-        actions: _Actions | None = None,
-        *,
-        context_validator: Validator | None = None,
-        scheduler: Scheduler | None = None,
-        hooks: Sequence[object] | None = None,
-        use_initial_state_when_missing: bool = True,
-        action_delivery: str = "inline",
-        batching: bool | None = None,
-        clock: Callable[[], int] | None = None,
-    ) -> None:
-        check_options(machine, hooks, context_validator, scheduler, action_delivery)
-        self.machine = machine if guards is None else machine.with_guards(guards)
-        self.state_store = state_store
-        store = lift(state_store)
-        if scheduler is not None:
-            store = watch(store, scheduler)
-        self._store = store
-        self._settings = Settings(
-            self.machine,
-            store,
-            hooks=Hooks(hooks) if hooks else None,
-            validator=context_validator,
-            start_missing=use_initial_state_when_missing,
-        )
-        executor = ActionExecutor(machine.actions if actions is None else actions)
-        self._driver = Driver(store, executor, clock)
-        self._run_one = self._driver.run_one
-        self._blocking = store.sync
-        self._async = store.has_async
-        plain = self._settings.plain
-        self._batching = store.has_async and (store.combines if batching is None else batching)
-        self._plain = plain and store.sync
-        self._aplain = plain and store.has_async and not self._batching
-        self._combiner: Callable[[], Combiner] | None = None
-        self._scheduler = scheduler
-        if scheduler is not None:
-            scheduler.attach(StoredTimers(self._settings, self._driver, clock))
-            scheduler.start()
 
     # Events -------------------------------------------------------------------------------------
 
@@ -312,72 +246,6 @@ class Orchestrator:
         await self._arun(process(self._settings, (case,)))
         return case.answer()
 
-    # Entities -----------------------------------------------------------------------------------
-
-    def create_entity(
-        self,
-        entity_id: str,
-        context: Mapping[str, Any] | None = None,
-        *,
-        event_id: str | None = None,
-        actor: str | None = None,
-        now: datetime | None = None,
-    ) -> TransitionResult:
-        """Start an entity: its initial state is entered, with everything that follows from it.
-
-        Raises:
-            EntityExistsError: There is one already; with the same ``event_id`` the first result is
-                given again.
-        """
-        case = self._case(entity_id, "", context, event_id, actor, None, now, None)
-        return self._run(ops.create(self._settings, case))
-
-    async def async_create_entity(
-        self,
-        entity_id: str,
-        context: Mapping[str, Any] | None = None,
-        *,
-        event_id: str | None = None,
-        actor: str | None = None,
-        now: datetime | None = None,
-    ) -> TransitionResult:
-        """`create_entity` for asyncio."""
-        case = self._case(entity_id, "", context, event_id, actor, None, now, None)
-        return await self._arun(ops.create(self._settings, case))
-
-    def get_entity(self, entity_id: str) -> Entity | None:
-        """The entity as stored; None when there is none."""
-        return self._run(ops.read(self._settings, entity_id))
-
-    async def async_get_entity(self, entity_id: str) -> Entity | None:
-        """`get_entity` for asyncio."""
-        return await self._arun(ops.read(self._settings, entity_id))
-
-    def force_state(
-        self, entity_id: str, state: str, *, reason: str, actor: str
-    ) -> TransitionResult:
-        """Put an entity into a state by hand: no guard is asked, no action runs.
-
-        History says who did it and why. Its timers are those of the new state, armed now; its
-        context stays.
-
-        Raises:
-            EntityNotFoundError: There is no such entity.
-            UndefinedStateError: There is no such state.
-            InvalidValueError: ``reason`` or ``actor`` is empty.
-        """
-        check_forced(state, reason, actor)
-        case = self._case(entity_id, "", {"reason": reason}, None, actor, None, None, None)
-        return self._run(ops.force(self._settings, case, state))
-
-    async def async_force_state(
-        self, entity_id: str, state: str, *, reason: str, actor: str
-    ) -> TransitionResult:
-        """`force_state` for asyncio."""
-        check_forced(state, reason, actor)
-        case = self._case(entity_id, "", {"reason": reason}, None, actor, None, None, None)
-        return await self._arun(ops.force(self._settings, case, state))
-
     # Timers -------------------------------------------------------------------------------------
 
     def fire_due(self, now: datetime | None = None, limit: int = 100) -> list[TransitionResult]:
@@ -409,86 +277,3 @@ class Orchestrator:
         In async code ``await`` the call.
         """
         return Closing(self._store, self._scheduler)
-
-    # Inside -------------------------------------------------------------------------------------
-
-    def _run(self, program: Program[T]) -> T:
-        if not self._blocking:
-            program.close()
-            raise TypeError(
-                f"{type(self.state_store).__name__} has only async methods: "
-                "use the async twin of this call, e.g. await async_process_event(...)"
-            )
-        return self._driver.run(program)
-
-    async def _arun(self, program: Program[T]) -> T:
-        if not self._async:
-            program.close()
-            raise TypeError(
-                f"{type(self.state_store).__name__} has only blocking methods: "
-                "use the blocking twin of this call, e.g. process_event(...)"
-            )
-        if self._scheduler is not None:
-            self._scheduler.start()
-        return await self._driver.arun(program)
-
-    def _case(
-        self,
-        entity_id: str,
-        trigger: str | Event,
-        context: Mapping[str, Any] | None,
-        event_id: str | None,
-        actor: str | None,
-        occurred_at: datetime | None,
-        now: datetime | None,
-        connection: object,
-        *,
-        is_data: bool = False,
-    ) -> Case:
-        if connection is not None:
-            raise ConfigurationError(
-                "connection= is not in this release:"
-                " an event is committed by the store's own connection",
-                context={"option": "connection"},
-            )
-        case = Case(entity_id, trigger, context, event_id, actor, occurred_at, now)
-        case.is_data = is_data
-        self._admit(case)
-        return case
-
-    def _admit(self, case: Case) -> None:
-        asker = DECIDING.get()
-        if asker is not None:
-            asker.admit(self._settings, case.entity_id)
-        if case.event_id is None:
-            return
-        if not self._settings.idempotent:
-            raise TypeError(
-                "event_id= needs a store that keeps event ids, and"
-                f" {type(self.state_store).__name__} does not:"
-                " leave it out, or use one of PyStator's stores"
-            )
-        case.identify(None if case.is_data else self._settings.normalise(case.trigger))
-
-    def _chunks(self, items: Iterable[Item], actor: str | None) -> Iterator[list[Case]]:
-        rest = iter(items)
-        while chunk := [self._case_of(item, actor) for item in islice(rest, CHUNK)]:
-            yield chunk
-
-    def _case_of(self, item: Item, actor: str | None) -> Case:
-        """The case of an item; one that is no event fails alone."""
-        try:
-            case = case_of(item, actor)
-            self._admit(case)
-        except (InvalidValueError, EvaluationError) as error:
-            case = Case(*names_of(item), None)
-            case.error = error
-        return case
-
-    def _combine(self) -> "Combiner":
-        """The running loop's combiner."""
-        if self._combiner is None:
-            from pystator.orchestrator.loops import Loops  # asyncio comes with it
-
-            self._combiner = Loops(self._settings, self._driver).combiner
-        return self._combiner()

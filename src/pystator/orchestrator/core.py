@@ -1,0 +1,166 @@
+"""What every call of an orchestrator goes through: options, drivers, the cases of events."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from pystator.engine.actions import ActionExecutor
+from pystator.engine.machine import StateMachine
+from pystator.engine.public import Event
+from pystator.engine.registry import ActionRegistry, GuardRegistry
+from pystator.errors import ConfigurationError, EvaluationError, InvalidValueError
+from pystator.orchestrator.calls import names_of
+from pystator.orchestrator.cases import Case, Item, case_of
+from pystator.orchestrator.drivers import Driver
+from pystator.orchestrator.hooks import Hooks
+from pystator.orchestrator.options import check_options
+from pystator.orchestrator.requests import Program
+from pystator.orchestrator.scheduling import Scheduler, StoredTimers, watch
+from pystator.orchestrator.settings import Settings, Validator
+from pystator.orchestrator.waiting import DECIDING
+from pystator.stores.adapt import lift
+
+if TYPE_CHECKING:
+    from pystator.orchestrator.batching import Combiner
+
+__all__ = ["Core"]
+
+T = TypeVar("T")
+
+_Guards = GuardRegistry | Mapping[str, Callable[..., Any]]
+_Actions = ActionRegistry | Mapping[str, Callable[..., Any]]
+
+CHUNK: Final = 1_000
+"""Events of a bulk call that share a load and a commit."""
+
+
+class Core:
+    """An orchestrator without its calls; for the arguments see `Orchestrator`."""
+
+    def __init__(
+        self,
+        machine: StateMachine,
+        state_store: Any,
+        guards: _Guards | None = None,
+        actions: _Actions | None = None,
+        *,
+        context_validator: Validator | None = None,
+        scheduler: Scheduler | None = None,
+        hooks: Sequence[object] | None = None,
+        use_initial_state_when_missing: bool = True,
+        action_delivery: str = "inline",
+        batching: bool | None = None,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        check_options(machine, hooks, context_validator, scheduler, action_delivery)
+        self.machine = machine if guards is None else machine.with_guards(guards)
+        self.state_store = state_store
+        store = lift(state_store)
+        if scheduler is not None:
+            store = watch(store, scheduler)
+        self._store = store
+        self._settings = Settings(
+            self.machine,
+            store,
+            hooks=Hooks(hooks) if hooks else None,
+            validator=context_validator,
+            start_missing=use_initial_state_when_missing,
+        )
+        executor = ActionExecutor(machine.actions if actions is None else actions)
+        self._driver = Driver(store, executor, clock)
+        self._run_one = self._driver.run_one
+        self._blocking = store.sync
+        self._async = store.has_async
+        plain = self._settings.plain
+        self._batching = store.has_async and (store.combines if batching is None else batching)
+        self._plain = plain and store.sync
+        self._aplain = plain and store.has_async and not self._batching
+        self._combiner: Callable[[], Combiner] | None = None
+        self._scheduler = scheduler
+        if scheduler is not None:
+            scheduler.attach(StoredTimers(self._settings, self._driver, clock))
+            scheduler.start()
+
+    # Inside -------------------------------------------------------------------------------------
+
+    def _run(self, program: Program[T]) -> T:
+        if not self._blocking:
+            program.close()
+            raise TypeError(
+                f"{type(self.state_store).__name__} has only async methods: "
+                "use the async twin of this call, e.g. await async_process_event(...)"
+            )
+        return self._driver.run(program)
+
+    async def _arun(self, program: Program[T]) -> T:
+        if not self._async:
+            program.close()
+            raise TypeError(
+                f"{type(self.state_store).__name__} has only blocking methods: "
+                "use the blocking twin of this call, e.g. process_event(...)"
+            )
+        if self._scheduler is not None:
+            self._scheduler.start()
+        return await self._driver.arun(program)
+
+    def _case(
+        self,
+        entity_id: str,
+        trigger: str | Event,
+        context: Mapping[str, Any] | None,
+        event_id: str | None,
+        actor: str | None,
+        occurred_at: datetime | None,
+        now: datetime | None,
+        connection: object,
+        *,
+        is_data: bool = False,
+    ) -> Case:
+        if connection is not None:
+            raise ConfigurationError(
+                "connection= is not in this release:"
+                " an event is committed by the store's own connection",
+                context={"option": "connection"},
+            )
+        case = Case(entity_id, trigger, context, event_id, actor, occurred_at, now)
+        case.is_data = is_data
+        self._admit(case)
+        return case
+
+    def _admit(self, case: Case) -> None:
+        asker = DECIDING.get()
+        if asker is not None:
+            asker.admit(self._settings, case.entity_id)
+        if case.event_id is None:
+            return
+        if not self._settings.idempotent:
+            raise TypeError(
+                "event_id= needs a store that keeps event ids, and"
+                f" {type(self.state_store).__name__} does not:"
+                " leave it out, or use one of PyStator's stores"
+            )
+        case.identify(None if case.is_data else self._settings.normalise(case.trigger))
+
+    def _chunks(self, items: Iterable[Item], actor: str | None) -> Iterator[list[Case]]:
+        rest = iter(items)
+        while chunk := [self._case_of(item, actor) for item in islice(rest, CHUNK)]:
+            yield chunk
+
+    def _case_of(self, item: Item, actor: str | None) -> Case:
+        """The case of an item; one that is no event fails alone."""
+        try:
+            case = case_of(item, actor)
+            self._admit(case)
+        except (InvalidValueError, EvaluationError) as error:
+            case = Case(*names_of(item), None)
+            case.error = error
+        return case
+
+    def _combine(self) -> "Combiner":
+        """The running loop's combiner."""
+        if self._combiner is None:
+            from pystator.orchestrator.loops import Loops  # asyncio comes with it
+
+            self._combiner = Loops(self._settings, self._driver).combiner
+        return self._combiner()
