@@ -116,7 +116,7 @@ def test_mistakes_are_answered_by_sentences(pystator, tmp_path) -> None:
     for arguments, sentence in [
         (("current",), "pystator db init"),
         (("seed", "sqlite:///none.db"), "does not exist"),
-        (("init", "postgresql://me:secret@host/db"), "this release has no PostgreSQL"),
+        (("init", "redis://me:secret@host/0"), "this release has no Redis"),
         (("init", "sqlite:///bad.db"), "not a SQLite database"),
         (("init", "sqlite:///no/folder.db"), "does not exist; make it first"),
         (("truncate", "--force", "sqlite://"), "name a file"),

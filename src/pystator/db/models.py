@@ -1,8 +1,11 @@
 """SQLAlchemy models of the tables: for migrations, and for users' own queries.
 
 The stores do not use them; a migration and these classes describe the same tables, and a test
-compares them. Times are integers, microseconds since 1970-01-01 UTC. Contexts, payloads and patches
-are text of the context codec.
+compares them. Times are integers, microseconds since 1970-01-01 UTC (PostgreSQL's tables have
+``timestamptz``). Contexts, payloads and patches are text of the context codec.
+
+PostgreSQL has besides: ``transition_history.txid``, the transaction that wrote a row, which orders
+the feed; and an index of its own for the few states that are longer than `LONG_STATE`.
 
 ::
 
@@ -11,10 +14,10 @@ are text of the context codec.
                                                           `--- worker_events
 """
 
-from typing import Final
-
-from sqlalchemy import BigInteger, Boolean, Index, Integer, MetaData, String, Text, text
+from sqlalchemy import BigInteger, Boolean, Index, Integer, MetaData, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from pystator.db.column_types import BIG_ID, NAME, SHORT_STATE, Time
 
 __all__ = [
     "EntityStateModel",
@@ -24,9 +27,6 @@ __all__ = [
     "TransitionHistoryModel",
     "WorkerEventModel",
 ]
-
-_ROW_ID: Final = BigInteger().with_variant(Integer(), "sqlite")
-"""SQLite numbers rows by itself only in a column declared INTEGER."""
 
 
 class Model(DeclarativeBase):
@@ -50,12 +50,12 @@ class MachineModel(Model):
 
     __tablename__ = "machines"
 
-    name: Mapped[str] = mapped_column(String, primary_key=True)
-    version: Mapped[str] = mapped_column(String, primary_key=True)
-    fingerprint: Mapped[str] = mapped_column(String)
+    name: Mapped[str] = mapped_column(NAME, primary_key=True)
+    version: Mapped[str] = mapped_column(NAME, primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(NAME)
     description: Mapped[str | None] = mapped_column(Text)
     definition: Mapped[str] = mapped_column(Text)
-    created_at: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(Time)
 
 
 class EntityStateModel(Model):
@@ -72,22 +72,28 @@ class EntityStateModel(Model):
 
     __tablename__ = "entity_states"
 
-    entity_id: Mapped[str] = mapped_column(String, primary_key=True)
-    machine_name: Mapped[str] = mapped_column(String, primary_key=True)
+    entity_id: Mapped[str] = mapped_column(NAME, primary_key=True)
+    machine_name: Mapped[str] = mapped_column(NAME, primary_key=True)
     version: Mapped[int] = mapped_column(BigInteger)
-    state: Mapped[str] = mapped_column(String)
+    state: Mapped[str] = mapped_column(NAME)
     context: Mapped[str] = mapped_column(Text)
     history: Mapped[str | None] = mapped_column(Text)
     timers: Mapped[str | None] = mapped_column(Text)
-    next_due: Mapped[int | None] = mapped_column(BigInteger)
-    machine_version: Mapped[str] = mapped_column(String)
-    fingerprint: Mapped[str] = mapped_column(String)
-    created_at: Mapped[int] = mapped_column(BigInteger)
-    updated_at: Mapped[int] = mapped_column(BigInteger)
-    commit_id: Mapped[str] = mapped_column(String)
+    next_due: Mapped[int | None] = mapped_column(Time)
+    machine_version: Mapped[str] = mapped_column(NAME)
+    fingerprint: Mapped[str] = mapped_column(NAME)
+    created_at: Mapped[int] = mapped_column(Time)
+    updated_at: Mapped[int] = mapped_column(Time)
+    commit_id: Mapped[str] = mapped_column(NAME)
 
     __table_args__ = (
-        Index("ix_entity_states_state", "machine_name", "state", "entity_id"),
+        Index(
+            "ix_entity_states_state",
+            "machine_name",
+            "state",
+            "entity_id",
+            postgresql_where=text(SHORT_STATE),
+        ),
         Index(
             "ix_entity_states_due",
             "next_due",
@@ -116,31 +122,31 @@ class TransitionHistoryModel(Model):
 
     __tablename__ = "transition_history"
 
-    id: Mapped[int] = mapped_column(_ROW_ID, primary_key=True, autoincrement=True)
-    entity_id: Mapped[str] = mapped_column(String)
-    machine_name: Mapped[str] = mapped_column(String)
+    id: Mapped[int] = mapped_column(BIG_ID, primary_key=True, autoincrement=True)
+    entity_id: Mapped[str] = mapped_column(NAME)
+    machine_name: Mapped[str] = mapped_column(NAME)
     version: Mapped[int] = mapped_column(BigInteger)
-    kind: Mapped[str] = mapped_column(String)
-    trigger: Mapped[str | None] = mapped_column(String)
+    kind: Mapped[str] = mapped_column(NAME)
+    trigger: Mapped[str | None] = mapped_column(NAME)
     payload: Mapped[str | None] = mapped_column(Text)
-    now: Mapped[int] = mapped_column(BigInteger)
+    now: Mapped[int] = mapped_column(Time)
     context_patch: Mapped[str | None] = mapped_column(Text)
-    source_state: Mapped[str | None] = mapped_column(String)
-    target_state: Mapped[str | None] = mapped_column(String)
+    source_state: Mapped[str | None] = mapped_column(NAME)
+    target_state: Mapped[str | None] = mapped_column(NAME)
     actions: Mapped[str | None] = mapped_column(Text)
     success: Mapped[bool] = mapped_column(Boolean)
-    error_code: Mapped[str | None] = mapped_column(String)
+    error_code: Mapped[str | None] = mapped_column(NAME)
     error_message: Mapped[str | None] = mapped_column(Text)
-    event_id: Mapped[str | None] = mapped_column(String)
-    request_hash: Mapped[str | None] = mapped_column(String)
-    actor: Mapped[str | None] = mapped_column(String)
-    occurred_at: Mapped[int | None] = mapped_column(BigInteger)
+    event_id: Mapped[str | None] = mapped_column(NAME)
+    request_hash: Mapped[str | None] = mapped_column(NAME)
+    actor: Mapped[str | None] = mapped_column(NAME)
+    occurred_at: Mapped[int | None] = mapped_column(Time)
     duration_us: Mapped[int | None] = mapped_column(BigInteger)
     ref: Mapped[int | None] = mapped_column(BigInteger)
-    commit_id: Mapped[str] = mapped_column(String)
-    machine_version: Mapped[str] = mapped_column(String)
-    fingerprint: Mapped[str] = mapped_column(String)
-    recorded_at: Mapped[int] = mapped_column(BigInteger)
+    commit_id: Mapped[str] = mapped_column(NAME)
+    machine_version: Mapped[str] = mapped_column(NAME)
+    fingerprint: Mapped[str] = mapped_column(NAME)
+    recorded_at: Mapped[int] = mapped_column(Time)
 
     __table_args__ = (
         Index("ix_transition_history_entity", "entity_id", "machine_name", "version"),
@@ -176,25 +182,25 @@ class WorkerEventModel(Model):
 
     __tablename__ = "worker_events"
 
-    seq: Mapped[int] = mapped_column(_ROW_ID, primary_key=True, autoincrement=True)
-    event_id: Mapped[str] = mapped_column(String)
-    entity_id: Mapped[str] = mapped_column(String)
-    machine_name: Mapped[str] = mapped_column(String)
-    kind: Mapped[str] = mapped_column(String)
-    status: Mapped[str] = mapped_column(String)
-    trigger: Mapped[str | None] = mapped_column(String)
+    seq: Mapped[int] = mapped_column(BIG_ID, primary_key=True, autoincrement=True)
+    event_id: Mapped[str] = mapped_column(NAME)
+    entity_id: Mapped[str] = mapped_column(NAME)
+    machine_name: Mapped[str] = mapped_column(NAME)
+    kind: Mapped[str] = mapped_column(NAME)
+    status: Mapped[str] = mapped_column(NAME)
+    trigger: Mapped[str | None] = mapped_column(NAME)
     payload: Mapped[str | None] = mapped_column(Text)
-    request_hash: Mapped[str | None] = mapped_column(String)
+    request_hash: Mapped[str | None] = mapped_column(NAME)
     priority: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    fires_at: Mapped[int] = mapped_column(BigInteger)
-    retry_at: Mapped[int | None] = mapped_column(BigInteger)
+    fires_at: Mapped[int] = mapped_column(Time)
+    retry_at: Mapped[int | None] = mapped_column(Time)
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     progress: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     error_message: Mapped[str | None] = mapped_column(Text)
-    actor: Mapped[str | None] = mapped_column(String)
-    occurred_at: Mapped[int | None] = mapped_column(BigInteger)
-    created_at: Mapped[int] = mapped_column(BigInteger)
-    lease_until: Mapped[int | None] = mapped_column(BigInteger)
+    actor: Mapped[str | None] = mapped_column(NAME)
+    occurred_at: Mapped[int | None] = mapped_column(Time)
+    created_at: Mapped[int] = mapped_column(Time)
+    lease_until: Mapped[int | None] = mapped_column(Time)
     lease_token: Mapped[int | None] = mapped_column(BigInteger)
 
     __table_args__ = (
@@ -210,5 +216,5 @@ class MetaModel(Model):
 
     __tablename__ = "pystator_meta"
 
-    key: Mapped[str] = mapped_column(String, primary_key=True)
+    key: Mapped[str] = mapped_column(NAME, primary_key=True)
     value: Mapped[str] = mapped_column(Text)

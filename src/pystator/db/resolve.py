@@ -6,7 +6,7 @@ Laws:
   nothing is a mistake, never the default: events must not quietly go to a file in some working
   folder.
 - A URL is SQLAlchemy's: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``sqlite://`` in
-  memory.
+  memory; ``postgresql://user:password@host/database`` is `pystator.db.postgres_url`'s.
 - Passwords never appear in a message: `redact` everything that is shown.
 """
 
@@ -44,13 +44,13 @@ _KEYS: Final = frozenset({DATABASE_URL.lower(), "pystator_redis_url", "pystator_
 _SCHEME: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9.+-]*):(?P<slashes>/{0,2})")
 _SQLITE: Final = frozenset({"sqlite", "sqlite+pysqlite"})
 _LATER: Final = {
-    "postgresql": "PostgreSQL",
-    "postgres": "PostgreSQL",
     "mongodb": "MongoDB",
     "mongodb+srv": "MongoDB",
     "redis": "Redis",
     "rediss": "Redis",
 }
+
+_USE: Final = "use a sqlite:///... or postgresql://... URL"
 
 
 @record
@@ -123,12 +123,15 @@ def scheme_of(url: str) -> str:
 
 def redact(url: str) -> str:
     """The URL without user, password and options, for messages."""
-    base = url.partition("?")[0]
-    before, at, after = base.rpartition("@")
-    if not at:
-        return base
-    matched = _SCHEME.match(before)
-    return f"{matched.group() if matched else ''}***@{after}"
+    matched = _SCHEME.match(url)
+    scheme = matched.group() if matched else ""
+    if not scheme and "password" in url.lower():
+        return "***"  # libpq's other form: host=... password=...
+    base, _, options = url.partition("?")
+    if "@" in options:
+        return f"{scheme}***"  # is it a password with "?", or an option with "@"?
+    _, at, after = base.rpartition("@")
+    return f"{scheme}***@{after}" if at else base
 
 
 def parse_sqlite(url: str, *, folder: Path | None = None) -> SQLiteURL:
@@ -239,7 +242,10 @@ def _wrong(url: str, why: str) -> ConfigurationError:
 def _other_scheme(url: str, scheme: str) -> ConfigurationError:
     if not scheme:
         return _wrong(url, "not a URL; a file is written sqlite:///shop.db")
-    known = _LATER.get(scheme.partition("+")[0])
+    name = scheme.partition("+")[0]
+    if name in {"postgresql", "postgres"}:
+        return _wrong(url, "this is PostgreSQL's: use PostgresStateStore, or create_state_store")
+    known = _LATER.get(name)
     if known:
-        return _wrong(url, f"this release has no {known}: use a sqlite:///... URL")
-    return _wrong(url, f"unknown database {scheme!r}: use a sqlite:///... URL")
+        return _wrong(url, f"this release has no {known}: {_USE}")
+    return _wrong(url, f"unknown database {scheme!r}: {_USE}")

@@ -94,7 +94,8 @@ def ensure(
     revision = revision_of(connection)
     if revision is None and auto_initialize:
         from pystator.db.commands import initialize  # Alembic takes 0.3 s
+        from pystator.db.databases import SQLiteDatabase
 
-        revision = initialize(connection, url, begin=begin)
+        revision = initialize(SQLiteDatabase(connection, url, begin))
     if validate_schema:
         check(revision, url)

@@ -1,0 +1,50 @@
+"""The column types that are not the same on every database; migrations and models share them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Dialect, Integer, String, Text
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+__all__ = ["BIG_ID", "LONG_STATE", "NAME", "SHORT_STATE", "Time"]
+
+NAME: Final = String().with_variant(Text(collation="C"), "postgresql")
+"""Ids, names and states: compared by code point, as SQLite and Python compare them."""
+
+BIG_ID: Final = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite numbers rows by itself only in a column declared INTEGER."""
+
+LONG_STATE: Final = "octet_length(state) > 512"
+"""PostgreSQL's indexes hold 2,704 bytes a row. Two names take up to 2,040 of them; the few states
+that do not fit into the rest are in an index without their text."""
+
+SHORT_STATE: Final = "octet_length(state) <= 512"
+"""The others. A query that wants their index has to say so, in these words."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class Time(TypeDecorator[int]):
+    """A moment: in Python microseconds since 1970-01-01 UTC, in PostgreSQL a ``timestamptz``."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The type of a database's column."""
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(TIMESTAMP(timezone=True))
+        return dialect.type_descriptor(BigInteger())
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> int | datetime | None:
+        """What the driver gets."""
+        if value is None or dialect.name != "postgresql":
+            return value
+        return _EPOCH + value * _MICROSECOND
+
+    def process_result_value(self, value: int | datetime | None, dialect: Dialect) -> int | None:
+        """What Python gets."""
+        del dialect
+        return (value - _EPOCH) // _MICROSECOND if isinstance(value, datetime) else value

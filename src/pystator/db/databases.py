@@ -1,0 +1,173 @@
+"""An open database as the commands need it, whichever it is; SQLAlchemy runs over its connection.
+
+::
+
+    commands ---> Database ---+--- SQLiteDatabase     BEGIN EXCLUSIVE
+                              `--- PostgresDatabase   an advisory lock of the transaction
+"""
+
+import sqlite3
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, closing, contextmanager
+from typing import Protocol
+
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import StaticPool
+
+from pystator.db.extras import from_extra
+from pystator.db.postgres_url import is_postgres, parse_postgres
+from pystator.db.resolve import SQLiteURL, parse_sqlite, resolve
+from pystator.db.schema import TABLES, revision_of
+from pystator.db.sqlite import BUSY_LIMIT, begin_exclusive, open_connection, patiently, translate
+from pystator.errors import ConfigurationError, SchemaError
+
+__all__ = ["Database", "SQLiteDatabase", "is_there", "opened", "shown_url"]
+
+
+class Database(Protocol):
+    """An open database.
+
+    Attributes:
+        shown: Its URL, for messages.
+    """
+
+    shown: str
+
+    def revision(self) -> str | None:
+        """The revision it is at; None when it was never initialised."""
+        ...
+
+    def tables(self) -> set[str]:
+        """Those of our tables' names that it has."""
+        ...
+
+    def connected(self) -> AbstractContextManager[Connection]:
+        """SQLAlchemy over its connection, outside of any transaction."""
+        ...
+
+    def exclusive(self) -> AbstractContextManager[Connection]:
+        """The same in a transaction that no other command runs beside: all of it, or nothing."""
+        ...
+
+    def empty(self, connection: Connection) -> dict[str, int]:
+        """Delete all rows, inside of `exclusive`; table -> rows that were there."""
+        ...
+
+
+class SQLiteDatabase:
+    """A SQLite database over an open connection in autocommit mode.
+
+    Args:
+        raw: The connection.
+        shown: Its URL.
+        begin: Starts the exclusive transaction, waiting for other processes.
+    """
+
+    def __init__(
+        self,
+        raw: sqlite3.Connection,
+        shown: str,
+        begin: Callable[[sqlite3.Connection], None] = begin_exclusive,
+    ) -> None:
+        self.shown = shown
+        self._raw = raw
+        self._begin = begin
+
+    def revision(self) -> str | None:
+        """The revision it is at; None when it was never initialised."""
+        return revision_of(self._raw)
+
+    def tables(self) -> set[str]:
+        """Those of our tables' names that it has."""
+        rows = self._raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return {str(name) for (name,) in rows.fetchall()} & set(TABLES)
+
+    @contextmanager
+    def connected(self) -> Generator[Connection]:
+        """SQLAlchemy over its connection, outside of any transaction."""
+        engine = create_engine("sqlite://", creator=lambda: self._raw, poolclass=StaticPool)
+        with engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def exclusive(self) -> Generator[Connection]:
+        """The same in a transaction in which nobody else writes."""
+        # SQLAlchemy looks at a new connection and rolls back: it connects before the transaction.
+        with self.connected() as connection, connection.begin():
+            self._begin(self._raw)
+            yield connection
+
+    def empty(self, connection: Connection) -> dict[str, int]:
+        """Delete all rows, in dependency order; table -> rows that were there."""
+        return {
+            table: connection.execute(text(f"DELETE FROM {table}")).rowcount  # noqa: S608 - our own names
+            for table in TABLES
+        }
+
+
+@contextmanager
+def opened(url: str | None, *, create: bool = False) -> Generator[Database]:
+    """The database a URL names; its errors become ours.
+
+    Args:
+        url: As the commands take it; None is resolved.
+        create: Make a SQLite file that is not there.
+
+    Raises:
+        ConfigurationError: The URL names no database that outlives the command.
+        SchemaError: There is no such file.
+        StoreUnavailableError: It cannot be opened.
+    """
+    found = resolve(url)
+    with _postgres(found) if is_postgres(found) else _sqlite(found, create=create) as database:
+        yield database
+
+
+def shown_url(url: str | None) -> str:
+    """The URL the commands use, as it may be shown."""
+    found = resolve(url)
+    return str(parse_postgres(found) if is_postgres(found) else parse_sqlite(found))
+
+
+def is_there(url: str | None) -> bool:
+    """Whether there is something to open: a SQLite file may not have been made yet."""
+    found = resolve(url)
+    if is_postgres(found):
+        return True
+    path = parse_sqlite(found).path
+    return path is not None and path.exists()
+
+
+@contextmanager
+def _sqlite(url: str, *, create: bool) -> Generator[Database]:
+    parsed: SQLiteURL = parse_sqlite(url)
+    if parsed.path is None:
+        raise ConfigurationError(
+            "a database in memory ends with this command: name a file, sqlite:///pystator.db"
+        )
+    if not create and not parsed.path.exists():
+        raise SchemaError(
+            f"{parsed.path} does not exist: run `pystator db init {parsed}`",
+            context={"url": str(parsed)},
+        )
+    try:
+        with closing(open_connection(parsed, create=create)) as connection:
+            patiently(lambda: revision_of(connection), BUSY_LIMIT)
+            yield SQLiteDatabase(connection, str(parsed))
+    except sqlite3.Error as error:
+        raise translate(error, parsed) from error
+    except DBAPIError as error:
+        if isinstance(error.orig, sqlite3.Error):
+            raise translate(error.orig, parsed) from error
+        raise
+
+
+@contextmanager
+def _postgres(url: str) -> Generator[Database]:
+    with from_extra("postgres", "psycopg"):
+        from pystator.db.postgres import open_connection as open_postgres
+        from pystator.db.postgres_database import PostgresDatabase, telling
+    parsed = parse_postgres(url)
+    with closing(open_postgres(parsed)) as connection, telling(parsed):
+        yield PostgresDatabase(connection, str(parsed))
