@@ -55,6 +55,7 @@ __all__ = [
     "TimeoutExpiredError",
     "UndefinedStateError",
     "UndefinedTriggerError",
+    "readable",
 ]
 
 
@@ -85,6 +86,14 @@ class ErrorCode(StrEnum):
     TIMEOUT_EXPIRED = "timeout_expired"
     UNDEFINED_STATE = "undefined_state"
     UNDEFINED_TRIGGER = "undefined_trigger"
+
+
+def readable(text: str) -> str:
+    """The text with a question mark for each lone surrogate, so that it can be stored and sent.
+
+    Messages of foreign errors have them where a file's name is no Unicode.
+    """
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 class FSMError(Exception):

@@ -9,6 +9,9 @@ from pystator.testing import BasicContract, StoreContract
 from pystator.testing.commits import CommitsContract
 from pystator.testing.concurrency import ConcurrencyContract
 from pystator.testing.idempotency import IdempotencyContract
+from pystator.testing.limits import LimitsContract
+from pystator.testing.lost_answers import LostAnswersContract
+from pystator.testing.machines import MachinesContract
 from pystator.testing.statecharts import StatechartsContract
 
 
@@ -39,6 +42,9 @@ class TestSQLiteStateStoreInMemory(
     IdempotencyContract,
     ConcurrencyContract,
     StatechartsContract,
+    LimitsContract,
+    MachinesContract,
+    LostAnswersContract,
 ):
     def make_store(self, path):
         return InMemory("sqlite://")

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pystator.engine.copying import copy_mapping
 from pystator.engine.registry import ActionRegistry, RegisteredAction
-from pystator.errors import FSMError, TimeoutExpiredError
+from pystator.errors import FSMError, TimeoutExpiredError, readable
 from pystator.records import Context, record
 
 __all__ = ["ActionExecutor", "ActionOutcome", "ActionSpec", "Phase", "cancelled_within"]
@@ -90,7 +90,8 @@ class ActionOutcome:
         if isinstance(self.error, FSMError):
             plain["error"] = self.error.to_dict()
         elif self.error is not None:
-            plain["error"] = {"error": type(self.error).__name__, "message": str(self.error)}
+            message = readable(str(self.error))
+            plain["error"] = {"error": type(self.error).__name__, "message": message}
         return plain
 
 

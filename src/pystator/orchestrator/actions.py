@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pystator.engine.actions import ActionOutcome
+from pystator.errors import readable
 from pystator.orchestrator.cases import Case, Todo
 from pystator.orchestrator.requests import AppendLater, Outcomes, Program, RunActions
 from pystator.orchestrator.settings import Settings
@@ -76,7 +77,7 @@ def act(settings: Settings, entity_id: str, todo: Todo) -> Program[Commit]:
         plain,
         not failed,
         error_code="action_failed" if failed else None,
-        error_message=None if first is None else f"{failed[0]['name']}: {first}",
+        error_message=None if first is None else readable(f"{failed[0]['name']}: {first}"),
         ref=version,
     )
     return Commit(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pystator.errors import FSMError
+from pystator.errors import FSMError, readable
 from pystator.orchestrator.cases import Case
 from pystator.records import HISTORY, Context, Entry, EntryKind, Patch
 
@@ -58,7 +58,7 @@ def failed_row(
 ) -> Entry:
     """The row of something that failed; ``target`` is the fallback state, where there is one."""
     code = None if error is None else error.code.value
-    message = None if error is None else error.message
+    message = None if error is None else readable(error.message)
     if case is None:
         return Entry(
             version, kind, trigger, None, now, None, source, target, (), False, code, message,

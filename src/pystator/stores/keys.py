@@ -125,6 +125,8 @@ def check_commit(commit: Commit, *, known: bool = False) -> None:  # noqa: C901 
             check_event_id(entry.event_id)
         if entry.actor is not None:
             _check(entry.actor, "actor", 0, NAME_LENGTH)
+        if entry.error_message is not None and not entry.error_message.isascii():
+            _check_unicode(entry.error_message, "error message")
 
 
 def _check_change(commit: Commit) -> None:
@@ -161,6 +163,13 @@ def _check(text: Any, what: str, least: int, most: int) -> str:
             kind = "a control character" if category(character) == "Cc" else "a lone surrogate"
             raise _refused(what, text, f"character {position} is {kind}, {character!a}")
     return str.__str__(text)
+
+
+def _check_unicode(text: str, what: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _refused(what, text, f"character {error.start} is a lone surrogate") from None
 
 
 def _refused(what: str, value: Any, why: str) -> InvalidValueError:

@@ -267,7 +267,11 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
             patch = (changed, tuple(patch[1]))
         actions: Any = entry.actions
         if actions:
-            actions = [self._frozen(each, {}, "actions") for each in actions]
+            try:
+                actions = [self._frozen(each, {}, "actions") for each in actions]
+            except InvalidValueError:  # said once more, with the number of the action
+                freeze([dict(each) for each in actions], limit=self.context_limit, name="actions")
+                raise
         return payload, patch, actions
 
     def _frozen(self, fields: Mapping[str, Any], context: dict[str, Any], name: str) -> Any:

@@ -8,7 +8,11 @@ from pystator.testing.connections import ConnectionsContract
 from pystator.testing.feed import FeedContract
 from pystator.testing.history import HistoryContract
 from pystator.testing.idempotency import IdempotencyContract
+from pystator.testing.limits import LimitsContract
+from pystator.testing.lost_answers import LostAnswersContract
+from pystator.testing.machines import MachinesContract
 from pystator.testing.queries import QueriesContract
+from pystator.testing.reconnect import ReconnectContract
 from pystator.testing.statecharts import StatechartsContract
 from pystator.testing.states import StatesContract
 from pystator.testing.timers import TimersContract
@@ -34,5 +38,9 @@ class StoreContract(
     FeedContract,
     ConcurrencyContract,
     ConnectionsContract,
+    LimitsContract,
+    MachinesContract,
+    LostAnswersContract,
+    ReconnectContract,
 ):
     """Subclass it, name the class ``Test...``, and give it ``make_store(path)``."""
