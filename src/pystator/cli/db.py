@@ -9,7 +9,7 @@ from pystator.cli.app import new_app
 from pystator.cli.options import JsonOption
 from pystator.cli.output import note, paint, say, say_json
 from pystator.cli.text import count, noun
-from pystator.db.resolve import parse_sqlite, resolve, scheme_of
+from pystator.db.resolve import scheme_of
 from pystator.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ UrlArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="URL",
-        help="The database, e.g. sqlite:///shop.db. Default: PYSTATOR_DATABASE_URL, then "
-        "pystator.cfg, then pystator.db in this folder.",
+        help="The database, e.g. sqlite:///shop.db or postgresql://user:pass@localhost/shop. "
+        "Default: PYSTATOR_DATABASE_URL, then pystator.cfg, then pystator.db in this folder.",
         show_default=False,
     ),
 ]
@@ -42,7 +42,7 @@ _WORDS = {"ignore_unknown_options": True}  # so that -1 is a revision
 
 @app.command()
 def init(url: UrlArgument = None, json: JsonOption = False) -> None:
-    """Make the file and its tables.
+    """Make the tables, and a SQLite file.
 
     Does nothing to a database that has them.
     """
@@ -71,9 +71,10 @@ def downgrade(
     Down to a revision; by default -1, which is one migration. base undoes all: nothing is left.
     """
     from pystator.db import commands
+    from pystator.db.databases import shown_url
 
     url, revision = _split(words, "-1")
-    shown = str(parse_sqlite(resolve(url)))
+    shown = shown_url(url)
     if not force and (found := commands.rows(url)):
         what = f"the {count(found)} {noun(found, 'row')} of {shown}, or what a migration added"
         confirm(f"This can delete {what}.", "Undo it?", shown)
@@ -155,8 +156,9 @@ def truncate(
 ) -> None:
     """Delete every row of every table; asks first."""
     from pystator.db import commands
+    from pystator.db.databases import shown_url
 
-    shown = str(parse_sqlite(resolve(url)))
+    shown = shown_url(url)
     if not force:
         commands.current(url)  # nobody is asked about a database that is not there
         what = f"every entity, its history and every machine in {shown}"

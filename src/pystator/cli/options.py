@@ -24,7 +24,8 @@ DatabaseOption = Annotated[
     typer.Option(
         "--db",
         metavar="URL",
-        help="Where entities are kept, e.g. sqlite:///orders.db. "
+        help="Where entities are kept, e.g. sqlite:///orders.db or "
+        "postgresql://user:pass@localhost/shop. "
         "Default: PYSTATOR_DATABASE_URL, then pystator.cfg, then pystator.db in this folder.",
         show_default=False,
     ),

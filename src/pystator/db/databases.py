@@ -22,7 +22,7 @@ from pystator.db.schema import TABLES, revision_of
 from pystator.db.sqlite import BUSY_LIMIT, begin_exclusive, open_connection, patiently, translate
 from pystator.errors import ConfigurationError, SchemaError
 
-__all__ = ["Database", "SQLiteDatabase", "is_there", "opened", "shown_url"]
+__all__ = ["Database", "SQLiteDatabase", "is_there", "opened", "shown_url", "unwrapping"]
 
 
 class Database(Protocol):
@@ -87,7 +87,7 @@ class SQLiteDatabase:
     def connected(self) -> Generator[Connection]:
         """SQLAlchemy over its connection, outside of any transaction."""
         engine = create_engine("sqlite://", creator=lambda: self._raw, poolclass=StaticPool)
-        with engine.connect() as connection:
+        with unwrapping(), engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -104,6 +104,17 @@ class SQLiteDatabase:
             table: connection.execute(text(f"DELETE FROM {table}")).rowcount  # noqa: S608 - our own names
             for table in TABLES
         }
+
+
+@contextmanager
+def unwrapping() -> Generator[None]:
+    """Inside, an error of the driver is the driver's, also where SQLAlchemy wrapped it."""
+    try:
+        yield
+    except DBAPIError as error:
+        if error.orig is None:
+            raise
+        raise error.orig from error
 
 
 @contextmanager
@@ -157,17 +168,14 @@ def _sqlite(url: str, *, create: bool) -> Generator[Database]:
             yield SQLiteDatabase(connection, str(parsed))
     except sqlite3.Error as error:
         raise translate(error, parsed) from error
-    except DBAPIError as error:
-        if isinstance(error.orig, sqlite3.Error):
-            raise translate(error.orig, parsed) from error
-        raise
 
 
 @contextmanager
 def _postgres(url: str) -> Generator[Database]:
     with from_extra("postgres", "psycopg"):
         from pystator.db.postgres import open_connection as open_postgres
-        from pystator.db.postgres_database import PostgresDatabase, telling
+        from pystator.db.postgres_database import PostgresDatabase
+        from pystator.db.postgres_schema import telling
     parsed = parse_postgres(url)
     with closing(open_postgres(parsed)) as connection, telling(parsed):
         yield PostgresDatabase(connection, str(parsed))

@@ -1,4 +1,4 @@
-"""PostgreSQL's tables: are they there, are they right, and nobody makes them twice.
+"""PostgreSQL's tables: making, changing and emptying them, and nobody does so twice.
 
 Laws:
 
@@ -18,14 +18,13 @@ import psycopg
 from psycopg import IsolationLevel
 from psycopg.rows import TupleRow
 from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
-from pystator.db.postgres import translate
-from pystator.db.postgres_url import PostgresURL
-from pystator.db.schema import TABLES, VERSION_TABLE, check
+from pystator.db.databases import unwrapping
+from pystator.db.postgres_schema import revision_of
+from pystator.db.schema import TABLES
 
-__all__ = ["PostgresDatabase", "ensure", "revision_of", "telling"]
+__all__ = ["PostgresDatabase"]
 
 LOCK: Final = int.from_bytes(b"pystator", "big")
 """The key of our advisory lock in a database."""
@@ -68,7 +67,7 @@ class PostgresDatabase:
             poolclass=StaticPool,
             use_native_hstore=False,  # else it would look for the type at every start
         )
-        with engine.connect() as connection:
+        with unwrapping(), engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -97,56 +96,3 @@ class PostgresDatabase:
         }
         connection.execute(text(f"TRUNCATE {', '.join(TABLES)}"))
         return counts
-
-
-def revision_of(connection: psycopg.Connection[TupleRow]) -> str | None:
-    """The revision a database is at; None when it was never initialised."""
-    # Asking for a table that is not there would end the transaction that asks.
-    found = connection.execute("SELECT to_regclass(%s)", (VERSION_TABLE,)).fetchone()
-    if found is None or found[0] is None:
-        return None
-    row = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - a constant
-    return None if row is None else str(row[0])
-
-
-def ensure(
-    connection: psycopg.Connection[TupleRow],
-    url: PostgresURL,
-    *,
-    auto_initialize: bool,
-    validate_schema: bool,
-) -> None:
-    """Make the schema fit, or say why it does not.
-
-    Args:
-        connection: In autocommit mode; nobody else uses it meanwhile.
-        url: For messages.
-        auto_initialize: Make the tables where there are none. Any number of processes may do so at
-            once. An older schema is not upgraded: that is a decision.
-        validate_schema: Refuse one that does not fit.
-
-    Raises:
-        SchemaError: It does not fit; the message names the command.
-        StoreUnavailableError: The server did not answer, or the role may not make tables.
-    """
-    with telling(url):
-        revision = revision_of(connection)
-        if revision is None and auto_initialize:
-            from pystator.db.commands import initialize  # Alembic takes 0.3 s
-
-            revision = initialize(PostgresDatabase(connection, str(url)))
-        if validate_schema:
-            check(revision, str(url))
-
-
-@contextmanager
-def telling(url: PostgresURL) -> Generator[None]:
-    """Inside, the errors of psycopg become ours, also those that SQLAlchemy wrapped."""
-    try:
-        yield
-    except psycopg.Error as error:
-        raise translate(error, url) from error
-    except DBAPIError as error:
-        if isinstance(error.orig, psycopg.Error):
-            raise translate(error.orig, url) from error
-        raise
