@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar, dataclass_transform
 
 __all__ = [
+    "BEGINNING",
     "EPOCH",
     "HISTORY",
     "Commit",
@@ -59,6 +60,8 @@ Patch = tuple[Mapping[str, Any], tuple[str, ...]]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST = datetime.min.replace(tzinfo=UTC) - EPOCH
+BEGINNING: Final = (_FIRST.days * 86_400 + _FIRST.seconds) * 1_000_000
+"""The first moment of the year 1, before which nothing is, in microseconds since the epoch."""
 _LAST = datetime.max.replace(tzinfo=UTC) - EPOCH
 
 
@@ -149,6 +152,8 @@ class Entity:
             machine.
         updated_at: The step time of the last change; never before an earlier one.
         commit_id: Id of the last commit, to resolve an answer that was lost.
+        state_since: The step time of the change that led into ``state``; one that ends where it
+            began does not move it.
     """
 
     entity_id: str
@@ -163,6 +168,7 @@ class Entity:
     created_at: int
     updated_at: int
     commit_id: str
+    state_since: int
 
     @property
     def key(self) -> Key:

@@ -56,14 +56,14 @@ def test_truncate_asks_and_takes_only_a_yes(tmp_path):
 
 
 def test_downgrade_asks_where_there_are_rows_to_lose(tmp_path):
-    """Without a revision it undoes the last migration: the only one is every table."""
+    """Without a revision it undoes the last migration, and does not ask what that one holds."""
     assert pystator(tmp_path, "db", "init").returncode == 0
     assert pystator(tmp_path, "db", "seed").returncode == 0
     refused = pystator(tmp_path, "db", "downgrade", stdin="")
     assert refused.returncode == 1
     assert "nothing was deleted" in refused.stderr
     assert "is up to date" in pystator(tmp_path, "db", "upgrade").stdout
-    assert pystator(tmp_path, "db", "downgrade", "--force").returncode == 0
+    assert pystator(tmp_path, "db", "downgrade", "base", "--force").returncode == 0
     assert pystator(tmp_path, "db", "init").returncode == 0
     assert pystator(tmp_path, "db", "downgrade").returncode == 0
 

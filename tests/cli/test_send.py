@@ -3,9 +3,12 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from time import time_ns
 from typing import Any
 
 import pytest
+
+from pystator import SQLiteStateStore
 
 DB = "sqlite:///shop.db"
 
@@ -249,6 +252,44 @@ def test_entities_are_paged(shop: Callable[..., Any], cli: Callable[..., Any]) -
     assert [f"order-{number}" for number in range(5)] == names
     assert "--after" in cli("entities", "--db", DB, "--limit", 2).err
     assert "raise --limit" in cli("entities", "--db", DB, "--limit", 2, "--where", "total > 0").err
+
+
+def test_entities_that_are_stuck_are_found(
+    shop: Callable[..., Any], cli: Callable[..., Any]
+) -> None:
+    """What nobody moves on: by any of its leaves, by machine, and by context as well."""
+    day = 86_400_000_000
+    with SQLiteStateStore(DB) as store:
+        store.now = lambda: time_ns() // 1_000 - 3 * day
+        for number in range(3):
+            facts = {"machine_name": "order", "context": {"total": number}}
+            store.set_state(f"old-{number}", "unpaid+queued", metadata=facts)
+        store.now = lambda: time_ns() // 1_000
+        store.set_context("old-0", {"total": 9})  # which is no way out of the state
+        store.set_state("old-1", "paid+queued")
+    shop("order-1", "place", "total=1")
+
+    def found(*words: object) -> list[str]:
+        told = cli("entities", "--db", DB, "--json", "--in-state-longer-than", *words).json
+        return [entity["entity_id"] for entity in told["entities"]]
+
+    assert found("2d") == ["old-0", "old-2"]
+    assert found("2d", "--state", "queued", "--machine", "order") == ["old-0", "old-2"]
+    assert found("2d", "--where", "total > 5") == ["old-0"]
+    assert found("4d") == found("2d", "--state", "paid") == []
+    counts = cli("entities", "--db", DB, "--in-state-longer-than", "48h", "--count", "--json").json
+    assert counts == {"total": 2, "by_state": {"unpaid+queued": 2}}
+    nobody = cli("entities", "--db", DB, "--in-state-longer-than", "4d", "--state", "queued")
+    assert "no entities in 'queued' for so long" in nobody.err
+    shown = cli("show", "old-0", "--db", DB, "--json").json
+    assert shown["state_since"] < shown["updated_at"]
+
+
+@pytest.mark.parametrize("longer", ["2 hours", "2", "0s", "-1h", "", "99999d", "1.5h"])
+def test_a_wrong_duration_is_told(cli: Callable[..., Any], longer: str) -> None:
+    answer = cli("entities", "--db", DB, f"--in-state-longer-than={longer}")
+    assert answer.code == 2
+    assert f"--in-state-longer-than is no duration: {longer!r}" in " ".join(answer.err.split())
 
 
 def test_a_wrong_filter_is_told(shop: Callable[..., Any], cli: Callable[..., Any]) -> None:

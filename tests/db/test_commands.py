@@ -90,7 +90,8 @@ def test_the_environment_names_the_database(pystator, tmp_path) -> None:
 def test_down_stamp_and_up_take_revision_and_url_in_any_order(pystator) -> None:
     url = "sqlite:///shop.db"
     succeeds(pystator("db", "init", url))
-    assert "nothing" in succeeds(pystator("db", "downgrade", "-1", url))
+    assert f"{HEAD} -> 0001" in succeeds(pystator("db", "downgrade", "-1", url))
+    assert "nothing" in succeeds(pystator("db", "downgrade", "base", url))
     assert HEAD in succeeds(pystator("db", "stamp", url, HEAD))
     assert "base" in fails(pystator("db", "stamp", "nonsense", url))
     succeeds(pystator("db", "stamp", "base", url))

@@ -1,5 +1,6 @@
 """The tables: migrations and models describe the same ones, and users query them by the models."""
 
+import re
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pystator.db.models import (
     TransitionHistoryModel,
     WorkerEventModel,
 )
+from pystator.errors import SchemaError
 from pystator.stores.sqlite import SQLiteStateStore
 
 
@@ -43,6 +45,11 @@ def test_migrations_make_exactly_the_models(url) -> None:
     connection.engine.dispose()
 
 
+def _parts(sql):
+    """Columns and keys in any order: a migration adds a column at the end."""
+    return [part.strip(" ,\n\t") for part in re.split(r"\n|, (?=\w+ [A-Z])", sql)]
+
+
 def test_migrated_tables_are_the_models_to_the_letter(url, tmp_path) -> None:
     """What autogenerate does not compare: autoincrement, partial indexes, keys."""
     made = create_engine(f"sqlite:///{tmp_path / 'made.db'}")
@@ -57,10 +64,7 @@ def test_migrated_tables_are_the_models_to_the_letter(url, tmp_path) -> None:
     for name in ("shop.db", "made.db"):
         connection = sqlite3.connect(tmp_path / name)
         found.append(
-            [
-                (*row[:3], row[3] and sorted(word.strip(" ,\n\t") for word in row[3].split("\n")))
-                for row in connection.execute(query)
-            ]
+            [(*row[:3], row[3] and sorted(_parts(row[3]))) for row in connection.execute(query)]
         )
         connection.close()
     assert found[0] == found[1]
@@ -90,6 +94,19 @@ def test_going_down_leaves_nothing_and_up_again_makes_the_same(url, tmp_path) ->
     }
     assert commands.upgrade(url).after == schema.HEAD
     assert tables() == before
+
+
+def test_what_was_there_before_is_in_its_state_since_its_last_change(url) -> None:
+    """The first revision did not keep since when: the last change is the best that is known."""
+    with SQLiteStateStore(url) as store:
+        store.set_state("order-0", "open", metadata={"machine_name": "order"})
+        changed = store.entities().items[0].updated_at
+    assert commands.downgrade(url, "0001").after == "0001"
+    with pytest.raises(SchemaError, match="pystator db upgrade"):
+        SQLiteStateStore(url).connect()
+    commands.upgrade(url)
+    with SQLiteStateStore(url) as store:
+        assert store.entities().items[0].state_since == changed
 
 
 def test_users_query_entities_and_history_by_the_models(url) -> None:

@@ -237,12 +237,17 @@ def free_port() -> int:
         return port
 
 
+_of_the_run: Final[list[Server]] = []
+"""Kept, as a process that is forgotten while it runs is warned of."""
+
+
 def begin() -> dict[str, Any]:
     """The server of a test run; it ends with the run. Its URL."""
     url = find.url_of("postgres")
     if url is None:
         server = Server(run_process(), *QUICK, "max_connections=200", "autovacuum=off")
         server.start()
+        _of_the_run.append(server)
         url = server.url
     Databases(url).make_tables()
     return {"url": url}

@@ -2,13 +2,17 @@
 
 import random
 import sqlite3
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from pystator.db.schema import TABLES
 from pystator.stores import sqlite_ops, sqlite_reads
+from pystator.stores.keys import new_commit_id
 
 MACHINES = ("order", "payment", "")
+NOW = 1_700_000_000_000_000
 STATES = ("open", "paid", "a+b", "b+c", "open+b")
 
 
@@ -64,6 +68,55 @@ def test_pages_of_entities_are_the_plain_scan(filled, machine, state, limit) -> 
     else:
         found = pages(store.entities, state=state, machine_name=machine, limit=limit)
     assert [entity.key for entity in found] == expected
+
+
+@pytest.mark.parametrize("few", [0, 20, 10_000])
+@pytest.mark.parametrize("state", [None, "b"])
+@pytest.mark.parametrize("machine", [None, "order"])
+@pytest.mark.parametrize("limit", [3, 1000])
+def test_entities_long_in_a_state_are_the_plain_scan(
+    filled, monkeypatch, few, state, machine, limit
+) -> None:
+    """Whether they are few, and sorted, or many, and sought among all: the answer is the same."""
+    monkeypatch.setattr(sqlite_reads, "FEW", few)
+    store, commits = filled
+    left = {each.entity_id for each in commits[::3] if each.machine_name == "order"}
+    later = [replace_state(each) for each in commits if each.entity_id in left]
+    store.commit(later)
+    store.now = lambda: NOW + 3_000_000
+    gone = {(each.entity_id, each.machine_name) for each in later}
+    expected = sorted(
+        key
+        for each in commits
+        if (key := (each.entity_id, each.machine_name)) not in gone
+        and machine in (None, each.machine_name)
+        and (state is None or state in each.state.split("+"))
+    )
+    longer = timedelta(seconds=2)
+    found = pages(
+        store.entities,
+        state=state,
+        machine_name=machine,
+        in_state_longer_than=longer,
+        limit=limit,
+    )
+    assert [entity.key for entity in found] == expected
+
+
+def replace_state(commit):
+    """The same entity, a second and a half later, elsewhere or in the same state as it may be."""
+    now = NOW + 1_500_000
+    entry = replace(commit.entries[0], version=2, now=now)
+    return replace(
+        commit,
+        expected_version=1,
+        new_version=2,
+        state="b" if commit.state != "b" else "a+b",
+        now=now,
+        timers=None,
+        entries=(entry,),
+        commit_id=new_commit_id(),
+    )
 
 
 @pytest.mark.parametrize("machine", [None, "order", "nobody"])
@@ -151,6 +204,18 @@ PLANS = {
         sqlite_reads.ENTITIES_IN,
         "ix_entity_states_state (machine_name=? AND state=? AND entity_id>?)",
     ),
+    "are long": (
+        sqlite_reads.ARE_LONG,
+        "COVERING INDEX ix_entity_states_since (machine_name=? AND state=? AND state_since<?)",
+    ),
+    "entities long": (
+        sqlite_reads.ENTITIES_LONG,
+        "ix_entity_states_state (machine_name=? AND state=? AND entity_id>?)",
+    ),
+    "entities few": (
+        sqlite_reads.ENTITIES_FEW,
+        "COVERING INDEX ix_entity_states_since (machine_name=? AND state=? AND state_since<?)",
+    ),
     "next pair": (
         sqlite_reads.NEXT_PAIR,
         "SEARCH entity_states USING COVERING INDEX ix_entity_states_state",
@@ -159,7 +224,11 @@ PLANS = {
         sqlite_reads.NEXT_STATE,
         "COVERING INDEX ix_entity_states_state (machine_name=? AND state>?)",
     ),
-    "count of": (sqlite_reads.COUNT_OF, "COVERING INDEX ix_entity_states_state (machine_name=?)"),
+    "count": (sqlite_reads.COUNT, "SCAN entity_states USING COVERING INDEX ix_entity_states_"),
+    "count of": (
+        sqlite_reads.COUNT_OF,
+        "SEARCH entity_states USING COVERING INDEX ix_entity_states_",
+    ),
     "due": (sqlite_reads.DUE, "COVERING INDEX ix_entity_states_due (next_due<?)"),
     "due of": (sqlite_reads.DUE_OF, "COVERING INDEX ix_entity_states_due (next_due<?)"),
     "feed": (sqlite_reads.FEED, "INTEGER PRIMARY KEY (rowid>?)"),
@@ -172,13 +241,15 @@ def test_a_read_uses_its_index_and_sorts_nothing(filled, name) -> None:
     store, _ = filled
     statement, expected = PLANS[name]
     connection = store.parts[0].writer()
-    blanks = statement.count("?") if "?1" not in statement else 2
+    numbered = [number for number in range(1, 6) if f"?{number}" in statement]
+    blanks = max(numbered, default=statement.count("?"))
     plan = " / ".join(
         row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", ["[]"] * blanks)
     )
     assert expected in plan
-    assert "TEMP B-TREE" not in plan
-    assert not any(f"SCAN {table}" in plan for table in TABLES)
+    # A few keys are sorted, never more than the limit that the statement before has counted to.
+    assert ("TEMP B-TREE" in plan) is (name == "entities few")
+    assert name == "count" or not any(f"SCAN {table}" in plan for table in TABLES)
 
 
 def test_a_write_finds_its_entity_by_the_key(store) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 from collections import Counter
+from datetime import timedelta
 
 from hypothesis import settings
 
@@ -88,8 +89,17 @@ class NaiveStore(ImmediateAsync, StoreFacade):
                 created_at=entity.created_at if entity else commit.now,
                 updated_at=commit.now,
                 commit_id=commit.commit_id,
+                state_since=self.since(commit, entity),
             )
         return Outcome(OutcomeKind.APPLIED)
+
+    def since(self, commit, entity):
+        """One event after the other."""
+        since = entity.state_since if commit.state is None else commit.now
+        for entry in commit.entries if len(commit.entries) > 1 else ():
+            if entry.target_state not in (None, entry.source_state):
+                since = entry.now
+        return since
 
     def row(self, commit, entry, number):
         fields = {name: getattr(entry, name) for name in entry.__slots__}
@@ -120,8 +130,18 @@ class NaiveStore(ImmediateAsync, StoreFacade):
         machine = machine_name if machine_name is not None else next(iter(names), "")
         return Page(self.rows_of((entity_id, machine))[:limit])
 
-    def entities(self, *, state=None, machine_name=None, after=None, limit=100):
+    def entities(
+        self,
+        *,
+        state=None,
+        machine_name=None,
+        in_state_longer_than=timedelta(-1000),
+        after=None,
+        limit=100,
+    ):
+        since = self.now() - in_state_longer_than // timedelta(microseconds=1)
         found = [self.all_entities[key] for key in sorted(self.all_entities)]
+        found = [each for each in found if each.state_since < since]
         return Page([each for each in found if state in (None, each.state, *each.state.split("+"))])
 
     def count_by_state(self, *, machine_name=None):

@@ -5,6 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,10 +16,14 @@ from pystator.cli.options import DatabaseOption, JsonOption, MachineNameOption
 from pystator.cli.output import note, paint, say, say_json
 from pystator.cli.pages import MOST, all_entities
 from pystator.cli.text import WIDEST, Cell, bar, count, cut, moment, noun, pairs, room_beside, table
+from pystator.cli.times import duration
 from pystator.cli.views import entity_view
 from pystator.errors import EvaluationError
+from pystator.records import record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pystator.records import Entity
     from pystator.stores.protocols import NativeStore
 
@@ -29,6 +34,16 @@ HINT = (
 )
 
 Fits = Callable[["Entity"], bool]
+
+
+@record
+class Choice:
+    """Which entities are asked for: by state, machine, time in the state, and context."""
+
+    state: str | None
+    machine: str | None
+    longer: timedelta | None
+    fits: Fits | None
 
 
 def entities(
@@ -51,6 +66,14 @@ def entities(
             help="Only those whose context fits, e.g. \"total > 100 and customer == 'ada'\".",
         ),
     ] = None,
+    longer: Annotated[
+        str | None,
+        typer.Option(
+            "--in-state-longer-than",
+            metavar="DURATION",
+            help="Only those that came into their state longer ago than this, e.g. 90s, 2h or 14d.",
+        ),
+    ] = None,
     limit: Annotated[
         int, typer.Option("--limit", "-n", metavar="N", min=1, max=MOST, help="At most so many.")
     ] = 50,
@@ -67,37 +90,57 @@ def entities(
     """List entities in the order of their ids."""
     fits = condition(where)
     machine = machine_name(machine)
+    choice = Choice(state, machine, wait(longer), fits)
     if after is not None and (fits is not None or counts):
         raise typer.BadParameter("--after goes with whole pages only: not with --where or --count")
     with open_store(db, create=False) as store:
         if counts:
-            tell_counts(counted(store, state, machine, fits), json=json)
+            tell_counts(counted(store, choice), json=json)
             return
-        found, following, more = chosen(store, state, machine, fits, limit, after)
+        found, following, more = chosen(store, choice, limit, after)
     if json:
         view = [entity_view(entity) for entity in found]
         say_json({"entities": view, "next": following, "more": more})
         return
-    show(found, state)
+    show(found, choice)
     if more:
         note(f"more: --after {following}" if following else "more: raise --limit", "dim")
 
 
 def chosen(
-    store: "NativeStore",
-    state: str | None,
-    machine: str | None,
-    fits: Fits | None,
-    limit: int,
-    after: str | None,
+    store: "NativeStore", choice: Choice, limit: int, after: str | None
 ) -> "tuple[list[Entity], str | None, bool]":
     """One page, the cursor of the next one, and whether there is more."""
-    if fits is None:
-        page = store.entities(state=state, machine_name=machine, after=after, limit=limit)
+    if choice.fits is None:
+        page = store.entities(
+            state=choice.state,
+            machine_name=choice.machine,
+            in_state_longer_than=choice.longer,
+            after=after,
+            limit=limit,
+        )
         return page.items, page.next, page.next is not None
-    everything = all_entities(store, state=state, machine_name=machine)
-    found = list(islice(filter(fits, everything), limit + 1))
+    found = list(islice(everything(store, choice), limit + 1))
     return found[:limit], None, len(found) > limit
+
+
+def everything(store: "NativeStore", choice: Choice) -> "Iterator[Entity]":
+    """All that are asked for."""
+    found = all_entities(
+        store,
+        state=choice.state,
+        machine_name=choice.machine,
+        in_state_longer_than=choice.longer,
+    )
+    return found if choice.fits is None else filter(choice.fits, found)
+
+
+def wait(longer: str | None) -> timedelta | None:
+    """The duration that was asked for."""
+    try:
+        return None if longer is None else duration(longer)
+    except ValueError as error:
+        raise typer.BadParameter(f"--in-state-longer-than {error}") from error
 
 
 def condition(where: str | None) -> Fits | None:
@@ -129,14 +172,11 @@ def condition(where: str | None) -> Fits | None:
     return fits
 
 
-def counted(
-    store: "NativeStore", state: str | None, machine: str | None, fits: Fits | None
-) -> dict[str, int]:
+def counted(store: "NativeStore", choice: Choice) -> dict[str, int]:
     """How many there are in each state."""
-    if fits is None and state is None:
-        return store.count_by_state(machine_name=machine)
-    everything = all_entities(store, state=state, machine_name=machine)
-    return dict(Counter(entity.state for entity in everything if fits is None or fits(entity)))
+    if choice.fits is None and choice.state is None and choice.longer is None:
+        return store.count_by_state(machine_name=choice.machine)
+    return dict(Counter(entity.state for entity in everything(store, choice)))
 
 
 def tell_counts(states: dict[str, int], *, json: bool) -> None:
@@ -156,11 +196,13 @@ def tell_counts(states: dict[str, int], *, json: bool) -> None:
     say(f"{style(count(total), 'strong')} {noun(total, 'entity', 'entities')}")
 
 
-def show(found: "list[Entity]", state: str | None = None) -> None:
+def show(found: "list[Entity]", choice: Choice) -> None:
     """A line for each."""
     style = paint(sys.stdout)
     if not found:
-        note("no entities" if state is None else f"no entities in {state!r}{HINT}", "dim")
+        long = "" if choice.longer is None else " for so long"
+        state = "" if choice.state is None else f" in {choice.state!r}"
+        note(f"no entities{state}{long}{HINT if state and not long else ''}", "dim")
         return
     names = {entity.machine_name for entity in found}
     heads: list[list[Cell]] = [

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import timedelta
 
     from pystator.records import Entity, HistoryEntry
     from pystator.stores.protocols import NativeStore
@@ -30,11 +31,22 @@ def all_history(
 
 
 def all_entities(
-    store: "NativeStore", *, state: str | None, machine_name: str | None, after: str | None = None
+    store: "NativeStore",
+    *,
+    state: str | None,
+    machine_name: str | None,
+    in_state_longer_than: "timedelta | None" = None,
 ) -> "Iterator[Entity]":
     """Every entity, in the order of ids."""
+    after: str | None = None
     while True:
-        page = store.entities(state=state, machine_name=machine_name, after=after, limit=PAGE)
+        page = store.entities(
+            state=state,
+            machine_name=machine_name,
+            in_state_longer_than=in_state_longer_than,
+            after=after,
+            limit=PAGE,
+        )
         yield from page.items
         after = page.next
         if after is None:

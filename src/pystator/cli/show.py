@@ -51,6 +51,7 @@ def tell(entity: "Entity", triggers: list[str] | None) -> None:
     say(f"{style(entity.entity_id, 'strong')}  {entity.machine_name}{version}")
     rows: list[list[Cell]] = [
         [("state", "dim"), (entity.state, "key")],
+        [("since", "dim"), moment(entity.state_since)],
         [("version", "dim"), str(entity.version)],
         [("created", "dim"), moment(entity.created_at)],
         [("changed", "dim"), moment(entity.updated_at)],

@@ -1,11 +1,11 @@
-"""Times as people write them: ISO 8601, with a time zone."""
+"""Times as people write them: ISO 8601 with a time zone, and durations as in machines."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pystator.records import from_datetime
 
-__all__ = ["aware"]
+__all__ = ["aware", "duration"]
 
 
 def aware(at: Any) -> datetime:
@@ -25,3 +25,20 @@ def aware(at: Any) -> datetime:
         raise ValueError(f"has no time zone: {at!r}; write e.g. {whole}Z or {whole}+02:00")
     from_datetime(moment)  # it has to be a moment in UTC, too
     return moment
+
+
+def duration(text: str) -> timedelta:
+    """A whole number with ms, s, m, h or d.
+
+    Raises:
+        ValueError: It is none; the message goes on after the name of what it is.
+    """
+    from pystator.definition.durations import DurationError, microseconds  # when used
+
+    try:
+        return timedelta(microseconds=microseconds(text))
+    except DurationError as error:
+        raise ValueError(
+            f"is no duration: {text[:42]!r}; write a whole number with ms, s, m, h or d, e.g. 2h,"
+            " more than 0 and at most a hundred years"
+        ) from error

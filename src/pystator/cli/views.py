@@ -26,6 +26,7 @@ def entity_view(entity: "Entity") -> dict[str, Any]:
         "timers": {name: _time(deadline) for name, (deadline, _) in sorted(entity.timers.items())},
         "created_at": _time(entity.created_at),
         "updated_at": _time(entity.updated_at),
+        "state_since": _time(entity.state_since),
     }
 
 

@@ -3,11 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Dialect, Integer, String, Text
+from sqlalchemy import BigInteger, Dialect, Integer, String, Text, TextClause
 from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-__all__ = ["BIG_ID", "LONG_STATE", "NAME", "SHORT_STATE", "Time"]
+__all__ = ["BIG_ID", "EPOCH", "LONG_STATE", "NAME", "SHORT_STATE", "Time"]
 
 NAME: Final = String().with_variant(Text(collation="C"), "postgresql")
 """Ids, names and states: compared by code point, as SQLite and Python compare them."""
@@ -48,3 +49,19 @@ class Time(TypeDecorator[int]):
         """What Python gets."""
         del dialect
         return (value - _EPOCH) // _MICROSECOND if isinstance(value, datetime) else value
+
+
+class _Epoch(TextClause):
+    """The first moment, as each database writes a `Time` in the definition of a table."""
+
+    inherit_cache = True
+
+
+@compiles(_Epoch)
+def _epoch(element: _Epoch, compiler: Any, **_: Any) -> str:
+    del element
+    return "'epoch'" if compiler.dialect.name == "postgresql" else "0"
+
+
+EPOCH: Final = _Epoch("0")
+"""A default for a `Time` that is not known."""

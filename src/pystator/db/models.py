@@ -17,7 +17,7 @@ the feed; and an index of its own for the few states that are longer than `LONG_
 from sqlalchemy import BigInteger, Boolean, Index, Integer, MetaData, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from pystator.db.column_types import BIG_ID, NAME, SHORT_STATE, Time
+from pystator.db.column_types import BIG_ID, EPOCH, NAME, SHORT_STATE, Time
 
 __all__ = [
     "EntityStateModel",
@@ -68,6 +68,7 @@ class EntityStateModel(Model):
         timers: Armed timers, JSON text ``{id: [deadline, armed_version]}``.
         next_due: The earliest deadline in ``timers``.
         updated_at: The step time of the last change.
+        state_since: The step time of the change that led into ``state``.
     """
 
     __tablename__ = "entity_states"
@@ -85,12 +86,21 @@ class EntityStateModel(Model):
     created_at: Mapped[int] = mapped_column(Time)
     updated_at: Mapped[int] = mapped_column(Time)
     commit_id: Mapped[str] = mapped_column(NAME)
+    state_since: Mapped[int] = mapped_column(Time, server_default=EPOCH)
 
     __table_args__ = (
         Index(
             "ix_entity_states_state",
             "machine_name",
             "state",
+            "entity_id",
+            postgresql_where=text(SHORT_STATE),
+        ),
+        Index(
+            "ix_entity_states_since",
+            "machine_name",
+            "state",
+            "state_since",
             "entity_id",
             postgresql_where=text(SHORT_STATE),
         ),

@@ -13,6 +13,7 @@ Laws:
 """
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from datetime import timedelta
 from inspect import iscoroutine
 from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar, cast
 
@@ -222,6 +223,7 @@ class LiftedStore(ImmediateAsync):
             created_at=0,
             updated_at=0,
             commit_id="",
+            state_since=0,
         )
 
     def _commit(self, commits: Sequence[Commit], *, versioned: bool) -> _Program[list[Outcome]]:
@@ -391,11 +393,12 @@ class LiftedStore(ImmediateAsync):
         *,
         state: str | None = None,
         machine_name: str | None = None,
+        in_state_longer_than: timedelta | None = None,
         after: str | None = None,
         limit: int = 100,
     ) -> Page[Entity]:
         """A `TypeError`: the store cannot list its entities."""
-        del state, machine_name, after, limit
+        del state, machine_name, in_state_longer_than, after, limit
         self._lacks("a list of its entities")
 
     def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from types import NoneType
 from typing import Any, Final
 
-from pystator.records import Context, Patch, Timers
+from pystator.records import Commit, Context, Patch, Timers
 from pystator.stores.codec import copy, decode, encode
 from pystator.stores.refusals import kind_of
 
@@ -27,6 +27,7 @@ __all__ = [
     "encode_timers",
     "make_patch",
     "next_due",
+    "state_since",
 ]
 
 _SIMPLE: Final = frozenset({str, int, bool, NoneType})
@@ -138,6 +139,18 @@ def decode_history(text: str | None) -> dict[str, list[str]] | None:
 def next_due(timers: Timers) -> int | None:
     """The earliest deadline."""
     return min(timers.values())[0] if timers else None
+
+
+def state_since(commit: Commit) -> int | None:
+    """When the entity came into the state the commit leaves it in; None: before the commit.
+
+    A run of events may leave a state and come back: what counts is the last row that led elsewhere.
+    """
+    if len(commit.entries) > 1:
+        for entry in reversed(commit.entries):
+            if entry.target_state is not None and entry.target_state != entry.source_state:
+                return entry.now
+    return None if commit.state is None else commit.now
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:

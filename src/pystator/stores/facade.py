@@ -6,6 +6,7 @@ the queries, context managers and all ``a``-twins come from here.
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -86,7 +87,12 @@ class StoreFacade(NativeStore):
         return (None, 0) if entity is None else (entity.state, entity.version)
 
     def list_entities(
-        self, state: str | None = None, limit: int = 100, *, machine_name: str | None = None
+        self,
+        state: str | None = None,
+        limit: int = 100,
+        *,
+        machine_name: str | None = None,
+        in_state_longer_than: timedelta | None = None,
     ) -> list[Entity]:
         """The first entities in the order of their ids; `entities` pages through all.
 
@@ -94,8 +100,17 @@ class StoreFacade(NativeStore):
             state: Only those in this state: an active leaf or a whole configuration.
             limit: At most so many.
             machine_name: Only those of this machine.
+            in_state_longer_than: Only those that have been in their whole configuration for longer.
+
+        Raises:
+            InvalidValueError: ``in_state_longer_than`` is no duration.
         """
-        return self.entities(state=state, machine_name=machine_name, limit=limit).items
+        return self.entities(
+            state=state,
+            machine_name=machine_name,
+            in_state_longer_than=in_state_longer_than,
+            limit=limit,
+        ).items
 
     # Writes ---------------------------------------------------------------------------------------
 
@@ -176,10 +191,20 @@ class StoreFacade(NativeStore):
         return (None, 0) if entity is None else (entity.state, entity.version)
 
     async def alist_entities(
-        self, state: str | None = None, limit: int = 100, *, machine_name: str | None = None
+        self,
+        state: str | None = None,
+        limit: int = 100,
+        *,
+        machine_name: str | None = None,
+        in_state_longer_than: timedelta | None = None,
     ) -> list[Entity]:
         """`list_entities` for asyncio."""
-        page = await self.aentities(state=state, machine_name=machine_name, limit=limit)
+        page = await self.aentities(
+            state=state,
+            machine_name=machine_name,
+            in_state_longer_than=in_state_longer_than,
+            limit=limit,
+        )
         return page.items
 
     async def aset_state(

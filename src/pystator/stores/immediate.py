@@ -1,6 +1,7 @@
 """The async face of a store that never waits: each twin calls the blocking method."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from pystator.records import Commit, Entity, HistoryEntry, Key, Loaded, Lookup, Outcome, Page
 from pystator.stores.protocols import NativeStore
@@ -50,11 +51,18 @@ class ImmediateAsync(NativeStore):
         *,
         state: str | None = None,
         machine_name: str | None = None,
+        in_state_longer_than: timedelta | None = None,
         after: str | None = None,
         limit: int = 100,
     ) -> Page[Entity]:
         """`entities` for asyncio."""
-        return self.entities(state=state, machine_name=machine_name, after=after, limit=limit)
+        return self.entities(
+            state=state,
+            machine_name=machine_name,
+            in_state_longer_than=in_state_longer_than,
+            after=after,
+            limit=limit,
+        )
 
     async def acount_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
         """`count_by_state` for asyncio."""

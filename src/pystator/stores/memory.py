@@ -19,6 +19,7 @@ import threading
 from bisect import bisect_right, insort
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from heapq import heappop, heappush
 from time import time_ns
 from types import MappingProxyType
@@ -39,11 +40,11 @@ from pystator.records import (
     Timers,
 )
 from pystator.stores.codec import LIMIT, SURE, WIDE, freeze, is_flat
-from pystator.stores.columns import next_due
+from pystator.stores.columns import next_due, state_since
 from pystator.stores.facade import StoreFacade
 from pystator.stores.immediate import ImmediateAsync
 from pystator.stores.keys import check_commit, read_cursor, write_cursor
-from pystator.stores.programs import the_machine
+from pystator.stores.programs import long_ago, the_machine
 from pystator.stores.refusals import kind_of
 from pystator.stores.slots import Line, Parts, Slot, entity_of, place_of, row_of
 
@@ -172,9 +173,13 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
         if (slot.ids is not None or len(lines) > 1) and _meets(slot, commit.entries):
             return _DUPLICATE
         rare: _Rare | None = None
+        since: int | None = None
         if changes:
             if slot.version != expected:
                 return _STALE
+            since = commit.now if commit.state is not None else None
+            if len(lines) > 1:
+                since = state_since(commit)
             if not expected or commit.history is not None or commit.timers is not None:
                 rare = self._rarely(slot, commit)
         elif not slot.lines:
@@ -198,6 +203,8 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
             slot.flat = flat
             if commit.state is not None:
                 slot.state = commit.state
+            if since is not None:
+                slot.state_since = since
             slot.machine_version = commit.machine_version
             slot.fingerprint = commit.fingerprint
             slot.updated_at = commit.now
@@ -364,12 +371,18 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
         *,
         state: str | None = None,
         machine_name: str | None = None,
+        in_state_longer_than: timedelta | None = None,
         after: str | None = None,
         limit: int = 100,
     ) -> Page[Entity]:
-        """Entities in key order, keyset-paged; ``state`` is an active leaf or a configuration."""
+        """Entities in key order, keyset-paged; ``state`` is an active leaf or a configuration.
+
+        Raises:
+            InvalidValueError: ``in_state_longer_than`` is no duration, or ``after`` no cursor.
+        """
         place = None if after is None else read_cursor("entities", after, str, str)
         machine = self.machine_name if machine_name is None else machine_name
+        since = long_ago(self.now, in_state_longer_than)
         found: list[Entity] = []
         with self._lock:
             for key in self._keys_after(place):
@@ -377,6 +390,8 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
                 if machine is not None and key[1] != machine:
                     continue
                 if state is not None and state != slot.state and state not in slot.state.split("+"):
+                    continue
+                if since is not None and slot.state_since >= since:
                     continue
                 found.append(entity_of(slot))
                 if len(found) > limit:

@@ -7,6 +7,7 @@ twice, and none does I/O.
 
 import random
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from datetime import timedelta
 from time import monotonic, time_ns
 from typing import Any, Final, Protocol, TypeVar, cast
 
@@ -20,6 +21,7 @@ from pystator.errors import (
     StoreUnavailableError,
 )
 from pystator.records import (
+    BEGINNING,
     Commit,
     Entity,
     Entry,
@@ -53,6 +55,7 @@ __all__ = [
     "Settings",
     "Write",
     "checked_version",
+    "long_ago",
     "read",
     "set_context",
     "set_state",
@@ -221,6 +224,33 @@ def checked_version(version: object) -> int:
     return version
 
 
+def long_ago(now: Callable[[], int], longer: object) -> int | None:
+    """The moment before which an entity came into its state, if it is there longer than this.
+
+    Args:
+        now: The clock, in microseconds since the epoch.
+        longer: ``in_state_longer_than=``; None does not ask.
+
+    Raises:
+        InvalidValueError: It is no duration.
+    """
+    if longer is None:
+        return None
+    if not isinstance(longer, timedelta):
+        raise InvalidValueError(
+            "in_state_longer_than= is a duration, e.g. timedelta(hours=2),"
+            f" not {type(longer).__name__}: {longer!r:.80}",
+            context={"in_state_longer_than": repr(longer)[:80]},
+        )
+    if longer < timedelta():
+        raise InvalidValueError(
+            f"in_state_longer_than= is a duration from 0, not {longer}: nothing is in its state"
+            " since a moment that is still to come",
+            context={"in_state_longer_than": str(longer)},
+        )
+    return max(now() - longer // timedelta(microseconds=1), BEGINNING)
+
+
 def _checked_metadata(metadata: object) -> Mapping[str, Any]:
     if metadata is None:
         return {}
@@ -325,7 +355,7 @@ def _commit(
         machine_name=machine,
         expected_version=version,
         new_version=version + 1,
-        state=state,
+        state=None if state == before else state,
         context=context,
         history=None,
         timers=None if state is None else {},  # nobody entered that state: it armed nothing

@@ -20,6 +20,7 @@ Laws of a native store:
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from pystator.records import Commit, Entity, HistoryEntry, Key, Loaded, Lookup, Outcome, Page
@@ -171,10 +172,20 @@ class NativeStore(Protocol):
         *,
         state: str | None = None,
         machine_name: str | None = None,
+        in_state_longer_than: timedelta | None = None,
         after: str | None = None,
         limit: int = 100,
     ) -> Page[Entity]:
-        """Entities in key order, keyset-paged; ``state`` is an active leaf or a configuration."""
+        """Entities in key order, keyset-paged.
+
+        Args:
+            state: Only those in this state: an active leaf or a whole configuration.
+            machine_name: Only those of this machine.
+            in_state_longer_than: Only those whose `Entity.state_since` is longer ago than this, by
+                the store's clock.
+            after: The cursor ``next`` of an earlier page.
+            limit: At most so many.
+        """
         ...
 
     def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
@@ -225,6 +236,7 @@ class NativeStore(Protocol):
         *,
         state: str | None = None,
         machine_name: str | None = None,
+        in_state_longer_than: timedelta | None = None,
         after: str | None = None,
         limit: int = 100,
     ) -> Page[Entity]:

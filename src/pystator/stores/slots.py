@@ -24,6 +24,7 @@ class Slot:
         "machine_version",
         "next_due",
         "state",
+        "state_since",
         "timers",
         "updated_at",
         "version",
@@ -43,6 +44,7 @@ class Slot:
         self.created_at = 0
         self.updated_at = 0
         self.commit_id = ""
+        self.state_since = 0
         self.lines: list[Line] = []
         self.ids: dict[str, Line] | None = None
 
@@ -77,6 +79,7 @@ def entity_of(slot: Slot) -> Entity:
         slot.created_at,
         slot.updated_at,
         slot.commit_id,
+        slot.state_since,
     )
 
 

@@ -4,6 +4,7 @@ import os
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import ClassVar, Final, Self, TypeVar
 
 from pystator.db.resolve import parse_sqlite, resolve
@@ -23,6 +24,7 @@ from pystator.records import (
 from pystator.stores import sqlite_reads
 from pystator.stores.codec import LIMIT
 from pystator.stores.facade import StoreFacade
+from pystator.stores.programs import long_ago
 from pystator.stores.sqlite_files import Files, Synchronous
 from pystator.stores.sqlite_ops import prepare
 from pystator.stores.sqlite_writer import Writer
@@ -199,13 +201,21 @@ class SQLiteStateStore(StoreFacade):
         *,
         state: str | None = None,
         machine_name: str | None = None,
+        in_state_longer_than: timedelta | None = None,
         after: str | None = None,
         limit: int = 100,
     ) -> Page[Entity]:
-        """Entities in key order, keyset-paged; ``state`` is an active leaf or a configuration."""
+        """Entities in key order, keyset-paged; ``state`` is an active leaf or a configuration.
+
+        Raises:
+            InvalidValueError: ``in_state_longer_than`` is no duration, or ``after`` no cursor.
+        """
         machine = self._machine(machine_name)
+        since = long_ago(self.now, in_state_longer_than)
         return self._files.read(
-            lambda connection: sqlite_reads.entities(connection, state, machine, after, limit)
+            lambda connection: sqlite_reads.entities(
+                connection, state, machine, since, after, limit
+            )
         )
 
     def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
@@ -258,12 +268,19 @@ class SQLiteStateStore(StoreFacade):
         *,
         state: str | None = None,
         machine_name: str | None = None,
+        in_state_longer_than: timedelta | None = None,
         after: str | None = None,
         limit: int = 100,
     ) -> Page[Entity]:
         """`entities` for asyncio."""
         return await _in_thread(
-            lambda: self.entities(state=state, machine_name=machine_name, after=after, limit=limit)
+            lambda: self.entities(
+                state=state,
+                machine_name=machine_name,
+                in_state_longer_than=in_state_longer_than,
+                after=after,
+                limit=limit,
+            )
         )
 
     async def acount_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:

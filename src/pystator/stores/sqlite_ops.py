@@ -40,6 +40,7 @@ from pystator.stores.columns import (
     encode_history,
     encode_timers,
     next_due,
+    state_since,
 )
 from pystator.stores.keys import check_commit
 
@@ -56,7 +57,7 @@ __all__ = [
 
 ENTITY_COLUMNS: Final = (
     "entity_id, machine_name, version, state, context, history, timers, machine_version,"
-    " fingerprint, created_at, updated_at, commit_id"
+    " fingerprint, created_at, updated_at, commit_id, state_since"
 )
 
 HISTORY_COLUMNS: Final = (
@@ -155,6 +156,10 @@ def _encode_entity(write: Write, commit: Commit, limit: int) -> None:
     if commit.timers is not None:
         which |= 8
         values += (encode_timers(commit.timers), next_due(commit.timers))
+    since = state_since(commit)
+    if since is not None:
+        which |= 16
+        values.append(since)
     values += (commit.machine_version, commit.fingerprint, commit.now, commit.commit_id)
     if commit.expected_version:
         values += (commit.entity_id, commit.machine_name, commit.expected_version)
@@ -165,7 +170,13 @@ def _encode_entity(write: Write, commit: Commit, limit: int) -> None:
     write.values = tuple(values)
 
 
-_ENTITY_OPTIONS: Final = (("state",), ("context",), ("history",), ("timers", "next_due"))
+_ENTITY_OPTIONS: Final = (
+    ("state",),
+    ("context",),
+    ("history",),
+    ("timers", "next_due"),
+    ("state_since",),
+)
 _ENTITY_ALWAYS: Final = ("machine_version", "fingerprint", "updated_at", "commit_id")
 
 
@@ -333,6 +344,7 @@ def entity_of(row: Sequence[Any]) -> Entity:
         row[9],
         row[10],
         row[11],
+        row[12],
     )
 
 

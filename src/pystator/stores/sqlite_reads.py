@@ -1,6 +1,7 @@
 """Paged reads of the SQLite store: each takes a connection and answers from one snapshot."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from heapq import merge
@@ -36,15 +37,30 @@ ENTITIES_IN: Final = (
     f"{_ENTITIES} WHERE machine_name = ? AND state = ? AND entity_id >= ?"
     " ORDER BY entity_id LIMIT ?"
 )
+ARE_LONG: Final = (
+    "SELECT count(*) FROM (SELECT 1 FROM entity_states"
+    " WHERE machine_name = ? AND state = ? AND state_since < ? LIMIT ?)"
+)
+ENTITIES_LONG: Final = (
+    f"{_ENTITIES} WHERE machine_name = ? AND state = ? AND +state_since < ? AND entity_id >= ?"
+    " ORDER BY entity_id LIMIT ?"
+)
+ENTITIES_FEW: Final = (
+    f"{_ENTITIES} WHERE machine_name = ?1 AND entity_id IN (SELECT entity_id FROM entity_states"  # noqa: S608
+    " WHERE machine_name = ?1 AND state = ?2 AND state_since < ?3 AND +entity_id >= ?4"
+    " ORDER BY entity_id LIMIT ?5) ORDER BY entity_id"
+)
+FEW: Final = 10_000
+"""So many entities are quicker sorted than sought among all that are in the same state."""
 NEXT_PAIR: Final = (
     "SELECT machine_name, state FROM entity_states WHERE (machine_name, state) > (?, ?)"
-    " ORDER BY machine_name, state LIMIT 1"
+    " ORDER BY machine_name, state, entity_id LIMIT 1"
 )
 NEXT_STATE: Final = (
     "SELECT machine_name, state FROM entity_states WHERE machine_name = ? AND state > ?"
-    " ORDER BY state LIMIT 1"
+    " ORDER BY state, entity_id LIMIT 1"
 )
-COUNT: Final = "SELECT state, count(*) FROM entity_states GROUP BY state"
+COUNT: Final = "SELECT state, count(*) FROM entity_states GROUP BY machine_name, state"
 COUNT_OF: Final = "SELECT state, count(*) FROM entity_states WHERE machine_name = ? GROUP BY state"
 DUE: Final = (
     "SELECT entity_id, machine_name FROM entity_states WHERE next_due <= ?"
@@ -95,21 +111,23 @@ def entities(
     connection: sqlite3.Connection,
     state: str | None,
     machine_name: str | None,
+    since: int | None,
     after: str | None,
     limit: int,
 ) -> Page[Entity]:
     """Entities in the order of their keys.
 
-    Those of a state, or of a machine, are merged from the index, one range for each configuration
-    in use: however rare they are among the others, only they are read.
+    Those of a state, of a machine, or in their state since before ``since``, are merged from the
+    indexes, one range for each configuration in use: however rare they are among the others, only
+    they are read.
     """
     place: tuple[str, ...] = ("", "") if after is None else read_cursor("entities", after, str, str)
-    if state is None and machine_name is None:
+    if state is None and machine_name is None and since is None:
         rows = list(connection.execute(ENTITIES, (*place, limit + 1)))
     else:
         with _snapshot(connection):
             ranges = [
-                _range(connection, pair, place, limit)
+                _range(connection, pair, since, place, limit)
                 for pair in _pairs(connection, machine_name)
                 if state is None or state == pair[1] or state in pair[1].split("+")
             ]
@@ -134,10 +152,20 @@ def _pairs(connection: sqlite3.Connection, machine_name: str | None) -> Iterator
 
 
 def _range(
-    connection: sqlite3.Connection, pair: tuple[str, str], place: tuple[str, ...], limit: int
+    connection: sqlite3.Connection,
+    pair: tuple[str, str],
+    since: int | None,
+    place: tuple[str, ...],
+    limit: int,
 ) -> Iterator[Any]:
     """Entities of one machine and configuration after a place, read as they are asked for."""
-    for row in connection.execute(ENTITIES_IN, (*pair, place[0], limit + 2)):
+    if since is None:
+        rows = connection.execute(ENTITIES_IN, (*pair, place[0], limit + 2))
+    else:
+        (found,) = connection.execute(ARE_LONG, (*pair, since, FEW + 1)).fetchone()
+        query = ENTITIES_FEW if found <= FEW else ENTITIES_LONG
+        rows = connection.execute(query, (*pair, since, place[0], limit + 2))
+    for row in rows:
         if (row[0], row[1]) > place:
             yield row
 
@@ -145,7 +173,10 @@ def _range(
 def count_by_state(connection: sqlite3.Connection, machine_name: str | None) -> dict[str, int]:
     """Configuration -> number of entities."""
     if machine_name is None:
-        return dict(connection.execute(COUNT).fetchall())
+        found: Counter[str] = Counter()
+        for state, number in connection.execute(COUNT):
+            found[state] += number
+        return dict(found)
     return dict(connection.execute(COUNT_OF, (machine_name,)).fetchall())
 
 

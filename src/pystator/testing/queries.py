@@ -1,14 +1,20 @@
 """Queries: entities in key order, by state and machine, and counts."""
 
-from typing import Any
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final
 
 import pytest
 
 from pystator.errors import InvalidValueError
-from pystator.testing.building import applied, change
+from pystator.records import Commit
+from pystator.stores.programs import wall_clock
+from pystator.testing.building import applied, change, lookup, note
 from pystator.testing.drivers import Driver, StoreTests
 
 __all__ = ["QueriesContract"]
+
+HOUR: Final = 3_600_000_000
 
 
 class QueriesContract(StoreTests):
@@ -67,6 +73,85 @@ class QueriesContract(StoreTests):
         assert drive.count_by_state(machine_name="x") == {"a": 1, "b": 1}
         assert drive.count_by_state(machine_name="z") == {}
 
+    def test_the_time_in_a_state_begins_with_the_change_into_it(self, drive: Driver) -> None:
+        """What stays in its state is there since before, whatever else changes."""
+
+        def since() -> int:
+            [loaded] = drive.load([lookup()])
+            assert loaded.entity == drive.list_entities()[0]
+            return int(loaded.entity.state_since)
+
+        applied(drive, change(state="open", now=1_000))
+        assert since() == 1_000
+        applied(drive, change(after=1, state=None, context={"n": 1}, now=2_000))
+        assert since() == 1_000
+        applied(drive, note(version=2, now=2_500))
+        assert since() == 1_000
+        applied(drive, change(after=2, state="paid", now=3_000))
+        assert since() == 3_000
+        assert drive.load([lookup()])[0].entity.updated_at == 3_000
+
+    def test_the_time_in_a_state_is_that_of_the_event_that_led_there(self, drive: Driver) -> None:
+        """Several events in one commit are what they would have been one by one."""
+        applied(drive, change(state="open", now=1_000))
+        away = [("open", "paid", 5_000), ("paid", "open", 6_000), ("open", "open", 7_000)]
+        applied(drive, _run(1, away, None))  # a commit need not say a state that stays
+        assert drive.list_entities()[0].state_since == 6_000
+        applied(drive, _run(4, [("open", "paid", 8_000), ("paid", "paid", 9_000)], "paid"))
+        assert drive.list_entities()[0].state_since == 8_000
+        applied(drive, _run(6, [("paid", "paid", 9_500), ("paid", "paid", 9_600)], None))
+        assert drive.list_entities()[0].state_since == 8_000
+
+    def test_entities_that_are_long_in_their_state(self, drive: Driver) -> None:
+        now = wall_clock()
+        ages = {"a": 10, "b": 1, "c": 5, "d": 20, "e": 0}
+        for machine, state in (("m", "open"), ("n", "open+dry"), ("n2", "shut")):
+            for name, hours in ages.items():
+                made = change(
+                    f"{name}-{machine}", machine=machine, state=state, now=now - hours * HOUR
+                )
+                applied(drive, made)
+
+        def found(hours: float, **options: Any) -> list[str]:
+            longer = timedelta(hours=hours)
+            got = [e.entity_id for e in drive.list_entities(in_state_longer_than=longer, **options)]
+            pages: list[str] = []
+            after = None
+            while True:
+                page = drive.entities(in_state_longer_than=longer, after=after, limit=2, **options)
+                pages += [each.entity_id for each in page.items]
+                after = page.next
+                if after is None:
+                    break
+            assert pages == got
+            return got
+
+        assert found(4.5, state="open") == ["a-m", "a-n", "c-m", "c-n", "d-m", "d-n"]
+        assert found(4.5, state="open", machine_name="n") == ["a-n", "c-n", "d-n"]
+        assert found(4.5, state="open+dry") == ["a-n", "c-n", "d-n"]
+        assert found(15) == ["d-m", "d-n", "d-n2"]
+        assert found(4.5, machine_name="m") == ["a-m", "c-m", "d-m"]
+        assert found(25, state="open") == found(1, state="nowhere") == []
+        assert len(found(0)) == 15
+        assert found(24 * 365_000) == []
+
+    def test_who_changes_is_no_longer_in_its_state_for_long(self, drive: Driver) -> None:
+        now = wall_clock()
+        applied(drive, *[change(name, state="open", now=now - 5 * HOUR) for name in "abc"])
+        applied(drive, change("a", after=1, state="paid", now=now))
+        applied(drive, change("b", after=1, state=None, now=now))
+        longer = timedelta(hours=1)
+        assert [e.entity_id for e in drive.list_entities(in_state_longer_than=longer)] == ["b", "c"]
+        assert drive.list_entities("paid", in_state_longer_than=longer) == []
+
+    @pytest.mark.parametrize(
+        "longer", [timedelta(hours=-1), 7200, "2h", timedelta(microseconds=-1)], ids=str
+    )
+    def test_what_is_no_duration_is_refused(self, drive: Driver, longer: Any) -> None:
+        for name in ("entities", "list_entities"):
+            with pytest.raises(InvalidValueError, match="in_state_longer_than= is a duration"):
+                getattr(drive, name)(in_state_longer_than=longer)
+
     def test_counts_follow_changes(self, drive: Driver) -> None:
         applied(drive, *[change(f"e{number}", state="a+b") for number in range(3)])
         applied(drive, change("e0", after=1, state="c"))
@@ -80,3 +165,13 @@ class QueriesContract(StoreTests):
     def test_a_wrong_cursor_of_entities_is_refused(self, drive: Driver) -> None:
         with pytest.raises(InvalidValueError, match="cursor"):
             drive.entities(after="nonsense")
+
+
+def _run(after: int, moves: list[tuple[str, str, int]], state: str | None) -> Commit:
+    """A commit of several events, each from a state to a state at a time."""
+    run = change(after=after, steps=len(moves), state=state, now=moves[-1][2])
+    entries = tuple(
+        replace(entry, source_state=source, target_state=target, now=now)
+        for entry, (source, target, now) in zip(run.entries, moves, strict=True)
+    )
+    return replace(run, entries=entries)

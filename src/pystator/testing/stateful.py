@@ -19,6 +19,7 @@ every step everything that can be read.
 
 import tempfile
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -37,6 +38,9 @@ __all__ = ["StoreComparison", "contexts", "values"]
 KEYS: Final[list[Key]] = [("a", "m"), ("a", "n"), ("b", "m"), ("é %", "")]
 STATES: Final = ["new", "open", "left+right", "left", "right+up+down", "up"]
 EVENT_IDS: Final = ["i1", "i2", "i3", "i4"]
+
+RECENT: Final = 10**12
+"""After the times of commits and before those of public writes, which are the clock's."""
 
 Strategy = st.SearchStrategy[Any]
 
@@ -254,6 +258,10 @@ class StoreComparison(RuleBasedStateMachine):
         for state in (None, "left", "left+right", "up", "right"):
             found = [_entity(each) for each in self.drive.entities(state=state).items]
             assert found == [_entity(each) for each in self.model.entities(state=state).items]
+        longer: dict[str, Any] = {"in_state_longer_than": timedelta(hours=1)}
+        for state in (None, "left"):
+            found = [each.key for each in self.drive.entities(state=state, **longer).items]
+            assert found == [each.key for each in self.model.entities(state=state, **longer).items]
         for now, limit in ((20, 1), (60, 9)):
             mine, model = self.drive.due(now, limit), self.model.due(now, limit)
             assert (len(mine), set(mine)) == (len(model), set(model)) or limit == 1
@@ -283,6 +291,8 @@ def _entity(entity: Entity | None) -> Any:
     if entity is None:
         return None
     own: dict[str, Any] = {"created_at": 0, "updated_at": 0, "commit_id": ""}
+    if entity.state_since > RECENT:
+        own["state_since"] = RECENT
     return ascii(replace(entity, history=entity.history or None, **own)), entity.context
 
 
