@@ -1,0 +1,204 @@
+"""Callers: each makes its calls one after the other, and asks again where that is safe."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from pystator import EventRequest
+from pystator.errors import FSMError
+from pystator.orchestrator import actions, program
+from pystator.orchestrator.cases import Case
+from simulation.journal import said
+from simulation.loop import OWNER
+from simulation.network import Killed
+from simulation.plan import CallerPlan, Item, Op
+
+if TYPE_CHECKING:
+    from simulation.process import Process
+    from simulation.world import World
+
+__all__ = ["Caller"]
+
+
+class Caller:
+    """One caller, which outlives its process.
+
+    Attributes:
+        done: It has made all its calls.
+        process: Where it lives now.
+    """
+
+    def __init__(self, world: "World", plan: CallerPlan) -> None:
+        self.world = world
+        self.name = plan.name
+        self.done = False
+        self._left = list(plan.ops)
+        self._busy = False
+        self._children: list[asyncio.Task[Any]] = []
+
+    # Lives ----------------------------------------------------------------------------------------
+
+    def start(self, process: "Process") -> None:
+        """Live in a process."""
+        self.process = process
+        process.callers.append(self)
+        context = copy_context()
+        context.run(OWNER.set, process)
+        self.task = self.world.loop.create_task(self._live(process), context=context)
+
+    def restart(self, process: "Process") -> None:
+        """The process died; what was under way may have been done."""
+        if self._busy:
+            self._busy = False
+            self._children = []
+            op = self._left[0]
+            for item in op.items:
+                self.world.journal.notes[item.tag].died = True
+            self._settle(op, [Killed()] * len(op.items))
+        if not self.done:
+            self.start(process)
+
+    def calls(self) -> list["asyncio.Task[Any]"]:
+        """What can be cancelled."""
+        if not self._busy:
+            return []
+        return [self.task, *self._children]
+
+    async def _live(self, process: "Process") -> None:
+        try:
+            while self._left:
+                await self.world.breathe(self.name, process)
+                await self._call(process, self._left[0])
+        except Killed:
+            return
+        self.done = True
+
+    # Calls ----------------------------------------------------------------------------------------
+
+    async def _call(self, process: "Process", op: Op) -> None:
+        world = self.world
+        if world.trace is not None:
+            world.tell(f"{self.name} in {process.name}", f"calls {op}", None)
+        alone = len(op.items) == 1
+        for item in op.items:
+            world.journal.sent(item, self.name, op.kind, alone=alone)
+        self._busy = True
+        answers: Sequence[Any]
+        try:
+            answers = await getattr(self, f"_{op.kind}")(process, op.items)
+        except FSMError as error:
+            answers = [error] * len(op.items)
+        except asyncio.CancelledError as error:
+            if not self.task.cancelling():
+                raise AssertionError(f"{op} was cancelled by nobody") from error
+            answers = [error] * len(op.items)
+        while self.task.cancelling():
+            self.task.uncancel()
+        self._busy = False
+        self._children = []
+        self._settle(op, answers)
+
+    def _settle(self, op: Op, answers: Sequence[Any]) -> None:
+        world = self.world
+        again: list[Item] = []
+        for item, answer in zip(op.items, answers, strict=True):
+            note = world.journal.notes[item.tag]
+            if isinstance(answer, asyncio.CancelledError):
+                note.left = True
+            if note.told(answer):
+                again.append(item)
+        if world.trace is not None:
+            told = ", ".join(
+                f"{item.tag} {said(answer)}" for item, answer in zip(op.items, answers, strict=True)
+            )
+            world.tell(self.name, f"is told {told}", None)
+        if again:
+            self._left[0] = Op(op.kind, tuple(again))
+        else:
+            del self._left[0]
+            self.done = not self._left
+
+    async def _event(self, process: "Process", items: tuple[Item, ...]) -> list[Any]:
+        item = items[0]
+        self.world.journal.arrived(item)
+        options: dict[str, Any] = {}
+        if item.event_id is not None:
+            options["event_id"] = item.event_id
+        if item.trigger is None:
+            return [await _ask(process, "apply_data", item.entity, item.data, **options)]
+        return [
+            await _ask(process, "process_event", item.entity, item.trigger, item.data, **options)
+        ]
+
+    async def _pipeline(self, process: "Process", items: tuple[Item, ...]) -> Sequence[Any]:
+        """All at once, and none waits for the other."""
+        if process.blocks:
+            return [await self._safely(process, item) for item in items]
+        create = self.world.loop.create_task
+        self._children = [create(self._safely(process, item)) for item in items]
+        return await asyncio.gather(*self._children, return_exceptions=True)
+
+    async def _safely(self, process: "Process", item: Item) -> Any:
+        try:
+            return (await self._event(process, (item,)))[0]
+        except FSMError as error:
+            return error
+
+    async def _batch(self, process: "Process", items: tuple[Item, ...]) -> list[Any]:
+        requests = [
+            EventRequest(item.entity, item.trigger or "note", item.data, item.event_id)
+            for item in items
+        ]
+        return await _ask(process, "process_events", requests)
+
+    async def _once(self, process: "Process", items: tuple[Item, ...]) -> list[Any]:
+        """As group commit does it: what one load and one commit can, and the rest with patience."""
+        orchestrator = process.orchestrator
+        cases: list[Case] = []
+        for item in items:
+            case = Case(item.entity, item.trigger or "", item.data, item.event_id)
+            case.is_data = item.trigger is None
+            if item.event_id is not None:
+                case.identify(item.trigger)
+            cases.append(case)
+
+        def decided() -> Any:
+            left = yield from program.decide_once(orchestrator._settings, cases)
+            yield from program.decide(orchestrator._settings, left)
+            yield from actions.finish(orchestrator._settings, cases)
+
+        if process.blocks:
+            orchestrator._driver.run(decided())
+        else:
+            await orchestrator._driver.arun(decided())
+        return [case.error if case.result is None else case.result for case in cases]
+
+    async def _create(self, process: "Process", items: tuple[Item, ...]) -> list[Any]:
+        (item,) = items
+        return [
+            await _ask(process, "create_entity", item.entity, item.data, event_id=item.event_id)
+        ]
+
+    async def _force(self, process: "Process", items: tuple[Item, ...]) -> list[Any]:
+        (item,) = items
+        state = "odd" if self.world.plan.machine == "counter" else "paused"
+        return [
+            await _ask(process, "force_state", item.entity, state, reason=item.tag, actor=self.name)
+        ]
+
+    async def _sweep(self, process: "Process", items: tuple[Item, ...]) -> list[Any]:
+        self.world.journal.fired += await _ask(process, "fire_due")
+        return []
+
+
+def _ask(process: "Process", name: str, *args: Any, **options: Any) -> Awaitable[Any]:
+    """The method, or its async twin."""
+    if not process.blocks:
+        return getattr(process.orchestrator, f"async_{name}")(*args, **options)
+    call: Callable[..., Any] = getattr(process.orchestrator, name)
+    return _now(call, *args, **options)
+
+
+async def _now(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    return call(*args, **options)

@@ -1,0 +1,216 @@
+"""What has to be true when all is quiet, whatever went wrong before.
+
+- Each entity is what its rows say, see `simulation.fold`: versions are contiguous, timers neither lost nor doubled.
+- An event is applied at most once; exactly once if its caller was told so, and not at all if it was told otherwise.
+- What a caller was told is what stands in the row: version, states, actions, context.
+- Events of one caller for one entity are applied in the order in which they were sent.
+- Actions run at most once, and only of what is written; once where nothing hindered them.
+- Whatever is still armed fires when its time comes.
+"""
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from pystator import Orchestrator
+from pystator.engine.result import TransitionResult
+from pystator.errors import IdempotencyConflictError
+from pystator.records import EntryKind, HistoryEntry
+from simulation.fold import Fold, rows_of
+from simulation.journal import Note, said
+from simulation.machines import machine
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+__all__ = ["check"]
+
+_FAR = 10**12
+"""Microseconds after which every timer of these worlds is due."""
+
+
+def check(world: "World") -> None:
+    """Everything above.
+
+    Raises:
+        AssertionError: Something is not true.
+    """
+    _Check(world).everything()
+
+
+class _Check:
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.store = world.server.store
+        self.machine = machine(world.plan.machine)
+        plan = world.plan
+        self.modes = {caller.name: plan.modes[caller.process] for caller in plan.callers}
+        self.folds: dict[str, Fold] = {}
+        self.applied: dict[str, list[tuple[str, HistoryEntry]]] = defaultdict(list)
+        self.rejected: dict[str, list[HistoryEntry]] = defaultdict(list)
+
+    def everything(self) -> None:
+        self.entities()
+        for note in self.world.journal.notes.values():
+            try:
+                self.note(note)
+            except AssertionError as error:
+                raise AssertionError(f"{note.item}: {error}") from error
+        strange = set(self.applied) - set(self.world.journal.notes)
+        assert not strange, f"nobody sent {sorted(strange)}"
+        self.order()
+        self.actions()
+        self.fired()
+        self.timers()
+
+    # Entities -------------------------------------------------------------------------------------
+
+    def entities(self) -> None:
+        store, name = self.store, self.machine.name
+        stored = {each.entity_id: each for each in store.entities(limit=1_000).items}
+        sent = {note.item.entity for note in self.world.journal.notes.values()}
+        for entity_id in sorted(sent | set(stored)):
+            try:
+                rows = rows_of(store, entity_id, name)
+                fold = self.folds[entity_id] = Fold(self.machine, rows)
+                if entity_id in stored:
+                    fold.check(stored[entity_id])
+                else:
+                    assert fold.version == 0, "it has rows of changes, and is not there"
+            except AssertionError as error:
+                raise AssertionError(f"entity {entity_id}: {error}") from error
+            for row in rows:
+                self.keep(row)
+
+    def keep(self, row: HistoryEntry) -> None:
+        """Remember whose event the row is of."""
+        payload = row.payload or {}
+        tag = str(payload.get("reason" if row.kind is EntryKind.FORCED else "tag"))
+        if row.kind is EntryKind.REJECTED:
+            self.rejected[tag].append(row)
+        elif row.kind in {EntryKind.EVENT, EntryKind.CREATED, EntryKind.FORCED}:
+            self.applied[tag].append((row.entity_id, row))
+
+    # Events ---------------------------------------------------------------------------------------
+
+    def note(self, note: Note) -> None:
+        tag = note.item.tag
+        applied, rejected = self.applied[tag], self.rejected[tag]
+        assert len(applied) <= 1, f"it is applied {len(applied)} times"
+        assert note.done, "its caller has no answer"
+        for _, row in applied:
+            assert row.event_id == note.item.event_id, f"its row has event id {row.event_id}"
+        if note.item.event_id is not None:
+            assert len(applied) + len(rejected) <= 1, "its id stands in several rows"
+        if note.item.wrong == "bad":
+            assert not applied, "no store can keep it, and it is applied"
+        if note.item.wrong == "taken":
+            self.taken(note)
+        elif note.answers:
+            for answer in note.answers:
+                self.answer(note, answer)
+        elif note.error is not None and not note.maybe:
+            assert not applied, f"it is applied, and its caller was told: {said(note.error)}"
+
+    def taken(self, note: Note) -> None:
+        """Its id belongs to the event before it, if that has left a row."""
+        tag = note.item.tag
+        owner = self.world.journal.notes.get(str(note.item.event_id))
+        if owner is None or not owner.answers:
+            return
+        assert not self.applied[tag], "its id belongs to another event, and it is applied"
+        assert isinstance(note.error, IdempotencyConflictError), f"it was told {said(note.error)}"
+
+    def answer(self, note: Note, answer: TransitionResult) -> None:
+        tag = note.item.tag
+        if not answer.success:
+            assert not self.applied[tag], "it was refused, and it is applied"
+            rows = self.rejected[tag]
+            assert rows, "it was refused, and there is no row of it"
+            code = None if answer.error is None else answer.error.code.value
+            assert code == rows[0].error_code, f"it was told {code}: {rows[0].error_code}"
+            return
+        assert self.applied[tag], f"it was answered ({said(answer)}), and there is no row of it"
+        entity_id, row = self.applied[tag][0]
+        told = (
+            note.item.entity, answer.written, answer.source_state, answer.target_state,
+            answer.trigger, tuple(spec.name for spec in answer.facts.actions),
+        )  # fmt: skip
+        stands = (
+            entity_id, row.version, row.source_state, row.target_state,
+            row.trigger, tuple(each["name"] for each in row.actions),
+        )  # fmt: skip
+        assert told == stands, f"it was told {told}, and its row is {stands}"
+        context = answer.context
+        if not answer.facts.replayed:
+            stood = self.folds[entity_id].contexts[row.version]
+            assert context == stood, f"it was told {context}, and the context was {stood}"
+
+    def order(self) -> None:
+        """By caller and entity. What was sent again, beside others, may have come after them."""
+        lanes: dict[tuple[str, str], list[tuple[int, int, str]]] = defaultdict(list)
+        for note in self.world.journal.notes.values():
+            if not note.answers or not self.applied[note.item.tag]:
+                continue
+            if note.alone or (note.tries == 1 and not note.maybe and self.ordered(note)):
+                version = self.applied[note.item.tag][0][1].version
+                lane = lanes[note.caller, note.item.entity]
+                lane.append((version, note.number, note.item.tag))
+        for (caller, entity_id), lane in lanes.items():
+            lane.sort()
+            numbers = [number for _, number, _ in lane]
+            assert numbers == sorted(numbers), (
+                f"{caller} sent otherwise to {entity_id} than {[tag for _, _, tag in lane]}"
+            )
+
+    def ordered(self, note: Note) -> bool:
+        """Calls at the same time have an order where they share commits, or where they block."""
+        return note.kind != "pipeline" or self.modes[note.caller] != "plain"
+
+    # Actions and timers ---------------------------------------------------------------------------
+
+    def actions(self) -> None:
+        ran: Counter[str] = self.world.ran
+        for tag, times in ran.items():
+            assert times == 1, f"actions of {tag} ran {times} times"
+            assert self.applied[tag], f"actions of {tag} ran, and it is not written"
+        combined = set(self.world.plan.modes) == {"combined"}
+        for tag, applied in self.applied.items():
+            note = self.world.journal.notes.get(tag)
+            if not applied or not applied[0][1].actions or note is None:
+                continue
+            certain = not note.maybe and not note.died
+            cancelled = combined and note.left and note.kind in {"event", "pipeline"}
+            if certain or (cancelled and not self.world.crashes and not self.world.unsure):
+                assert ran[tag] == 1, f"{tag} is written and answered, and its actions did not run"
+
+    def fired(self) -> None:
+        """Whoever fired a timer was told what stands in its row, and nobody else was told it."""
+        seen: set[tuple[str, int]] = set()
+        for result in self.world.journal.fired:
+            entity_id, version = result.metadata["entity_id"], result.written
+            assert (entity_id, version) not in seen, f"version {version} was fired twice"
+            seen.add((entity_id, version))
+            row = next(
+                row
+                for row in self.folds[entity_id].rows
+                if row.version == version and row.kind is EntryKind.TIMER
+            )
+            told = (result.trigger, result.source_state, result.target_state)
+            stands = (row.trigger, row.source_state, row.target_state)
+            assert told[:2] == stands[:2], f"a sweeper was told {told}, and the row is {stands}"
+
+    def timers(self) -> None:
+        """In calm weather everything that is armed fires in the end."""
+        store, name = self.store, self.machine.name
+        late = self.world.micro + _FAR
+        if not store.due(late, 1, machine_name=name):
+            return
+        sweeper = Orchestrator(self.machine, store, clock=lambda: late)
+        for _ in range(20):
+            sweeper.fire_due()
+            if not store.due(late, 1, machine_name=name):
+                break
+        left = store.due(late, 10, machine_name=name)
+        assert not left, f"timers of {left} never fire"
+        for entity in store.entities(limit=1_000).items:
+            Fold(self.machine, rows_of(store, entity.entity_id, name)).check(entity)

@@ -1,0 +1,114 @@
+"""What callers know: what they sent, and what they were told. The rest of the truth is in the store."""
+
+from typing import Any
+
+from pystator.engine.result import TransitionResult
+from pystator.errors import (
+    EntityExistsError,
+    EntityNotFoundError,
+    FSMError,
+    IdempotencyConflictError,
+    InvalidValueError,
+    StaleVersionError,
+    StoreUnavailableError,
+)
+from pystator.orchestrator.answers import REFUSALS
+from simulation.plan import Item
+
+__all__ = ["Journal", "Note"]
+
+_FINAL = (
+    EntityExistsError,
+    EntityNotFoundError,
+    IdempotencyConflictError,
+    InvalidValueError,
+)
+"""Errors that say that nothing was written, and that asking again is of no use."""
+
+
+class Note:
+    """One event as its caller knows it.
+
+    Attributes:
+        number: When it was first sent, among all events.
+        tries: How often it was sent.
+        alone: It was the only event of its call.
+        maybe: A try ended without a certain answer.
+        died, left: Its process died under it; its caller did not wait.
+        answers: What was said about it, in the end: one result, or several that have to agree.
+        error: What was said in the end, where it is an error that says that nothing was written.
+        done: There is nothing more to come.
+    """
+
+    __slots__ = (
+        "alone", "answers", "caller", "died", "done", "error", "item", "kind", "left", "maybe", "number", "tries",
+    )  # fmt: skip
+
+    def __init__(self, item: Item, caller: str, kind: str, number: int, *, alone: bool) -> None:
+        self.item = item
+        self.caller = caller
+        self.kind = kind
+        self.number = number
+        self.alone = alone
+        self.tries = 0
+        self.maybe = self.died = self.left = self.done = False
+        self.answers: list[TransitionResult] = []
+        self.error: Exception | None = None
+
+    def told(self, answer: object) -> bool:
+        """Take an answer; True when it is safe and sensible to ask again."""
+        if isinstance(answer, TransitionResult) and (answer.success or answer.reason in REFUSALS):
+            self.answers.append(answer)
+            self.done = True
+            return False
+        error = answer.error if isinstance(answer, TransitionResult) else answer
+        if isinstance(error, StaleVersionError) or (
+            isinstance(error, StoreUnavailableError) and error.context.get("written") is False
+        ):
+            self.error = error
+            return True
+        if isinstance(error, _FINAL):
+            self.error = error
+            self.done = True
+            return False
+        self.maybe = True
+        if self.item.event_id is not None:
+            return True
+        self.done = True
+        return False
+
+
+class Journal:
+    """The notes of all callers, by tag, and the timers that somebody was told of."""
+
+    def __init__(self) -> None:
+        self.notes: dict[str, Note] = {}
+        self.fired: list[TransitionResult] = []
+        self._number = 0
+
+    def sent(self, item: Item, caller: str, kind: str, *, alone: bool) -> Note:
+        """It is about to be sent."""
+        self._number += 1
+        note = self.notes.get(item.tag)
+        if note is None:
+            note = self.notes[item.tag] = Note(item, caller, kind, self._number, alone=alone)
+        note.tries += 1
+        return note
+
+    def arrived(self, item: Item) -> None:
+        """Its call began; those of a pipeline begin one after the other."""
+        note = self.notes[item.tag]
+        if note.tries == 1:
+            self._number += 1
+            note.number = self._number
+
+
+def said(answer: Any) -> str:
+    """An answer in a few words, for traces."""
+    if isinstance(answer, TransitionResult):
+        if answer.success:
+            return f"{answer.source_state}->{answer.target_state} as {answer.written}"
+        return f"{answer.reason}"
+    if isinstance(answer, FSMError):
+        return f"{type(answer).__name__}: {answer.message[:60]}"
+    return type(answer).__name__

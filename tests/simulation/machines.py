@@ -1,0 +1,85 @@
+"""The two machines that live in these worlds: one that counts, and a chart with everything in it.
+
+The first shows a lost event in a number. The second has regions, history states, timers on every level and data that
+leads on. An async guard of the first answers after a while, in which anything may happen.
+"""
+
+import asyncio
+import json
+import random
+from functools import cache
+from typing import Any
+
+from pystator import StateMachine
+from pystator.testing.statecharts import CHART
+
+__all__ = ["COUNTER", "MACHINES", "async_machine", "event_of", "machine"]
+
+MACHINES = ("counter", "chart")
+
+COUNTER: dict[str, Any] = {
+    "meta": {"machine_name": "counter", "version": "1.0"},
+    "states": [
+        {"name": "even", "type": "initial"},
+        {"name": "odd", "timeout": {"seconds": 30, "destination": "even"}},
+    ],
+    "transitions": [
+        {"trigger": "add", "source": "even", "dest": "odd", "actions": [{"increment": "n"}]},
+        {
+            "trigger": "add",
+            "source": "odd",
+            "dest": "even",
+            "actions": [{"increment": "n"}, "tell"],
+        },
+        {"trigger": "never", "source": "even", "dest": "odd", "guards": [{"expr": "n < 0"}]},
+        {
+            "trigger": "ask",
+            "source": "*",
+            "internal": True,
+            "guards": ["allowed"],
+            "actions": [{"increment": "n"}, "tell"],
+        },
+    ],
+}
+
+_TRIGGERS = [
+    *["next"] * 5,
+    *["pause", "resume", "resume_deep", "review_again"] * 2,
+    *["ask", "clear", "agree", "note"],
+]
+
+
+def event_of(name: str, luck: random.Random) -> tuple[str | None, dict[str, Any]]:
+    """A trigger of the machine and its data; without a trigger, data alone."""
+    chance = luck.random()
+    if name == "counter":
+        return ("add" if chance < 0.8 else "ask" if chance < 0.92 else "never"), {}
+    if chance < 0.15:
+        return None, {"clear": chance < 0.1}
+    return _TRIGGERS[int(luck.random() * len(_TRIGGERS))], {}
+
+
+def _allowed(ctx: dict[str, Any]) -> bool:
+    return ctx.get("n", 0) % 3 != 1
+
+
+async def _allowed_later(ctx: dict[str, Any]) -> bool:
+    await asyncio.get_running_loop().world.breathe()
+    return _allowed(ctx)
+
+
+@cache
+def machine(name: str) -> StateMachine:
+    """The machine with blocking guards: of processes that block, and of the checks afterwards."""
+    if name == "counter":
+        return StateMachine.from_dict(COUNTER).with_guards({"allowed": _allowed})
+    text = json.dumps(CHART).replace("3600", "40").replace("60", "15")
+    text = text.replace('"type": "initial"', '"type": "stable"')
+    return StateMachine.from_dict({**json.loads(text), "initial": "review"})
+
+
+@cache
+def async_machine(name: str) -> StateMachine:
+    """The same machine, whose guards take their time."""
+    made = machine(name)
+    return made.with_guards({"allowed": _allowed_later}) if name == "counter" else made

@@ -1,0 +1,46 @@
+"""Run one world, and tell of it."""
+
+from simulation.invariants import check
+from simulation.luck import Drawn, Luck
+from simulation.plan import Plan, plan_of
+from simulation.shrink import shrink
+from simulation.trace import Trace
+from simulation.world import World
+
+__all__ = ["run", "run_seed", "told"]
+
+
+def run(plan: Plan, luck: Luck, trace: Trace | None = None) -> World:
+    """Run a world to its end and look at everything.
+
+    Raises:
+        AssertionError: A promise was broken.
+    """
+    world = World(plan, luck, trace=trace)
+    world.run()
+    check(world)
+    return world
+
+
+def run_seed(seed: int, trace: Trace | None = None) -> World:
+    """The world of a seed."""
+    plan = plan_of(seed)
+    return run(plan, Drawn(plan), trace)
+
+
+def told(seed: int) -> str:
+    """What happens in the world of a seed; when it fails, in the smallest one as well that fails."""
+    trace = Trace()
+    head = f"seed {seed}\n{plan_of(seed)}"
+    try:
+        run_seed(seed, trace)
+    except AssertionError as error:
+        whole = f"{head}\n{trace}\n!!! {error}"
+    else:
+        return f"{head}\n{trace}\nno promise is broken"
+    failure = shrink(run, plan_of(seed))
+    if failure is None:
+        return whole
+    callers, events, troubles = failure.size
+    size = f"{callers} callers, {events} events, {troubles} troubles"
+    return f"{whole}\n\nthe smallest world found: {size}\n{failure.trace(run)}"

@@ -1,0 +1,85 @@
+"""The database of these worlds: the memory store, what it held before, and what came too late.
+
+It is what every process talks to, through a network that is not to be trusted (`simulation.network`).
+"""
+
+from collections.abc import Callable, Sequence
+
+from pystator import InMemoryStateStore
+from pystator.records import (
+    Commit,
+    Entity,
+    HistoryEntry,
+    Key,
+    Loaded,
+    Lookup,
+    Outcome,
+    OutcomeKind,
+    Page,
+)
+
+__all__ = ["Server"]
+
+PAGE = 3
+"""Rows of a page of history: so few that what is read back often takes several."""
+
+
+class Server:
+    """A store that remembers, for replicas that lag behind.
+
+    Attributes:
+        store: What is true now.
+    """
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self.store = InMemoryStateStore(clock=clock)
+        self._lines = 0
+        self._points: list[int] = [0]
+        self._past: dict[Key, list[tuple[int, Entity]]] = {}
+
+    def load(self, lookups: Sequence[Lookup]) -> list[Loaded]:
+        """As it is."""
+        return self.store.load(lookups)
+
+    def load_of_replica(self, lookups: Sequence[Lookup], lag: int) -> list[Loaded]:
+        """As it was some commits ago, event ids included."""
+        point = self._points[max(0, len(self._points) - 1 - lag)]
+        answer: list[Loaded] = []
+        for lookup, now in zip(lookups, self.store.load(lookups), strict=True):
+            before = self._past.get((lookup.entity_id, lookup.machine_name), ())
+            entity = next((each for at, each in reversed(before) if at <= point), None)
+            known = {name: row for name, row in now.known.items() if row.id <= point}
+            answer.append(Loaded(entity, known))
+        return answer
+
+    def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
+        """Written, or not, each for itself."""
+        outcomes = self.store.commit(commits)
+        written = [
+            Lookup(commit.entity_id, commit.machine_name)
+            for commit, outcome in zip(commits, outcomes, strict=True)
+            if outcome.kind is OutcomeKind.APPLIED
+        ]
+        if written:
+            self._lines += sum(
+                len(commit.entries)
+                for commit, outcome in zip(commits, outcomes, strict=True)
+                if outcome.kind is OutcomeKind.APPLIED
+            )
+            self._points.append(self._lines)
+            for loaded in self.store.load(written):
+                if loaded.entity is not None:
+                    self._past.setdefault(loaded.entity.key, []).append(
+                        (self._lines, loaded.entity)
+                    )
+        return outcomes
+
+    def history(self, entity_id: str, machine_name: str, after: str | None) -> Page[HistoryEntry]:
+        """A page of rows, newest first."""
+        return self.store.history(
+            entity_id, machine_name=machine_name, after=after, newest_first=True, limit=PAGE
+        )
+
+    def due(self, now: int, limit: int, machine_name: str) -> list[Key]:
+        """Whose timers are due."""
+        return self.store.due(now, limit, machine_name=machine_name)

@@ -1,0 +1,37 @@
+"""The command that runs worlds by hand."""
+
+import pytest
+
+from simulation.__main__ import main
+
+BROKEN = "a_program_that_guesses_that_it_was_written"
+
+
+def test_one_seed_is_told_line_by_line_and_the_same_each_time(capsys):
+    told = []
+    for _ in range(2):
+        assert main(["--seed", "3"]) == 0
+        told.append(capsys.readouterr().out)
+    assert "no promise is broken" in told[0]
+    assert "   1  " in told[0]
+    assert told[0] == told[1]
+
+
+def test_many_seeds_are_summed_up(capsys):
+    assert main(["--seeds", "0-199", "--jobs", "2"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("200 worlds, seeds 0-199, in ")
+    assert "no promise broken" in last
+
+
+def test_seeds_that_fail_are_told_with_their_smallest_world(capsys):
+    assert main(["--seeds", "0-29", "--broken", BROKEN]) == 1
+    out = capsys.readouterr().out
+    assert "the smallest world found: 1 callers, 1 events, 1 troubles" in out
+    assert "with a broken promise" in out.splitlines()[-1]
+
+
+def test_what_is_to_be_run_has_to_be_said(capsys):
+    with pytest.raises(SystemExit):
+        main([])
+    assert "--seed" in capsys.readouterr().err
