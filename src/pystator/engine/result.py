@@ -144,7 +144,7 @@ class TransitionResult:
     very object that went in when nothing was written, a new one otherwise. ``now`` is the step's
     time in microseconds since the epoch, None when nothing needed it. ``facts`` are shared by all
     entities that take the same way. ``written`` is set by an orchestrator, to the entity's version;
-    `version` reads it.
+    `version` reads it. ``held`` is set, too, while something waits for the caller's own commit.
     """
 
     __slots__ = (
@@ -152,6 +152,7 @@ class TransitionResult:
         "_metadata",
         "context",
         "facts",
+        "held",
         "now",
         "success",
         "target_state",
@@ -161,6 +162,7 @@ class TransitionResult:
     _error: FSMError | None
     _metadata: dict[str, Any]
     written: int
+    held: object
 
     def __init__(self, facts: Facts, context: Context, now: int | None) -> None:
         self.facts = facts

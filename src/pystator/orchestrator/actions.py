@@ -6,17 +6,20 @@ undo the event.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from pystator.engine.actions import ActionOutcome
+from pystator.engine.result import TransitionResult
 from pystator.errors import readable
 from pystator.orchestrator.cases import Case, Todo
+from pystator.orchestrator.held import check_committed, held_by, hold, take
+from pystator.orchestrator.hooks import Hooks
 from pystator.orchestrator.requests import AppendLater, Outcomes, Program, RunActions
 from pystator.orchestrator.settings import Settings
 from pystator.records import Commit, Entry, EntryKind
 
-__all__ = ["act", "finish", "record"]
+__all__ = ["act", "finish", "record", "release"]
 
 _log = logging.getLogger("pystator.actions")
 
@@ -25,9 +28,32 @@ _KEPT_BACK: Final = 64
 
 
 def finish(settings: Settings, cases: Sequence[Case]) -> Program[None]:
-    """Run what the written cases planned, in order, and tell the hooks."""
+    """Run what the written cases planned, in order, and tell the hooks.
+
+    Where the caller commits, both wait for that, see `pystator.orchestrator.held`.
+    """
+    if settings.holds:
+        hold(settings, cases)
+        return
+    yield from _finish(settings, cases, settings.hooks)
+
+
+def release(settings: Settings, results: Iterable[TransitionResult]) -> Program[None]:
+    """`finish` for events whose caller has committed them; each once.
+
+    Raises:
+        InvalidValueError: One of them is not committed: nothing was done.
+    """
+    cases = held_by(results)
+    yield from check_committed(settings, cases)
+    for case in cases:
+        if take(case):
+            failed = case.result is not None and not case.result.success  # the hooks know
+            yield from _finish(settings, (case,), None if failed else settings.hooks)
+
+
+def _finish(settings: Settings, cases: Sequence[Case], hooks: Hooks | None) -> Program[None]:
     rows: list[Commit] = []
-    hooks = settings.hooks
     for case in cases:
         for todo in case.todos or ():
             done = yield from act(settings, case.entity_id, todo)

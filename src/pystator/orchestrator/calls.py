@@ -1,27 +1,38 @@
 """What calls bring along and take home: data, names, results of many."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pystator.engine.result import TransitionResult
-from pystator.errors import StoreUnavailableError
+from pystator.errors import StaleVersionError, StoreUnavailableError
 from pystator.orchestrator.answers import failure
 from pystator.orchestrator.cases import Case, plain_payload
 from pystator.records import EventRequest
 
-__all__ = ["names_of", "payload_of", "results_of"]
+__all__ = ["names_of", "payload_of", "results_of", "several"]
 
 
-def results_of(cases: Sequence[Case], *, first: bool) -> list[TransitionResult]:
+def several(results: TransitionResult | Iterable[TransitionResult]) -> list[TransitionResult]:
+    """One result, or those of a list."""
+    return [results] if isinstance(results, TransitionResult) else [*results]
+
+
+def results_of(cases: Sequence[Case], *, first: bool, held: bool = False) -> list[TransitionResult]:
     """The results of a bulk call's cases, in order.
 
     Args:
         cases: All of one chunk.
         first: Nothing was done before.
+        held: In a transaction of the caller's.
 
     Raises:
         StoreUnavailableError: It was the first chunk, and the store is down.
+        StaleVersionError, StoreUnavailableError: The caller's transaction cannot be kept.
     """
+    if held:
+        for case in cases:
+            if isinstance(case.error, StaleVersionError | StoreUnavailableError):
+                raise case.error
     error = cases[0].error
     down = first and isinstance(error, StoreUnavailableError)
     if down and error is not None and all(case.error is error for case in cases):

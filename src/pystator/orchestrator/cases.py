@@ -29,10 +29,12 @@ class Case:
         is_data: It brings data and no trigger, see `Orchestrator.apply_data`.
         occurred_at, now: Microseconds since the epoch.
         todos: Planned actions, once the commit is written.
+        commit_id: Of the commit that wrote it, where there was one and it had a draft.
     """
 
     __slots__ = (
         "actor",
+        "commit_id",
         "entity_id",
         "error",
         "event_id",
@@ -68,6 +70,7 @@ class Case:
         self.result: TransitionResult | None = None
         self.error: Exception | None = None
         self.todos: list[Todo] | None = None
+        self.commit_id: str | None = None
         if type(entity_id) is not str:
             raise _wrong("entity_id", entity_id, "a string")
         if type(trigger) is not str:

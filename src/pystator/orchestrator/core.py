@@ -9,7 +9,7 @@ from pystator.engine.actions import ActionExecutor
 from pystator.engine.machine import StateMachine
 from pystator.engine.public import Event
 from pystator.engine.registry import ActionRegistry, GuardRegistry
-from pystator.errors import ConfigurationError, EvaluationError, InvalidValueError
+from pystator.errors import EvaluationError, InvalidValueError
 from pystator.orchestrator.calls import names_of
 from pystator.orchestrator.cases import Case, Item, case_of
 from pystator.orchestrator.drivers import Driver
@@ -20,6 +20,7 @@ from pystator.orchestrator.scheduling import Scheduler, StoredTimers, watch
 from pystator.orchestrator.settings import Settings, Validator
 from pystator.orchestrator.waiting import DECIDING
 from pystator.stores.adapt import lift
+from pystator.stores.protocols import lack
 
 if TYPE_CHECKING:
     from pystator.orchestrator.batching import Combiner
@@ -69,6 +70,7 @@ class Core:
         )
         executor = ActionExecutor(machine.actions if actions is None else actions)
         self._driver = Driver(store, executor, clock)
+        self._holding: Settings | None = None
         self._run_one = self._driver.run_one
         self._blocking = store.sync
         self._async = store.has_async
@@ -84,16 +86,31 @@ class Core:
 
     # Inside -------------------------------------------------------------------------------------
 
-    def _run(self, program: Program[T]) -> T:
+    def _home(self, connection: object, *, reading: bool = False) -> tuple[Settings, Driver]:
+        """Whose rules and whose store a call goes by: the caller's transaction has its own.
+
+        Raises:
+            ConfigurationError: The connection is none of the store's database in a transaction.
+        """
+        if connection is None:
+            return self._settings, self._driver
+        within = getattr(self._store, "within", None)
+        if within is None:  # a native store of a user's need not have it
+            lack(type(self.state_store).__name__)
+        if self._holding is None:
+            self._holding = self._settings.holding()
+        return self._holding, self._driver.over(within(connection, reading=reading))
+
+    def _run(self, program: Program[T], driver: Driver | None = None) -> T:
         if not self._blocking:
             program.close()
             raise TypeError(
                 f"{type(self.state_store).__name__} has only async methods: "
                 "use the async twin of this call, e.g. await async_process_event(...)"
             )
-        return self._driver.run(program)
+        return (driver or self._driver).run(program)
 
-    async def _arun(self, program: Program[T]) -> T:
+    async def _arun(self, program: Program[T], driver: Driver | None = None) -> T:
         if not self._async:
             program.close()
             raise TypeError(
@@ -102,7 +119,7 @@ class Core:
             )
         if self._scheduler is not None:
             self._scheduler.start()
-        return await self._driver.arun(program)
+        return await (driver or self._driver).arun(program)
 
     def _case(
         self,
@@ -113,16 +130,9 @@ class Core:
         actor: str | None,
         occurred_at: datetime | None,
         now: datetime | None,
-        connection: object,
         *,
         is_data: bool = False,
     ) -> Case:
-        if connection is not None:
-            raise ConfigurationError(
-                "connection= is not in this release:"
-                " an event is committed by the store's own connection",
-                context={"option": "connection"},
-            )
         case = Case(entity_id, trigger, context, event_id, actor, occurred_at, now)
         case.is_data = is_data
         self._admit(case)

@@ -61,6 +61,10 @@ class Driver:
         """Microseconds since the epoch."""
         return self.nanoseconds() // 1_000
 
+    def over(self, store: NativeStore) -> "Driver":
+        """The same over another store."""
+        return Driver(store, self.executor, self.clock)
+
     # Blocking -----------------------------------------------------------------------------------
 
     def run(self, program: Program[T]) -> T:

@@ -24,15 +24,25 @@ class Entities(Core):
         event_id: str | None = None,
         actor: str | None = None,
         now: datetime | None = None,
+        connection: object = None,
     ) -> TransitionResult:
         """Start an entity: its initial state is entered, with everything that follows from it.
+
+        Args:
+            entity_id: The entity.
+            context: Its first context.
+            event_id: Makes it idempotent: sent again, the first result is given again.
+            actor: Who starts it; kept in history.
+            now: The time of the step (aware); by default the clock's.
+            connection: Do it in the caller's own transaction, see `process_event`.
 
         Raises:
             EntityExistsError: There is one already; with the same ``event_id`` the first result is
                 given again.
         """
-        case = self._case(entity_id, "", context, event_id, actor, None, now, None)
-        return self._run(ops.create(self._settings, case))
+        case = self._case(entity_id, "", context, event_id, actor, None, now)
+        settings, driver = self._home(connection)
+        return self._run(ops.create(settings, case), driver)
 
     async def async_create_entity(
         self,
@@ -42,26 +52,35 @@ class Entities(Core):
         event_id: str | None = None,
         actor: str | None = None,
         now: datetime | None = None,
+        connection: object = None,
     ) -> TransitionResult:
         """`create_entity` for asyncio."""
-        case = self._case(entity_id, "", context, event_id, actor, None, now, None)
-        return await self._arun(ops.create(self._settings, case))
+        case = self._case(entity_id, "", context, event_id, actor, None, now)
+        settings, driver = self._home(connection)
+        return await self._arun(ops.create(settings, case), driver)
 
-    def get_entity(self, entity_id: str) -> Entity | None:
-        """The entity as stored; None when there is none."""
-        return self._run(ops.read(self._settings, entity_id))
+    def get_entity(self, entity_id: str, *, connection: object = None) -> Entity | None:
+        """The entity as stored; None when there is none.
 
-    async def async_get_entity(self, entity_id: str) -> Entity | None:
+        Args:
+            entity_id: The entity.
+            connection: Read what the caller's own transaction sees, see `process_event`.
+        """
+        settings, driver = self._home(connection, reading=True)
+        return self._run(ops.read(settings, entity_id), driver)
+
+    async def async_get_entity(self, entity_id: str, *, connection: object = None) -> Entity | None:
         """`get_entity` for asyncio."""
-        return await self._arun(ops.read(self._settings, entity_id))
+        settings, driver = self._home(connection, reading=True)
+        return await self._arun(ops.read(settings, entity_id), driver)
 
     def force_state(
-        self, entity_id: str, state: str, *, reason: str, actor: str
+        self, entity_id: str, state: str, *, reason: str, actor: str, connection: object = None
     ) -> TransitionResult:
         """Put an entity into a state by hand: no guard is asked, no action runs.
 
         History says who did it and why. Its timers are those of the new state, armed now; its
-        context stays.
+        context stays. With ``connection`` it is done in the caller's own transaction.
 
         Raises:
             EntityNotFoundError: There is no such entity.
@@ -69,13 +88,15 @@ class Entities(Core):
             InvalidValueError: ``reason`` or ``actor`` is empty.
         """
         check_forced(state, reason, actor)
-        case = self._case(entity_id, "", {"reason": reason}, None, actor, None, None, None)
-        return self._run(ops.force(self._settings, case, state))
+        case = self._case(entity_id, "", {"reason": reason}, None, actor, None, None)
+        settings, driver = self._home(connection)
+        return self._run(ops.force(settings, case, state), driver)
 
     async def async_force_state(
-        self, entity_id: str, state: str, *, reason: str, actor: str
+        self, entity_id: str, state: str, *, reason: str, actor: str, connection: object = None
     ) -> TransitionResult:
         """`force_state` for asyncio."""
         check_forced(state, reason, actor)
-        case = self._case(entity_id, "", {"reason": reason}, None, actor, None, None, None)
-        return await self._arun(ops.force(self._settings, case, state))
+        case = self._case(entity_id, "", {"reason": reason}, None, actor, None, None)
+        settings, driver = self._home(connection)
+        return await self._arun(ops.force(settings, case, state), driver)

@@ -8,7 +8,8 @@ from pystator.engine.copying import detach
 from pystator.engine.public import Event
 from pystator.engine.result import TransitionResult
 from pystator.orchestrator import ops
-from pystator.orchestrator.calls import payload_of, results_of
+from pystator.orchestrator.actions import release
+from pystator.orchestrator.calls import payload_of, results_of, several
 from pystator.orchestrator.cases import Item, moment, plain_payload
 from pystator.orchestrator.closing import Closing
 from pystator.orchestrator.entities import Entities
@@ -83,18 +84,23 @@ class Orchestrator(Entities):
             actor: Who sent it; kept in history.
             occurred_at: When it happened (aware); kept in history.
             now: The time of the step (aware); by default the clock's.
-            connection: Not in this release.
+            connection: Do it in the caller's own open transaction: a connection of the store's
+                driver, or a SQLAlchemy ``Connection`` or ``Session``. The caller commits, or rolls
+                back; then `run_actions` runs the actions.
 
         Returns:
             The result. A rejection is a result too: ``success`` is False and ``error`` says why.
 
         Raises:
             InvalidValueError: The data cannot be stored; nothing was written.
-            StaleVersionError: Others changed the entity again and again for ten seconds.
+            StaleVersionError: Others changed the entity again and again for ten seconds; or the
+                transaction of ``connection`` has to be run again.
             IdempotencyConflictError: The event id belongs to another event.
             MachineVersionMismatchError, EntityMachineMismatchError, UndefinedStateError: The entity
                 is in no state of this machine.
-            StoreUnavailableError: The store does not answer.
+            StoreUnavailableError: The store does not answer, or others kept it locked.
+            ConfigurationError: The ``connection`` is none of the store's database, or is in no
+                transaction.
         """
         if (
             event_id is None
@@ -108,10 +114,9 @@ class Orchestrator(Entities):
         ):
             payload = payload_of(context) if context else None
             return self._run_one(self._settings, entity_id, trigger, payload)
-        case = self._case(
-            entity_id, trigger, context, event_id, actor, occurred_at, now, connection
-        )
-        self._run(process(self._settings, (case,)))
+        case = self._case(entity_id, trigger, context, event_id, actor, occurred_at, now)
+        settings, driver = self._home(connection)
+        self._run(process(settings, (case,)), driver)
         return case.answer()
 
     async def async_process_event(
@@ -143,22 +148,22 @@ class Orchestrator(Entities):
             payload = detach(payload_of(context)) if context else None
             program = process_one(self._settings, entity_id, trigger, payload)
             return await self._driver.arun(program)
-        case = self._case(
-            entity_id, trigger, context, event_id, actor, occurred_at, now, connection
-        )
-        if self._batching:
+        case = self._case(entity_id, trigger, context, event_id, actor, occurred_at, now)
+        if self._batching and connection is None:
             return await self._combine().submit(case)
-        await self._arun(process(self._settings, (case,)))
+        settings, driver = self._home(connection)
+        await self._arun(process(settings, (case,)), driver)
         return case.answer()
 
     def process_events(
-        self, items: Iterable[Item], *, actor: str | None = None
+        self, items: Iterable[Item], *, actor: str | None = None, connection: object = None
     ) -> list[TransitionResult]:
         """Process many events; those of one entity in order, and together where they can be.
 
         Args:
             items: ``(entity_id, trigger)``, ``(entity_id, trigger, context)`` or `EventRequest`.
             actor: Who sent those that do not say.
+            connection: Do it in the caller's own transaction, see `process_event`.
 
         Returns:
             The results, in the order of the items. An item that could not be decided or written has
@@ -166,21 +171,25 @@ class Orchestrator(Entities):
 
         Raises:
             StoreUnavailableError: The store does not answer and nothing was done.
+            StaleVersionError, StoreUnavailableError: With ``connection``, whenever the transaction
+                cannot be kept: what was written of it is the caller's to roll back.
         """
+        settings, driver = self._home(connection)
         results: list[TransitionResult] = []
         for cases in self._chunks(items, actor):
-            self._run(process(self._settings, cases))
-            results += results_of(cases, first=not results)
+            self._run(process(settings, cases), driver)
+            results += results_of(cases, first=not results, held=settings.holds)
         return results
 
     async def async_process_events(
-        self, items: Iterable[Item], *, actor: str | None = None
+        self, items: Iterable[Item], *, actor: str | None = None, connection: object = None
     ) -> list[TransitionResult]:
         """`process_events` for asyncio."""
+        settings, driver = self._home(connection)
         results: list[TransitionResult] = []
         for cases in self._chunks(items, actor):
-            await self._arun(process(self._settings, cases))
-            results += results_of(cases, first=not results)
+            await self._arun(process(settings, cases), driver)
+            results += results_of(cases, first=not results, held=settings.holds)
         return results
 
     # Data ---------------------------------------------------------------------------------------
@@ -194,6 +203,7 @@ class Orchestrator(Entities):
         actor: str | None = None,
         occurred_at: datetime | None = None,
         now: datetime | None = None,
+        connection: object = None,
     ) -> TransitionResult:
         """Merge data into an entity's context, then take the transitions whose ``when`` holds.
 
@@ -208,6 +218,7 @@ class Orchestrator(Entities):
             actor: Who sent it; kept in history.
             occurred_at: When it happened (aware); kept in history.
             now: The time of the step (aware); by default the clock's.
+            connection: Do it in the caller's own transaction, see `process_event`.
 
         Returns:
             The result: ``trigger`` is None, and ``target_state`` is ``source_state`` when the data
@@ -220,10 +231,9 @@ class Orchestrator(Entities):
                 `process_event`.
         """
         brought = plain_payload(data, "data")
-        case = self._case(
-            entity_id, "", brought, event_id, actor, occurred_at, now, None, is_data=True
-        )
-        self._run(process(self._settings, (case,)))
+        case = self._case(entity_id, "", brought, event_id, actor, occurred_at, now, is_data=True)
+        settings, driver = self._home(connection)
+        self._run(process(settings, (case,)), driver)
         return case.answer()
 
     async def async_apply_data(
@@ -235,16 +245,39 @@ class Orchestrator(Entities):
         actor: str | None = None,
         occurred_at: datetime | None = None,
         now: datetime | None = None,
+        connection: object = None,
     ) -> TransitionResult:
         """`apply_data` for asyncio; concurrent calls share loads and commits with events."""
         brought = plain_payload(data, "data")
-        case = self._case(
-            entity_id, "", brought, event_id, actor, occurred_at, now, None, is_data=True
-        )
-        if self._batching:
+        case = self._case(entity_id, "", brought, event_id, actor, occurred_at, now, is_data=True)
+        if self._batching and connection is None:
             return await self._combine().submit(case)
-        await self._arun(process(self._settings, (case,)))
+        settings, driver = self._home(connection)
+        await self._arun(process(settings, (case,)), driver)
         return case.answer()
+
+    # Actions ------------------------------------------------------------------------------------
+
+    def run_actions(self, results: TransitionResult | Iterable[TransitionResult]) -> None:
+        """Run what waits for the caller's commit: the actions of events with ``connection=``.
+
+        Actions run as those of other events do: in order, each result's once, however often this is
+        called; an error is in ``metadata["action_errors"]`` and in history. Hooks are told that the
+        events are complete. A result with which nothing waits is no mistake.
+
+        Args:
+            results: One result, or several.
+
+        Raises:
+            InvalidValueError: One of the events is not committed; nothing was run.
+        """
+        self._run(release(self._settings, several(results)))
+
+    async def async_run_actions(
+        self, results: TransitionResult | Iterable[TransitionResult]
+    ) -> None:
+        """`run_actions` for asyncio; async actions are awaited."""
+        await self._arun(release(self._settings, several(results)))
 
     # Timers -------------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ class Paper:
         entries: History rows to write.
         now: The wall clock.
         began: The tick at which the deciding began.
+        commit_id: Of what is to be written; None when that is nothing.
     """
 
     __slots__ = (
@@ -48,6 +49,7 @@ class Paper:
         "_loaded",
         "_voided",
         "began",
+        "commit_id",
         "context",
         "entity_id",
         "entries",
@@ -75,6 +77,7 @@ class Paper:
         self.now = now
         self.began = began
         self.entries: list[Entry] = []
+        self.commit_id: str | None = None
         self.state: str | None = None
         self.context: Context = {}
         self.history: Recorded | None = None
@@ -219,11 +222,12 @@ class Paper:
         expected, version = self._expected, self.version
         if not self.entries or (version == expected and not settings.rows):
             return None
+        commit_id = self.commit_id = settings.identify(self.now)
         if version == expected:
             return Commit(
                 self.entity_id, settings.name, version, version, None, None, None, None,
                 settings.version, settings.fingerprint, self.now, tuple(self.entries),
-                settings.identify(self.now),
+                commit_id,
             )  # fmt: skip
         # What stays is not written: the index of the state is a third of what a commit writes.
         state, context, history = self._loaded
@@ -234,5 +238,5 @@ class Paper:
             None if self.history is history else self.history,
             self.timers if settings.timed or self._voided else None,
             settings.version, settings.fingerprint, self.updated, tuple(self.entries),
-            settings.identify(self.now),
+            commit_id,
         )  # fmt: skip

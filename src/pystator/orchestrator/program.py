@@ -308,7 +308,7 @@ def await_guard(draft: Draft, case: Case | None, need: NeedGuard) -> Program[Non
     Raises:
         FSMError: This driver cannot await.
     """
-    verdict: bool | Exception = yield AwaitGuard(need, draft.settings, draft.entity_id)
+    verdict: bool | Exception = yield AwaitGuard(need, draft.settings.home, draft.entity_id)
     if isinstance(verdict, Exception):
         draft.fail(case, wrapped(verdict))
     else:
@@ -325,6 +325,7 @@ def settle(
     elif outcome is None or outcome.kind is OutcomeKind.APPLIED:
         for case, result, todos in draft.answers:
             case.result = result
+            case.commit_id = draft.commit_id
             if todos:
                 case.todos = [*(case.todos or ()), *todos]
         last = draft.waiting or (cases[-1] if cases else None)

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable
+from copy import copy
 from typing import Any, Literal
 
 from pystator.engine.machine import StateMachine
@@ -31,6 +32,8 @@ class Settings:
         fallback, fallback_state: What becomes of an event that fails by an error, see
             `pystator.orchestrator.draft`.
         rows: The store keeps history.
+        holds: The caller commits: actions wait for it, and no commit is ever sent again.
+        home: Tells the entities of one orchestrator from those of others.
         plain: There are neither hooks nor a validator.
         patience: Seconds of reloading.
         jitter: A random number in [0, 1).
@@ -42,6 +45,8 @@ class Settings:
         "fallback",
         "fallback_state",
         "fingerprint",
+        "holds",
+        "home",
         "hooks",
         "idempotent",
         "identify",
@@ -87,6 +92,8 @@ class Settings:
         self.normalise = _normaliser(definition.normalizer)
         self.idempotent = store.idempotent
         self.rows = store.keeps_history
+        self.holds = False
+        self.home: object = self
         self.hooks = hooks
         self.validator = validator
         self.plain = hooks is None and validator is None
@@ -95,6 +102,13 @@ class Settings:
         self.jitter = jitter
         self.tick = tick
         self.identify = identify
+
+    def holding(self) -> "Settings":
+        """The same for events that the caller commits."""
+        held = copy(self)
+        held.holds = True
+        held.plain = False
+        return held
 
 
 def _normaliser(name: Literal["lower", "upper"] | None) -> Callable[[str], str]:

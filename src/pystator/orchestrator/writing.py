@@ -8,6 +8,9 @@ any more and may be decided again.
 
 A batch that fails as a whole is cut in halves until the commit that cannot be written stands
 alone: its neighbours survive it.
+
+In a transaction of the caller's there is nothing to find out: what it holds is the caller's to
+commit, and after an error of its connection nothing more is sent over it.
 """
 
 from collections.abc import Sequence
@@ -35,7 +38,7 @@ def find_out(
     settings: Settings, commits: Sequence[Commit], error: Exception
 ) -> Program[list[Outcome | Exception]]:
     """After an error: what was written, and the rest once more."""
-    if _is_certain(error) or not settings.rows:
+    if settings.holds or _is_certain(error) or not settings.rows:
         return [error] * len(commits)
     found: dict[int, Outcome | Exception] = {}
     for place, commit in enumerate(commits):

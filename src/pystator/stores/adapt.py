@@ -35,7 +35,7 @@ from pystator.records import (
 from pystator.stores.columns import next_due
 from pystator.stores.immediate import ImmediateAsync
 from pystator.stores.keys import check_commit
-from pystator.stores.protocols import NativeStore
+from pystator.stores.protocols import NativeStore, lack
 
 __all__ = ["RESERVED", "LiftedStore", "lift"]
 
@@ -369,6 +369,11 @@ class LiftedStore(ImmediateAsync):
             and machine_name in {None, key[1]}
         )
         return [key for _, key in found[:limit]]
+
+    def within(self, connection: object, *, reading: bool = False) -> NativeStore:
+        """A `ConfigurationError`: the store knows no transactions."""
+        del connection, reading
+        lack(self.name)
 
     def machines(self, entity_id: str) -> list[str]:
         """A `TypeError`: the store cannot be asked."""

@@ -21,11 +21,25 @@ Laws of a native store:
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, NoReturn, Protocol, Self, runtime_checkable
 
+from pystator.errors import ConfigurationError
 from pystator.records import Commit, Entity, HistoryEntry, Key, Loaded, Lookup, Outcome, Page
 
-__all__ = ["AsyncStateStore", "NativeStore", "StateStore", "VersionedStateStore"]
+__all__ = ["AsyncStateStore", "NativeStore", "StateStore", "VersionedStateStore", "lack"]
+
+
+def lack(store: str) -> NoReturn:
+    """Say that a store of this class has no transactions of its callers.
+
+    Raises:
+        ConfigurationError: Always.
+    """
+    raise ConfigurationError(
+        "connection= needs a store whose database has transactions of yours, a SQLiteStateStore or"
+        f" a PostgresStateStore; {store} has none",
+        context={"option": "connection", "store": store},
+    )
 
 
 @runtime_checkable
@@ -138,6 +152,25 @@ class NativeStore(Protocol):
         At most one commit of a call changes an entity.
         """
         ...
+
+    def within(self, connection: object, *, reading: bool = False) -> "NativeStore":
+        """This store inside a transaction of the caller's: it never commits and never rolls back.
+
+        What it loads is what the transaction sees, and what it writes is the caller's to commit. A
+        commit that fails is undone alone: the transaction stays usable, unless an error says that
+        it has to be run again.
+
+        Args:
+            connection: The driver's connection to the same database, or a SQLAlchemy ``Connection``
+                or ``Session`` over it.
+            reading: Nothing will be written.
+
+        Raises:
+            ConfigurationError: This store has no such transactions, or that is no connection of
+                its database that is in one.
+        """
+        del connection, reading
+        lack(type(self).__name__)
 
     def machines(self, entity_id: str) -> list[str]:
         """Names of the machines that have an entity of this id, sorted."""

@@ -5,7 +5,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import ClassVar, Final, Self, TypeVar
+from typing import ClassVar, Final, Self, TypeVar, cast
 
 from pystator.db.resolve import parse_sqlite, resolve
 from pystator.db.schema import ensure
@@ -27,6 +27,7 @@ from pystator.stores.facade import StoreFacade
 from pystator.stores.programs import long_ago
 from pystator.stores.sqlite_files import Files, Synchronous
 from pystator.stores.sqlite_ops import prepare
+from pystator.stores.sqlite_within import borrow
 from pystator.stores.sqlite_writer import Writer
 
 __all__ = ["SQLiteStateStore"]
@@ -167,7 +168,22 @@ class SQLiteStateStore(StoreFacade):
 
     async def aflush(self) -> None:
         """`flush` for asyncio."""
-        await _in_thread(self.flush)
+        await self._aside(self.flush)
+
+    def within(self, connection: object, *, reading: bool = False) -> "SQLiteStateStore":
+        """This store inside the caller's own transaction, see `NativeStore.within`.
+
+        Args:
+            connection: A ``sqlite3.Connection`` to the same file, or a SQLAlchemy ``Connection`` or
+                ``Session`` over one. One that commits each statement by itself has to have begun a
+                transaction; where Python's driver begins it by itself, that happens here.
+            reading: Nothing will be written: neither a transaction nor the write lock is needed.
+
+        Raises:
+            ConfigurationError: It is something else, of another database, or in no transaction.
+            StoreUnavailableError: This store is not connected, or the connection is closed.
+        """
+        return _Within(self, connection, reading=reading)
 
     # Reads ----------------------------------------------------------------------------------------
 
@@ -241,7 +257,7 @@ class SQLiteStateStore(StoreFacade):
 
     async def amachines(self, entity_id: str) -> list[str]:
         """`machines` for asyncio."""
-        return await _in_thread(lambda: self.machines(entity_id))
+        return await self._aside(lambda: self.machines(entity_id))
 
     async def ahistory(
         self,
@@ -253,7 +269,7 @@ class SQLiteStateStore(StoreFacade):
         newest_first: bool = False,
     ) -> Page[HistoryEntry]:
         """`history` for asyncio."""
-        return await _in_thread(
+        return await self._aside(
             lambda: self.history(
                 entity_id,
                 machine_name=machine_name,
@@ -273,7 +289,7 @@ class SQLiteStateStore(StoreFacade):
         limit: int = 100,
     ) -> Page[Entity]:
         """`entities` for asyncio."""
-        return await _in_thread(
+        return await self._aside(
             lambda: self.entities(
                 state=state,
                 machine_name=machine_name,
@@ -285,21 +301,49 @@ class SQLiteStateStore(StoreFacade):
 
     async def acount_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
         """`count_by_state` for asyncio."""
-        return await _in_thread(lambda: self.count_by_state(machine_name=machine_name))
+        return await self._aside(lambda: self.count_by_state(machine_name=machine_name))
 
     async def adue(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
         """`due` for asyncio."""
-        return await _in_thread(lambda: self.due(now, limit, machine_name=machine_name))
+        return await self._aside(lambda: self.due(now, limit, machine_name=machine_name))
 
     async def afeed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
         """`feed` for asyncio."""
-        return await _in_thread(lambda: self.feed(cursor, limit))
+        return await self._aside(lambda: self.feed(cursor, limit))
+
+    async def _aside(self, call: Callable[[], T]) -> T:
+        import asyncio  # blocking programs never pay for it
+
+        return await asyncio.to_thread(call)
 
 
-async def _in_thread(call: Callable[[], T]) -> T:
-    import asyncio  # blocking programs never pay for it
+class _Within(SQLiteStateStore):
+    """A store whose loads, commits and reads go over the caller's connection; made by `within`."""
 
-    return await asyncio.to_thread(call)
+    def __init__(self, store: SQLiteStateStore, connection: object, *, reading: bool) -> None:
+        StoreFacade.__init__(
+            self,
+            machine_name=store.machine_name,
+            context_limit=store.context_limit,
+            clock=store.now,
+        )
+        self.url = store.url
+        files = store.parts[0]
+        files.check_open()
+        borrowed = borrow(connection, files.url, files.busy_limit, reading=reading)
+        self._files = cast("Files", borrowed)
+        self._writer = cast("Writer", borrowed)
+
+    def connect(self, *, auto_initialize: bool = True, validate_schema: bool = True) -> Self:
+        """The caller has opened the connection."""
+        del auto_initialize, validate_schema
+        return self
+
+    def disconnect(self) -> None:
+        """The caller closes the connection."""
+
+    async def _aside(self, call: Callable[[], T]) -> T:
+        return call()  # the connection may belong to this thread
 
 
 def _close_quietly(files: Files, writer: Writer) -> None:

@@ -73,7 +73,7 @@ class Files:
         """The connection that writes, for who has the `turn`."""
         connection = self._writer
         if connection is None:
-            self._check_open()
+            self.check_open()
             connection = self.guarded(lambda: self._open(create=False))
         return connection
 
@@ -123,7 +123,12 @@ class Files:
         execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
         execute(_CACHE)
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """See that the store is connected.
+
+        Raises:
+            StoreUnavailableError: It is not.
+        """
         if not self.is_open:
             raise StoreUnavailableError(
                 f"the store of {self.url} is not connected: call store.connect() first",
@@ -131,7 +136,7 @@ class Files:
             )
 
     def _borrow(self) -> sqlite3.Connection:
-        self._check_open()
+        self.check_open()
         try:
             return self._idle.pop()
         except IndexError:

@@ -198,7 +198,10 @@ def feed(connection: sqlite3.Connection, cursor: str | None, limit: int) -> Page
 
 @contextmanager
 def _snapshot(connection: sqlite3.Connection) -> Generator[None, None, None]:
-    """Several statements that see the same moment."""
+    """Several statements that see the same moment; a transaction of the caller's does already."""
+    if connection.in_transaction:
+        yield
+        return
     connection.execute("BEGIN")
     try:
         yield
