@@ -50,13 +50,13 @@ def test_a_caller_cancelled_in_the_turn_of_its_answer_still_has_its_actions_run(
     async def main():
         await orders.async_process_event("o-1", "submit", {"amount": 10})
         combiner = orders._combine()
-        release = combiner._release
+        fly = combiner._fly
 
-        def answer_and_cancel(call):
-            release(call)
+        async def answer_and_cancel(batch):
+            await fly(batch)
             caller.cancel()
 
-        combiner._release = answer_and_cancel
+        combiner._fly = answer_and_cancel
         caller = asyncio.create_task(orders.async_process_event("o-1", "pay"))
         with pytest.raises(asyncio.CancelledError):
             await caller
@@ -108,7 +108,6 @@ def test_a_sender_that_is_cancelled_leaves_nobody_waiting(machine, slow_store):
 
     async def main():
         combiner = orders._combine()
-        combiner._most = 1
         calls = [
             asyncio.create_task(orders.async_process_event(f"o-{n}", "note")) for n in range(3)
         ]

@@ -1,11 +1,21 @@
 """Group commit for asyncio: calls that arrive while a batch is in flight share the next one.
 
+::
+
+    callers --> [gate] --> lines, by entity --> batch: load, decide, commit --> answers
+                  ^                      '----> batch ...                       |
+                  '---- as many as there is room for ---------------------------'
+
 Laws:
 
 - The first call does not wait for company: it is sent with those of the same turn of the loop.
-- Order by arrival, for each entity and between entities; a batch is bounded.
+- Order by arrival, for each entity and between entities; a batch is bounded, and so is one entity's
+  part of it.
+- As many batches are in flight as the store works on at once, always of different entities.
 - A batch is one load and one commit. What needs more - another writer was first, an async guard -
   goes on alone with the later events of its entity behind it, and holds up nobody else.
+- A bounded number of calls is held; further ones stand at the gate, and are let in in their order.
+  Guards pass: those that hold the room may wait for them.
 - A caller that is cancelled before its batch is sent has sent nothing; afterwards its event takes
   its course, actions included.
 - A guard that would wait for its own entity is told so, see `pystator.orchestrator.waiting`.
@@ -13,58 +23,65 @@ Laws:
 """
 
 import asyncio
+from asyncio import Future
 from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
-from contextvars import Context
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from pystator.engine.result import TransitionResult
 from pystator.orchestrator.actions import finish
 from pystator.orchestrator.cases import Case
 from pystator.orchestrator.drivers import Driver
-from pystator.orchestrator.program import announce, decide, decide_once
+from pystator.orchestrator.lines import MOST, Groups, Lines
+from pystator.orchestrator.program import announce, decide, decide_groups
 from pystator.orchestrator.settings import Settings
 from pystator.orchestrator.waiting import DECIDING, Deciding, Waits, nobodys
 
-__all__ = ["MOST", "Combiner"]
+__all__ = ["WORTH", "Combiner"]
 
-MOST: Final = 256
-"""Events of one batch."""
+WORTH: Final = 8
+"""Events that are worth a second batch while one is in flight."""
 
 
-class _Call:
-    """A case and the caller that waits for it."""
+class _Batch:
+    """Cases on their way; ``left`` are those that are still open when it is answered."""
 
-    __slots__ = ("case", "future")
+    __slots__ = ("groups", "left", "size")
 
-    def __init__(self, case: Case, future: "asyncio.Future[None]") -> None:
-        self.case = case
-        self.future = future
+    def __init__(self, groups: Groups) -> None:
+        self.groups = groups
+        self.size = sum(map(len, groups.values()))
+        self.left: Groups | None = None
 
 
 class Combiner:
     """Collects the calls of one event loop into batches.
 
     Args:
-        most: Events of one batch.
+        in_flight: Batches that the store works on at once.
+        most_held: Calls that are held before further ones have to stand at the gate.
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        driver: Driver,
-        *,
-        most: int = MOST,
+        self, settings: Settings, driver: Driver, *, in_flight: int, most_held: int
     ) -> None:
         self._settings = settings
         self._driver = driver
-        self._most = most
-        self._waiting: deque[_Call] = deque()
+        self._lines = Lines()
         self._alone: Waits = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._sending = False
+        self._in_flight = in_flight
+        self._flying = 0
+        self._sent = 0
+        self._woken = False
+        self._most_held = most_held
+        self._held = 0
+        self._gate: deque[Future[None]] = deque()
 
-    async def submit(self, case: Case) -> TransitionResult:
+    # Callers ------------------------------------------------------------------------------------
+
+    def submit(self, case: Case) -> Coroutine[Any, Any, TransitionResult]:
         """Have the case decided and written in a batch, then run its actions.
 
         Raises:
@@ -72,122 +89,201 @@ class Combiner:
             FSMError: The event could not be decided or written.
         """
         asker = DECIDING.get()
-        if asker is None or not asker.asking:
-            return await self._submit(case)
+        if asker is not None and asker.asking:
+            return self._submit_for(asker, case)
+        if self._held >= self._most_held:
+            return self._submit_in_turn(case)
+        return self._submit(case)
+
+    async def _submit_for(self, asker: Deciding, case: Case) -> TransitionResult:
+        """Submit what a guard sends."""
         asker.wait_for(self._alone, case.entity_id)
         try:
             return await self._submit(case)
         finally:
             asker.go_on(self._alone, case.entity_id)
 
+    async def _submit_in_turn(self, case: Case) -> TransitionResult:
+        """Submit when there is room, after those that stand at the gate already."""
+        place: Future[None] = asyncio.get_running_loop().create_future()
+        self._gate.append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.cancelled():
+                self._gate.remove(place)
+            else:  # let in and cancelled in one turn
+                self._leave(1)
+            raise
+        self._held -= 1  # kept for this call
+        return await self._submit(case)
+
     async def _submit(self, case: Case) -> TransitionResult:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        announce(self._settings, (case,))
-        self._waiting.append(_Call(case, future))
-        self._wake()
+        case.caller = future = Future[None]()  # the running loop's, in half the time of asking it
+        if self._settings.hooks is not None:
+            announce(self._settings, (case,))
+        self._held += 1
+        self._lines.put(case)
+        if not self._woken:
+            self._wake()
         try:
             await future
         except asyncio.CancelledError:
-            if future.done() and not future.cancelled():  # answered and cancelled in one turn
+            if self._lines.remove(case):
+                self._leave(1)
+            elif not future.cancelled():  # answered and cancelled in one turn
                 self._finish(case)
             raise
         if case.todos or self._settings.hooks is not None:
             await asyncio.shield(self._finish(case))
         return case.answer()
 
+    def _leave(self, number: int) -> None:
+        """So many calls are held no longer: let others in, and keep places for them."""
+        self._held -= number
+        gate = self._gate
+        while gate and self._held < self._most_held:
+            place = gate.popleft()
+            if not place.done():
+                place.set_result(None)
+                self._held += 1
+
     def _finish(self, case: Case) -> "asyncio.Task[None]":
         """Run the case's actions, whether or not its caller stays for them."""
         return self._spawn(self._driver.arun(finish(self._settings, (case,))))
 
-    def _wake(self) -> None:
-        if not self._sending and self._waiting:
-            self._sending = True
-            self._spawn(self._send(), nobodys())
+    def _finish_for(self, case: Case) -> None:
+        """The same for one whose caller is gone."""
+        if case.todos or self._settings.hooks is not None:
+            self._finish(case)
 
     def _spawn(
-        self, work: Coroutine[Any, Any, None], context: Context | None = None
+        self, work: Coroutine[Any, Any, None], then: Callable[[], None] | None = None
     ) -> "asyncio.Task[None]":
-        task = asyncio.get_running_loop().create_task(work, context=context)
+        """Run it beside everything else, and then what has to follow whatever becomes of it."""
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+        def ended(task: "asyncio.Task[None]") -> None:
+            self._tasks.discard(task)
+            if then is not None:
+                then()
+
+        # Not by the task itself: one that is cancelled before its first step never runs.
+        task.add_done_callback(ended)
         return task
 
-    async def _send(self) -> None:
-        """Send batches until nobody waits."""
-        batch: list[_Call] = []
-        try:
-            while True:
-                batch = self._next_batch()
-                if not batch:
-                    return
-                await self._decide(batch)
-        except BaseException:
-            _abandon(self._waiting)
-            raise
-        finally:
-            self._sending = False
-            _abandon(batch)
+    # Batches ------------------------------------------------------------------------------------
 
-    def _next_batch(self) -> list[_Call]:
-        """The oldest calls whose callers are still there and whose entities are not busy."""
-        batch: list[_Call] = []
-        held: list[_Call] = []
-        waiting = self._waiting
-        while waiting and len(batch) < self._most:
-            call = waiting.popleft()
-            if call.future.done():
-                continue
-            (held if call.case.entity_id in self._alone else batch).append(call)
-        waiting.extendleft(reversed(held))
-        return batch
+    def _wake(self) -> None:
+        """Send at the end of this turn, when those who are about to call have called."""
+        self._woken = True
+        asyncio.get_running_loop().call_soon(self._send, context=nobodys())
 
-    async def _decide(self, batch: Sequence[_Call]) -> None:
-        cases = [call.case for call in batch]
+    def _send(self) -> None:
+        self._woken = False
+        while self._flying < self._in_flight and (size := self._worth_sending()):
+            groups = self._lines.take(size)
+            self._forget_cancelled(groups)
+            if not groups:
+                return
+            batch = _Batch(groups)
+            self._flying += 1
+            self._sent += batch.size
+            self._spawn(self._fly(batch), partial(self._landed, batch))
+
+    def _worth_sending(self) -> int:
+        """How many events to send now; 0: wait for more, or for the batch in flight."""
+        waiting = self._lines.waiting
+        if self._in_flight == 1:
+            return min(waiting, MOST)
+        share = -(-(waiting + self._sent) // self._in_flight)
+        if self._flying and waiting < min(WORTH, share):
+            return 0
+        return min(max(share, WORTH), MOST)
+
+    def _forget_cancelled(self, groups: Groups) -> None:
+        """Drop the cases whose callers are gone and have not said so yet."""
+        gone = [case for group in groups.values() for case in group if case.caller.done()]
+        for case in gone:
+            group = groups[case.entity_id]
+            group.remove(case)
+            if not group:
+                del groups[case.entity_id]
+                self._lines.free((case.entity_id,))
+        if gone:
+            self._leave(len(gone))
+
+    async def _fly(self, batch: _Batch) -> None:
+        """Decide and write a batch, and answer its callers."""
+        groups = batch.groups
         try:
-            await self._driver.arun(decide_once(self._settings, cases))
+            await self._driver.arun(decide_groups(self._settings, groups))
         except Exception as error:  # noqa: BLE001 # each caller gets it
-            _fail(cases, error)
-        left: dict[str, list[_Call]] = {}
-        for call in batch:
-            if call.case.open:
-                left.setdefault(call.case.entity_id, []).append(call)
-            else:
-                self._release(call)
-        for entity_id, calls in left.items():
-            deciding = self._alone[entity_id] = Deciding(self._settings, entity_id)
-            self._spawn(self._go_on(deciding, calls))
+            for group in groups.values():
+                _fail(group, error)
+        left: Groups = {}
+        for entity_id, group in groups.items():
+            for case in group:
+                if case.result is None and case.error is None:
+                    left.setdefault(entity_id, []).append(case)
+                elif not case.caller.done():
+                    case.caller.set_result(None)
+                else:
+                    self._finish_for(case)
+        batch.left = left
 
-    async def _go_on(self, deciding: Deciding, calls: Sequence[_Call]) -> None:
+    def _landed(self, batch: _Batch) -> None:
+        """A batch has come back: what is left over of an entity goes on alone."""
+        self._flying -= 1
+        self._sent -= batch.size
+        groups, left = batch.groups, batch.left
+        if left is None:
+            for group in groups.values():
+                _abandon(group)
+        elif left:
+            groups = {each: groups[each] for each in groups if each not in left}
+            for entity_id, cases in left.items():
+                deciding = self._alone[entity_id] = Deciding(self._settings, entity_id)
+                self._held += len(cases)
+                self._spawn(self._go_on(deciding, cases), partial(self._went, deciding, cases))
+        self._make_room(groups, batch.size)
+
+    async def _go_on(self, deciding: Deciding, cases: Sequence[Case]) -> None:
         """Decide one entity's cases with all the patience they need."""
-        cases = [call.case for call in calls]
         DECIDING.set(deciding)
         try:
-            try:
-                await self._driver.arun(decide(self._settings, cases))
-            except Exception as error:  # noqa: BLE001 # each caller gets it
-                _fail(cases, error)
-            for call in calls:
-                self._release(call)
-        finally:
-            self._alone.pop(deciding.entity_id, None)
-            _abandon(calls)
+            await self._driver.arun(decide(self._settings, cases))
+        except Exception as error:  # noqa: BLE001 # each caller gets it
+            _fail(cases, error)
+        for case in cases:
+            if not case.caller.done():
+                case.caller.set_result(None)
+            else:
+                self._finish_for(case)
+
+    def _went(self, deciding: Deciding, cases: Sequence[Case]) -> None:
+        """An entity that was decided alone has come back."""
+        del self._alone[deciding.entity_id]
+        _abandon(cases)
+        self._make_room((deciding.entity_id,), len(cases))
+
+    def _make_room(self, entities: Collection[str], size: int) -> None:
+        """Entities are free again, and so many cases are held no longer."""
+        self._lines.free(entities)
+        self._leave(size)
+        if self._lines.waiting and not self._woken:
             self._wake()
 
-    def _release(self, call: _Call) -> None:
-        if not call.future.done():
-            call.future.set_result(None)
-        elif call.case.todos or self._settings.hooks is not None:  # its caller is gone
-            self._finish(call.case)
 
-
-def _fail(cases: Sequence[Case], error: Exception) -> None:
+def _fail(cases: Iterable[Case], error: Exception) -> None:
     for case in cases:
         if case.open:
             case.error = error
 
 
-def _abandon(calls: Iterable[_Call]) -> None:
+def _abandon(cases: Iterable[Case]) -> None:
     """The loop is closing: nobody is left waiting for ever."""
-    for call in calls:
-        if not call.future.done():
-            call.future.cancel()
+    for case in cases:
+        if not case.caller.done():
+            case.caller.cancel()

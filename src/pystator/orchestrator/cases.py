@@ -28,12 +28,14 @@ class Case:
         payload: Shares nothing with the caller's mapping; None when there is none.
         is_data: It brings data and no trigger, see `Orchestrator.apply_data`.
         occurred_at, now: Microseconds since the epoch.
+        caller: Who waits for the answer, where calls share commits.
         todos: Planned actions, once the commit is written.
         commit_id: Of the commit that wrote it, where there was one and it had a draft.
     """
 
     __slots__ = (
         "actor",
+        "caller",
         "commit_id",
         "entity_id",
         "error",
@@ -58,6 +60,7 @@ class Case:
         occurred_at: datetime | None = None,
         now: datetime | None = None,
     ) -> None:
+        self.caller: Any
         self.entity_id = entity_id
         self.trigger = trigger if type(trigger) is str else ""
         self.payload: dict[str, Any] | None = None

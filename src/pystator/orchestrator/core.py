@@ -14,7 +14,7 @@ from pystator.orchestrator.calls import names_of
 from pystator.orchestrator.cases import Case, Item, case_of
 from pystator.orchestrator.drivers import Driver
 from pystator.orchestrator.hooks import Hooks
-from pystator.orchestrator.options import check_options
+from pystator.orchestrator.options import check_most, check_options
 from pystator.orchestrator.requests import Program
 from pystator.orchestrator.scheduling import Scheduler, StoredTimers, watch
 from pystator.orchestrator.settings import Settings, Validator
@@ -52,9 +52,11 @@ class Core:
         use_initial_state_when_missing: bool = True,
         action_delivery: str = "inline",
         batching: bool | None = None,
+        most_waiting: int = 10_000,
         clock: Callable[[], int] | None = None,
     ) -> None:
         check_options(machine, hooks, context_validator, scheduler, action_delivery)
+        self._most_held = check_most(most_waiting)
         self.machine = machine if guards is None else machine.with_guards(guards)
         self.state_store = state_store
         store = lift(state_store)
@@ -172,5 +174,5 @@ class Core:
         if self._combiner is None:
             from pystator.orchestrator.loops import Loops  # asyncio comes with it
 
-            self._combiner = Loops(self._settings, self._driver).combiner
+            self._combiner = Loops(self._settings, self._driver, self._most_held).combiner
         return self._combiner()

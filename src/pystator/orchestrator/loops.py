@@ -12,11 +12,16 @@ __all__ = ["Loops"]
 
 
 class Loops:
-    """The combiners of one orchestrator, one for each event loop; they go with their loops."""
+    """The combiners of one orchestrator, one for each event loop; they go with their loops.
 
-    def __init__(self, settings: Settings, driver: Driver) -> None:
+    Args:
+        most_held: Calls that each of them holds before further ones wait.
+    """
+
+    def __init__(self, settings: Settings, driver: Driver, most_held: int) -> None:
         self._settings = settings
         self._driver = driver
+        self._most_held = most_held
         self._lock = threading.Lock()
         self._known: WeakKeyDictionary[asyncio.AbstractEventLoop, Combiner] = WeakKeyDictionary()
         self._last: tuple[ref[asyncio.AbstractEventLoop], Combiner] | None = None
@@ -30,6 +35,12 @@ class Loops:
         with self._lock:
             found = self._known.get(loop)
             if found is None:
-                found = self._known[loop] = Combiner(self._settings, self._driver)
+                found = self._known[loop] = Combiner(
+                    self._settings,
+                    self._driver,
+                    # a store of a user's own need not know of it
+                    in_flight=getattr(self._driver.store, "in_flight", 1),
+                    most_held=self._most_held,
+                )
         self._last = (ref(loop), found)
         return found

@@ -9,7 +9,7 @@ from pystator.errors import ConfigurationError, InvalidValueError
 from pystator.orchestrator.hooks import NAMES
 from pystator.orchestrator.scheduling import SCHEDULER
 
-__all__ = ["check_forced", "check_limit", "check_options"]
+__all__ = ["check_forced", "check_limit", "check_most", "check_options"]
 
 
 def check_options(
@@ -109,6 +109,17 @@ def check_limit(limit: object) -> int:
             context={"what": "limit", "value": repr(limit)},
         )
     return limit
+
+
+def check_most(most: object) -> int:
+    """A number of calls that may wait.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if type(most) is not int or most < 1:
+        raise _wrong("most_waiting", f"is a whole number of calls, 1 or more, not {most!r:.80}")
+    return most
 
 
 def _wrong(option: str, why: str) -> ConfigurationError:

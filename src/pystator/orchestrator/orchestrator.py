@@ -40,6 +40,8 @@ class Orchestrator(Entities):
             release.
         batching: Concurrent async calls share loads and commits; by default where the store gains
             from it.
+        most_waiting: Async calls that an event loop may have waiting for shared commits; further
+            ones wait for their turn before they are taken in.
         clock: Microseconds since the epoch, for tests.
 
     Raises:

@@ -27,24 +27,24 @@ from pystator.orchestrator.actions import finish
 from pystator.orchestrator.answers import again, conflict, gave_up, is_same, replayed
 from pystator.orchestrator.cases import Case
 from pystator.orchestrator.draft import Draft, Overdue
+from pystator.orchestrator.lines import Groups
 from pystator.orchestrator.plain import decide_one
 from pystator.orchestrator.requests import AwaitGuard, Load, Program, Sleep
 from pystator.orchestrator.settings import Settings
 from pystator.orchestrator.writing import write
-from pystator.records import Commit, HistoryEntry, Loaded, Lookup, Outcome, OutcomeKind
+from pystator.records import Commit, Entity, HistoryEntry, Loaded, Lookup, Outcome, OutcomeKind
 
 __all__ = [
     "Answer",
     "Patience",
     "announce",
     "decide",
+    "decide_groups",
     "decide_once",
     "draft_cases",
     "process",
     "settle",
 ]
-
-_Groups = dict[str, list[Case]]
 
 _Plain = tuple[Case, TransitionResult]
 """A plain event that needs no draft."""
@@ -92,11 +92,23 @@ def decide(
 
 def decide_once(settings: Settings, cases: Sequence[Case]) -> Program[list[Case]]:
     """Answer what one load and one commit can; the cases that need more, open and in order."""
-    groups, twins = _grouped(cases)
-    if groups:
-        yield from _round(settings, groups, set(), None, may_wait=False)
-    _answer_twins([(first, twin) for first, twin in twins if not first.open])
+    groups: Groups = {}
+    for case in cases:
+        groups.setdefault(case.entity_id, []).append(case)
+    yield from decide_groups(settings, groups)
     return [case for case in cases if case.open]
+
+
+def decide_groups(settings: Settings, groups: Groups) -> Program[None]:
+    """`decide_once` for open cases that stand by their entities already."""
+    twins: list[tuple[Case, Case]] = []
+    for group in [group for group in groups.values() if len(group) > 1]:
+        once, again = _grouped(group)
+        if again:
+            groups = {**groups, **once}
+            twins += again
+    yield from _round(settings, groups, set(), None, may_wait=False)
+    _answer_twins([(first, twin) for first, twin in twins if not first.open])
 
 
 class Patience:
@@ -128,9 +140,9 @@ class Patience:
 # Groups -----------------------------------------------------------------------------------------
 
 
-def _grouped(cases: Iterable[Case]) -> tuple[_Groups, list[tuple[Case, Case]]]:
+def _grouped(cases: Iterable[Case]) -> tuple[Groups, list[tuple[Case, Case]]]:
     """Open cases by entity, in order, and (first, second) of those with the same event id."""
-    groups: _Groups = {}
+    groups: Groups = {}
     ids: dict[tuple[str, str], Case] = {}
     twins: list[tuple[Case, Case]] = []
     for case in cases:
@@ -149,8 +161,8 @@ def _grouped(cases: Iterable[Case]) -> tuple[_Groups, list[tuple[Case, Case]]]:
     return groups, twins
 
 
-def _open(groups: _Groups) -> _Groups:
-    still: _Groups = {}
+def _open(groups: Groups) -> Groups:
+    still: Groups = {}
     for key, group in groups.items():
         left = [case for case in group if case.result is None and case.error is None]
         if left:
@@ -168,7 +180,7 @@ def _answer_twins(twins: Iterable[tuple[Case, Case]]) -> None:
             twin.result = again(first.result)
 
 
-def _give_up(settings: Settings, groups: _Groups) -> None:
+def _give_up(settings: Settings, groups: Groups) -> None:
     for entity_id, group in groups.items():
         for case in group:
             case.error = gave_up(entity_id, settings.patience)
@@ -179,7 +191,7 @@ def _give_up(settings: Settings, groups: _Groups) -> None:
 
 def _round(
     settings: Settings,
-    groups: _Groups,
+    groups: Groups,
     alone: set[str],
     loaded: Answer | None,
     *,
@@ -195,33 +207,13 @@ def _round(
         may_wait: Await async guards; otherwise leave their cases, and those behind them, open.
     """
     began = settings.tick()
-    keys = sorted(groups)
     answer: Answer
     try:
-        answer = (yield Load(_lookups(settings, groups, keys))) if loaded is None else loaded
+        answer = (yield Load(_lookups(settings, groups))) if loaded is None else loaded
     except Exception as error:  # noqa: BLE001 # what earlier rounds wrote is answered all the same
         _fail([case for group in groups.values() for case in group], error)
         return False
-    everything, now = answer
-    papers: list[Draft | _Plain] = []
-    commits: list[Commit] = []
-    for key, found in zip(keys, everything, strict=True):
-        group = groups[key][:1] if key in alone else groups[key]
-        paper: Draft | _Plain | None
-        try:
-            paper, commit = _decide_plain(settings, group, found, now, began)
-            if paper is None:
-                paper = Draft(settings, key, found.entity, now, began)
-                yield from draft_cases(paper, group, found.known, may_wait=may_wait)
-                commit = paper.commit()
-        except Exception as error:  # noqa: BLE001 # this entity cannot be taken on; the others can
-            _fail(group, error)
-            continue
-        if commit is not None:
-            papers.append(paper)
-            commits.append(commit)
-        elif isinstance(paper, Draft):
-            settle(paper, None)
+    papers, commits = yield from _drafted(settings, groups, alone, answer, began, may_wait=may_wait)
     if not commits:
         return False
     outcomes = yield from write(settings, commits)
@@ -235,19 +227,50 @@ def _round(
     return advanced
 
 
+def _drafted(
+    settings: Settings,
+    groups: Groups,
+    alone: set[str],
+    loaded: Answer,
+    began: int,
+    *,
+    may_wait: bool,
+) -> Program[tuple[list[Draft | _Plain], list[Commit]]]:
+    """Decide each group; those that leave a trace, and the commits that make it."""
+    everything, now = loaded
+    papers: list[Draft | _Plain] = []
+    commits: list[Commit] = []
+    for key, found in zip(sorted(groups), everything, strict=True):
+        group = groups[key][:1] if key in alone else groups[key]
+        try:
+            decided = None
+            if len(group) == 1 and settings.plain and not found.known:
+                decided = _decide_plain(settings, group[0], found.entity, now, began)
+            if decided is None:
+                draft = Draft(settings, key, found.entity, now, began)
+                yield from draft_cases(draft, group, found.known, may_wait=may_wait)
+                decided = draft, draft.commit()
+        except Exception as error:  # noqa: BLE001 # this entity cannot be taken on; the others can
+            _fail(group, error)
+            continue
+        paper, commit = decided
+        if commit is not None:
+            papers.append(paper)
+            commits.append(commit)
+        elif isinstance(paper, Draft):
+            settle(paper, None)
+    return papers, commits
+
+
 def _decide_plain(
-    settings: Settings, group: Sequence[Case], found: Loaded, now: int, began: int
-) -> tuple[Draft | _Plain | None, Commit | None]:
-    """Decide a group of one plain event without a draft, if it turns out to be one."""
-    if len(group) != 1 or found.known or not settings.plain:
-        return None, None
-    case = group[0]
-    entity = found.entity
+    settings: Settings, case: Case, entity: Entity | None, now: int, began: int
+) -> tuple[Draft | _Plain, Commit | None] | None:
+    """Decide an event without a draft; None when it is not plain."""
     if case.now is not None or entity is None or case.is_data:
-        return None, None
+        return None
     decided = decide_one(settings, case.trigger, case.payload, entity, now, began, case)
     if decided is None:
-        return None, None
+        return None
     commit, result = decided
     if commit is not None:
         return (case, result), commit
@@ -256,10 +279,11 @@ def _decide_plain(
     return draft, draft.commit()
 
 
-def _lookups(settings: Settings, groups: _Groups, keys: Sequence[str]) -> list[Lookup]:
+def _lookups(settings: Settings, groups: Groups) -> list[Lookup]:
+    """In the order of keys, which is the order that stores lock in."""
     name = settings.name
     lookups: list[Lookup] = []
-    for key in keys:
+    for key in sorted(groups):
         group = groups[key]
         if len(group) == 1 and group[0].event_id is None:
             lookups.append(Lookup(key, name))

@@ -78,12 +78,15 @@ def patch_of(before: Context, after: Context) -> Patch | None:
     if after is before:
         return None
     get = before.get
-    changed = {key: value for key, value in after.items() if get(key, _ABSENT) is not value}
-    removed: tuple[str, ...] = ()
+    changed: Context = {}
     added = 0
-    for key in changed:
-        if key not in before:
-            added += 1
+    for key, value in after.items():
+        known = get(key, _ABSENT)
+        if known is not value:
+            changed[key] = value
+            if known is _ABSENT:
+                added += 1
+    removed: tuple[str, ...] = ()
     if len(after) - added != len(before):
         removed = tuple([key for key in before if key not in after])
     return (changed, removed) if changed or removed else None

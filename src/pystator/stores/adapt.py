@@ -162,6 +162,7 @@ class LiftedStore(ImmediateAsync):
     keeps_history: ClassVar[bool] = False
     has_feed: ClassVar[bool] = False
     combines: ClassVar[bool] = False
+    in_flight: ClassVar[int] = 1
 
     def __init__(self, store: Any, blocking: _Face | None, twins: _Face | None) -> None:
         self.store = store

@@ -120,6 +120,8 @@ class NativeStore(Protocol):
         has_feed: Has the ordered change feed.
         sync, has_async: Which faces work (a user's async-only store has no blocking one).
         combines: Commits of concurrent callers gain from sharing a batch.
+        in_flight: Batches that it works on at once, so that a second one gains before the first
+            has returned; 1 where they would only wait for each other.
     """
 
     durable: ClassVar[bool]
@@ -127,6 +129,7 @@ class NativeStore(Protocol):
     keeps_history: ClassVar[bool]
     has_feed: ClassVar[bool]
     combines: ClassVar[bool]
+    in_flight: ClassVar[int] = 1
 
     @property
     def sync(self) -> bool:
