@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from servers import postgres as pg
-from servers.shared import once, run_folder
+from servers.shared import locked, once, run_folder
 
 CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
@@ -96,6 +96,26 @@ def own_postgres() -> Iterator[Callable[..., pg.Server]]:
     yield begin
     for server in servers:
         server.remove()
+
+
+@pytest.fixture
+def manual_postgres(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """What a manual's ``postgresql://user:pass@localhost/pystator`` names: an empty database.
+
+    The URL has no port, so libpq is told: by ``PGPORT`` in the environment. One test at a time has
+    the database. The value is the URL of the server's superuser.
+    """
+    folder = run_folder(tmp_path_factory)
+    try:
+        began = once(folder / "manual-postgres.json", pg.begin_with_password)
+    except pg.NoServerError as error:
+        (pytest.fail if CI else pytest.skip)(str(error))
+    with locked(folder / "manual-postgres.turn"):
+        pg.remake(began["url"], "pystator", owner="user")
+        monkeypatch.setenv("PGPORT", str(began["port"]))
+        yield began["url"]
 
 
 @pytest.hookimpl(trylast=True)

@@ -218,6 +218,16 @@ class Databases:
             connection.execute(query)
 
 
+def remake(url: str, name: str, *, owner: str) -> None:
+    """An empty database of this name, whatever was in the one before."""
+    database = sql.Identifier(name)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(database))
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} OWNER {}").format(database, sql.Identifier(owner))
+        )
+
+
 def url_with(url: str, database: str) -> str:
     """The same server, another database."""
     fields = psycopg.conninfo.conninfo_to_dict(url)
@@ -251,6 +261,19 @@ def begin() -> dict[str, Any]:
         url = server.url
     Databases(url).make_tables()
     return {"url": url}
+
+
+def begin_with_password() -> dict[str, Any]:
+    """A server as manuals have it: on a port, with a role that needs its password. Its port."""
+    server = Server(run_process(), *QUICK, "autovacuum=off", listen=True)
+    _of_the_run.append(server)
+    rules = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+    (server.data / "pg_hba.conf").write_text(rules)
+    server.start()
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE \"user\" LOGIN PASSWORD 'pass'")
+        connection.execute("CREATE ROLE guest LOGIN PASSWORD 'pass'")
+    return {"port": server.port, "url": server.url}
 
 
 def _programs(folder: Path, user: int | None) -> Path:
@@ -289,4 +312,4 @@ def _children(process: int) -> list[int]:
     return found
 
 
-__all__ = ["Databases", "NoServerError", "Server", "begin"]
+__all__ = ["Databases", "NoServerError", "Server", "begin", "begin_with_password"]

@@ -6,6 +6,7 @@ times at once, it happens once. Which database it is, `pystator.db.databases` kn
 """
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -207,10 +208,14 @@ def rows(url: str | None = None) -> int:
 # Parts --------------------------------------------------------------------------------------------
 
 
+_one_at_a_time: Final = threading.Lock()
+"""Alembic keeps the migration that runs in a global: two threads must not migrate at once."""
+
+
 def _migrate(database: Database, run: Callable[[Config, str | None], Any]) -> Move:
     """Run an Alembic command in one exclusive transaction of the database."""
     config = _config()
-    with database.exclusive() as connection:
+    with _one_at_a_time, database.exclusive() as connection:
         before = database.revision()
         config.attributes["connection"] = connection
         try:

@@ -194,7 +194,7 @@ _WORDS: Final = tuple(
         (r"starting up|shutting down|not yet accepting|in recovery mode", _CODES["57P03"]),
         (
             r"could not translate host name|failed to resolve|name or service not known",
-            "nobody knows a host of this name",
+            "nobody knows a host of this name ({first})",
         ),
         (
             r"timeout expired|timed out",

@@ -18,9 +18,12 @@ __all__ = ["ensure", "revision_of", "telling"]
 
 def revision_of(connection: psycopg.Connection[TupleRow]) -> str | None:
     """The revision a database is at; None when it was never initialised."""
-    # Asking for a table that is not there would end the transaction that asks.
-    found = connection.execute("SELECT to_regclass(%s)", (VERSION_TABLE,)).fetchone()
-    if found is None or found[0] is None:
+    # Asking for a table that is not there would end the transaction that asks; and to_regclass()
+    # answers from memory: after a wait for the lock it still has not heard of the new table.
+    found = connection.execute(
+        "SELECT FROM pg_class WHERE relname = %s AND pg_table_is_visible(oid)", (VERSION_TABLE,)
+    ).fetchone()
+    if found is None:
         return None
     row = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - a constant
     return None if row is None else str(row[0])

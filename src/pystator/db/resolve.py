@@ -131,7 +131,12 @@ def redact(url: str) -> str:
     if "@" in options:
         return f"{scheme}***"  # is it a password with "?", or an option with "@"?
     _, at, after = base.rpartition("@")
-    return f"{scheme}***@{after}" if at else base
+    if at:
+        return f"{scheme}***@{after}"
+    authority = base.removeprefix(scheme).partition("/")[0]
+    _, colon, port = authority.rpartition(":")
+    is_port = not colon or not port or port.isdigit() or authority.endswith("]")
+    return base if is_port or not scheme.endswith("//") else f"{scheme}***"
 
 
 def parse_sqlite(url: str, *, folder: Path | None = None) -> SQLiteURL:
