@@ -5,7 +5,8 @@ compares them. Times are integers, microseconds since 1970-01-01 UTC (PostgreSQL
 ``timestamptz``). Contexts, payloads and patches are text of the context codec.
 
 PostgreSQL has besides: ``transition_history.txid``, the transaction that wrote a row, which orders
-the feed; and an index of its own for the few states that are longer than `LONG_STATE`.
+the feed; the id in the index of an entity's rows, which is in every index of SQLite; and an index
+of its own for the few states that are longer than `LONG_STATE`.
 
 ::
 
@@ -17,7 +18,7 @@ the feed; and an index of its own for the few states that are longer than `LONG_
 from sqlalchemy import BigInteger, Boolean, Index, Integer, MetaData, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from pystator.db.column_types import BIG_ID, EPOCH, NAME, SHORT_STATE, Time
+from pystator.db.column_types import BIG_ID, EPOCH, NAME, SHORT_STATE, SHORT_STATE_SINCE, Time
 
 __all__ = [
     "EntityStateModel",
@@ -102,7 +103,7 @@ class EntityStateModel(Model):
             "state",
             "state_since",
             "entity_id",
-            postgresql_where=text(SHORT_STATE),
+            postgresql_where=text(SHORT_STATE_SINCE),
         ),
         Index(
             "ix_entity_states_due",

@@ -156,13 +156,24 @@ def upgrade() -> None:
 POSTGRESQL = (
     # Room for the next version of a row on its own page: no index is then touched.
     "ALTER TABLE entity_states SET (fillfactor = 80)",
+    # Spelled so that a statement can ask for this index and no other.
     (
-        "CREATE INDEX ix_entity_states_long ON entity_states (machine_name, entity_id)"
+        "CREATE INDEX ix_entity_states_long ON entity_states ((entity_id || ''), machine_name)"
         f" WHERE {LONG_STATE}"
     ),
+    # SQLite has the id in every index.
+    "DROP INDEX ix_transition_history_entity",
+    (
+        "CREATE INDEX ix_transition_history_entity ON transition_history"
+        " (entity_id, machine_name, version, id)"
+    ),
     # Row ids are given before a commit, and commits end in another order; the oldest transaction
-    # that still runs tells what can no longer get company.
-    "ALTER TABLE transition_history ADD COLUMN txid xid8 NOT NULL DEFAULT pg_current_xact_id()",
+    # that still runs tells what can no longer get company. One that began to write long ago may see
+    # what later ones have committed, and its rows come after theirs.
+    (
+        "ALTER TABLE transition_history ADD COLUMN txid xid8 NOT NULL DEFAULT"
+        " greatest(pg_current_xact_id(), pg_snapshot_xmax(pg_current_snapshot()))"
+    ),
     "CREATE INDEX ix_transition_history_feed ON transition_history (txid, id)",
 )
 """What only PostgreSQL has."""

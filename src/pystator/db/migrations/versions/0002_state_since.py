@@ -6,7 +6,7 @@ Revision: 0002, follows 0001.
 import sqlalchemy as sa
 from alembic import op
 
-from pystator.db.column_types import EPOCH, SHORT_STATE, Time
+from pystator.db.column_types import EPOCH, SHORT_STATE_SINCE, Time
 
 revision = "0002"
 down_revision = "0001"
@@ -28,7 +28,7 @@ def upgrade() -> None:
         "entity_states",
         ["machine_name", "state", "state_since", "entity_id"],
         unique=False,
-        postgresql_where=sa.text(SHORT_STATE),
+        postgresql_where=sa.text(SHORT_STATE_SINCE),
     )
 
 
