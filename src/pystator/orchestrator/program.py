@@ -28,8 +28,9 @@ from pystator.orchestrator.answers import again, conflict, gave_up, is_same, rep
 from pystator.orchestrator.cases import Case
 from pystator.orchestrator.draft import Draft, Overdue
 from pystator.orchestrator.lines import Groups
+from pystator.orchestrator.patience import Patience
 from pystator.orchestrator.plain import decide_one
-from pystator.orchestrator.requests import AwaitGuard, Load, Program, Sleep
+from pystator.orchestrator.requests import AwaitGuard, Load, Program
 from pystator.orchestrator.settings import Settings
 from pystator.orchestrator.writing import write
 from pystator.records import Commit, Entity, HistoryEntry, Loaded, Lookup, Outcome, OutcomeKind
@@ -109,32 +110,6 @@ def decide_groups(settings: Settings, groups: Groups) -> Program[None]:
             twins += again
     yield from _round(settings, groups, set(), None, may_wait=False)
     _answer_twins([(first, twin) for first, twin in twins if not first.open])
-
-
-class Patience:
-    """Bounded reloading: the first time at once, then after growing pauses of random length."""
-
-    __slots__ = ("_end", "_pause", "_settings")
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._end: float | None = None
-        self._pause = 0.0
-
-    def wait(self, *, advanced: bool = False) -> Program[bool]:
-        """Wait for the next try; False when the time is up.
-
-        Args:
-            advanced: Something was written, so there is nobody to wait for.
-        """
-        pause = 0.0 if advanced else self._pause * self._settings.jitter()
-        now: float = yield Sleep(pause)
-        if self._end is None:
-            self._end = now + self._settings.patience
-            self._pause = 0.001
-        else:
-            self._pause = min(self._pause * 2, 0.2)
-        return now < self._end
 
 
 # Groups -----------------------------------------------------------------------------------------
