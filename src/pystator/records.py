@@ -10,7 +10,7 @@ Laws of these records:
   hold); the reserved data of the engine lives beside it, never in it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
@@ -22,6 +22,7 @@ __all__ = [
     "HISTORY",
     "Commit",
     "Context",
+    "Cut",
     "Entity",
     "Entry",
     "EntryKind",
@@ -34,6 +35,7 @@ __all__ = [
     "OutcomeKind",
     "Page",
     "Patch",
+    "Pruned",
     "Timers",
     "from_datetime",
     "record",
@@ -332,6 +334,45 @@ class Page(Generic[T]):
     """
 
     items: list[T]
+    next: str | None = None
+
+
+@record
+class Cut:
+    """Rows of one entity's history to delete, with the snapshot that stands for them from then on.
+
+    Attributes:
+        ids: The rows; those that are gone already are no mistake.
+        snapshot: Appends the snapshot row; None when nothing goes that a replay needs.
+        replaced: Earlier snapshot rows, which go with the new one.
+        guard: The row that the snapshot builds on, among ``ids`` or ``replaced``. When it is gone,
+            somebody else prunes this entity, and nothing of this cut is done.
+    """
+
+    entity_id: str
+    machine_name: str
+    ids: Sequence[int]
+    snapshot: Commit | None = None
+    replaced: tuple[int, ...] = ()
+    guard: int | None = None
+
+
+@record
+class Pruned:
+    """What became of history, so far or in the end; of a dry run, what would.
+
+    Attributes:
+        rows: Rows that were deleted.
+        entities: Entities they were of, those that never existed among them.
+        snapshots: Entities that have a new snapshot row in the place of what was deleted.
+        kept: Rows past their age that stay, because the ids of their events are still known.
+        next: Cursor to go on with; None at the end.
+    """
+
+    rows: int = 0
+    entities: int = 0
+    snapshots: int = 0
+    kept: int = 0
     next: str | None = None
 
 

@@ -11,7 +11,8 @@ Laws:
 
     _slots      (entity_id, machine) -> Slot: the entity, its lines, its event ids
     _machines   entity_id -> names of machines with a slot of this id
-    _feed       every line, by the order of commits; its index is the feed's cursor
+    _feed       every line, by the order of commits; its index is the feed's cursor, and None
+                stands where a row was pruned
     _due        machine -> heap of (deadline, entity_id), with entries that are no longer true
 """
 
@@ -21,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from heapq import heappop, heappush
+from itertools import islice
 from time import time_ns
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Self, TypeVar
@@ -44,6 +46,7 @@ from pystator.stores.columns import next_due, state_since
 from pystator.stores.facade import StoreFacade
 from pystator.stores.immediate import ImmediateAsync
 from pystator.stores.keys import check_commit, read_cursor, write_cursor
+from pystator.stores.memory_pruning import PrunableMemory
 from pystator.stores.programs import long_ago, the_machine
 from pystator.stores.refusals import kind_of
 from pystator.stores.slots import Line, Parts, Slot, entity_of, place_of, row_of
@@ -62,7 +65,7 @@ _STALE: Final = Outcome(OutcomeKind.STALE)
 _DUPLICATE: Final = Outcome(OutcomeKind.DUPLICATE)
 
 
-class InMemoryStateStore(ImmediateAsync, StoreFacade):
+class InMemoryStateStore(PrunableMemory, ImmediateAsync, StoreFacade):
     """A state store in this process's memory, complete and thread-safe; gone with the process.
 
     Args:
@@ -96,7 +99,7 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
         self._slots: dict[Key, Slot] = {}
         self._machines: dict[str, list[str]] = {}
         self._order: list[Key] | None = []
-        self._feed: list[Line] = []
+        self._feed: list[Line | None] = []
         self._due: dict[str, list[tuple[int, str]]] = {}
 
     # Loads and commits ----------------------------------------------------------------------------
@@ -443,8 +446,9 @@ class InMemoryStateStore(ImmediateAsync, StoreFacade):
         """Rows of all entities in the order of their commits."""
         start: int = 0 if cursor is None else read_cursor("feed", cursor, int)[0]
         with self._lock:
-            lines = self._feed[start : start + limit]
-        return Page([row_of(line) for line in lines], write_cursor("feed", start + len(lines)))
+            rest = islice(self._feed, start, None)
+            lines = list(islice((line for line in rest if line is not None), limit))
+        return Page([row_of(line) for line in lines], write_cursor("feed", _end(lines, start)))
 
     # Connections ----------------------------------------------------------------------------------
 
@@ -469,6 +473,11 @@ def _meets(slot: Slot, entries: Sequence[Entry]) -> bool:
     ids = slot.ids
     new = [entry.event_id for entry in entries if entry.event_id is not None]
     return len(set(new)) < len(new) or (ids is not None and any(each in ids for each in new))
+
+
+def _end(lines: Sequence[Line], start: int) -> int:
+    """The cursor behind the lines."""
+    return lines[-1][1] if lines else start
 
 
 def _nothing(_: str, absent: object) -> object:

@@ -24,9 +24,16 @@ from datetime import timedelta
 from typing import Any, ClassVar, NoReturn, Protocol, Self, runtime_checkable
 
 from pystator.errors import ConfigurationError
-from pystator.records import Commit, Entity, HistoryEntry, Key, Loaded, Lookup, Outcome, Page
+from pystator.records import Commit, Cut, Entity, HistoryEntry, Key, Loaded, Lookup, Outcome, Page
 
-__all__ = ["AsyncStateStore", "NativeStore", "StateStore", "VersionedStateStore", "lack"]
+__all__ = [
+    "AsyncStateStore",
+    "NativeStore",
+    "PrunableStore",
+    "StateStore",
+    "VersionedStateStore",
+    "lack",
+]
 
 
 def lack(store: str) -> NoReturn:
@@ -297,4 +304,31 @@ class NativeStore(Protocol):
 
     def disconnect(self) -> None:
         """Finish what is under way and close it; a second call does nothing."""
+        ...
+
+
+class PrunableStore(NativeStore, Protocol):
+    """A `NativeStore` whose history can be pruned; `pystator.stores.pruning` decides what goes."""
+
+    def prune_keys(self, after: Key | None, limit: int) -> Sequence[tuple[Key, int | None]]:
+        """The next keys that have history rows, in key order; empty at the end.
+
+        About ``limit`` of them, each with the time at which the first of its rows that is no
+        snapshot was recorded, in the order of history; None when there are only snapshots.
+        """
+        ...
+
+    def prune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
+        """Do the cuts in one transaction; for each, how many of its ``ids`` were there.
+
+        None for a cut whose guard is gone: nothing of it was done.
+        """
+        ...
+
+    async def aprune_keys(self, after: Key | None, limit: int) -> Sequence[tuple[Key, int | None]]:
+        """`prune_keys` for asyncio."""
+        ...
+
+    async def aprune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
+        """`prune_rows` for asyncio."""
         ...

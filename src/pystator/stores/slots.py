@@ -1,11 +1,12 @@
 """What the store in memory keeps of an entity, and how it becomes records again."""
 
+from collections.abc import Collection
 from typing import Any
 
-from pystator.records import Entity, Entry, HistoryEntry, Key, Timers
+from pystator.records import Entity, Entry, EntryKind, HistoryEntry, Key, Timers
 from pystator.stores.codec import thaw
 
-__all__ = ["Line", "Parts", "Slot", "entity_of", "place_of", "row_of"]
+__all__ = ["Line", "Parts", "Slot", "entity_of", "forget", "oldest", "place_of", "row_of"]
 
 
 class Slot:
@@ -113,3 +114,24 @@ def row_of(line: Line) -> HistoryEntry:
         fingerprint,
         recorded_at,
     )
+
+
+def oldest(slot: Slot) -> int | None:
+    """When the first row that is no snapshot was recorded; None without one."""
+    for line in slot.lines:
+        if line[3].kind is not EntryKind.SNAPSHOT:
+            return line[8]
+    return None
+
+
+def forget(slot: Slot, numbers: Collection[int]) -> None:
+    """Take rows out of an entity's history, and their event ids out of what is known."""
+    left: list[Line] = []
+    known: dict[str, Line] = {}
+    for line in slot.lines:
+        if line[1] not in numbers:
+            left.append(line)
+            if line[3].event_id is not None:
+                known[line[3].event_id] = line
+    slot.lines = left
+    slot.ids = known or None
