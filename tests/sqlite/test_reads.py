@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from pystator.db.schema import TABLES
-from pystator.stores import sqlite_ops, sqlite_reads
+from pystator.stores import sqlite_ops, sqlite_pruning, sqlite_reads
 from pystator.stores.keys import new_commit_id
 
 MACHINES = ("order", "payment", "")
@@ -231,6 +231,15 @@ PLANS = {
     ),
     "due": (sqlite_reads.DUE, "COVERING INDEX ix_entity_states_due (next_due<?)"),
     "due of": (sqlite_reads.DUE_OF, "COVERING INDEX ix_entity_states_due (next_due<?)"),
+    "next key": (
+        sqlite_pruning.NEXT_KEY,
+        "SEARCH transition_history USING COVERING INDEX ix_transition_history_entity",
+    ),
+    "oldest": (
+        sqlite_pruning.OLDEST,
+        "ix_transition_history_entity (entity_id=? AND machine_name=?)",
+    ),
+    "delete": (sqlite_pruning.DELETE, "INTEGER PRIMARY KEY (rowid=?)"),
     "feed": (sqlite_reads.FEED, "INTEGER PRIMARY KEY (rowid>?)"),
 }
 

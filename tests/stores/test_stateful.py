@@ -2,12 +2,28 @@
 
 import copy
 from collections import Counter
+<<<<<<< HEAD
 from datetime import timedelta
+=======
+from types import SimpleNamespace
+>>>>>>> a3ba60d (Prune history: a cut and its snapshot in one transaction, with a contract)
 
 from hypothesis import settings
 
 from pystator.errors import AmbiguousEntityError, InvalidValueError
-from pystator.records import Entity, HistoryEntry, Loaded, Outcome, OutcomeKind, Page
+from pystator.orchestrator.replay import replay
+from pystator.records import (
+    Entity,
+    Entry,
+    EntryKind,
+    HistoryEntry,
+    Loaded,
+    Outcome,
+    OutcomeKind,
+    Page,
+    Pruned,
+    from_datetime,
+)
 from pystator.stores import codec, keys
 from pystator.stores.facade import StoreFacade
 from pystator.stores.immediate import ImmediateAsync
@@ -110,13 +126,13 @@ class NaiveStore(ImmediateAsync, StoreFacade):
             elif value is not None:
                 fields[name] = codec.decode(codec.encode(value, name=shown))
         return HistoryEntry(
-            id=len(self.rows) + number,
+            id=self.rows[-1].id + 1 + number if self.rows else 0,
             entity_id=commit.entity_id,
             machine_name=commit.machine_name,
             commit_id=commit.commit_id,
             machine_version=commit.machine_version,
             fingerprint=commit.fingerprint,
-            recorded_at=0,
+            recorded_at=self.now(),
             **fields,
         )
 
@@ -157,6 +173,66 @@ class NaiveStore(ImmediateAsync, StoreFacade):
 
     def feed(self, cursor, limit=100):
         return Page(self.rows, "end")
+
+    def prune_history(self, older_than, *, dedup_window, machine_name, now, batch):
+        """The rules of docs/retention.md, one after the other."""
+        cutoff = from_datetime(now - older_than)
+        forgotten = from_datetime(now - dedup_window)
+        report = Counter()
+        for key in {(row.entity_id, row.machine_name) for row in self.rows}:
+            if machine_name in (None, key[1]):
+                self.prune_one(key, cutoff, forgotten, report)
+        return Pruned(**report)
+
+    def prune_one(self, key, cutoff, forgotten, report):
+        rows = self.rows_of(key)
+        changes = {row.version: row for row in rows if row.kind not in SILENT}
+        old = []
+        for row in rows:
+            is_outcome = row.kind is EntryKind.ACTION and changes.get(row.version) in old
+            if row.kind is not EntryKind.SNAPSHOT and not is_outcome and row.recorded_at >= cutoff:
+                break
+            old.append(row)
+        gone = []
+        for row in old:
+            of = changes.get(row.version, row) if row.kind is EntryKind.ACTION else row
+            if row.kind is EntryKind.SNAPSHOT:
+                continue
+            if of.event_id is None or of.recorded_at < forgotten:
+                gone.append(row)
+            elif row is of:
+                report["kept"] += 1
+        snapshots = [row for row in old if row.kind is EntryKind.SNAPSHOT]
+        base = snapshots[-1].version if snapshots else 0
+        top = [row for row in gone if row.kind not in SILENT and row.version > base][-1:]
+        left = [row for row in self.rows if row not in gone]
+        if top:
+            [row] = top
+            until = [each for each in rows if each.version <= row.version]
+            state, context = replay(until)
+            entity = self.all_entities[key]
+            history = None
+            if entity.version == row.version:
+                state, context = entity.state, entity.context
+                history = {"history": entity.history} if entity.history else None
+            entry = Entry(
+                row.version, EntryKind.SNAPSHOT, None, history, row.now, (context, ()), None, state
+            )
+            commit = SimpleNamespace(
+                entity_id=key[0],
+                machine_name=key[1],
+                commit_id=row.commit_id,
+                machine_version=row.machine_version,
+                fingerprint=row.fingerprint,
+            )
+            left = [each for each in left if each not in snapshots] + [self.row(commit, entry, 0)]
+            report["snapshots"] += 1
+        self.rows = left
+        report["rows"] += len(gone)
+        report["entities"] += bool(gone)
+
+
+SILENT = {EntryKind.REJECTED, EntryKind.ACTION, EntryKind.SNAPSHOT}
 
 
 class MemoryAgainstNaive(StoreComparison):

@@ -1,7 +1,9 @@
 """History rows -> the state and the context they lead to.
 
 History is complete: replaying all rows of an entity gives what the store holds. Audits and tests
-rest on it; a store that has been pruned begins with a snapshot row, and replays from there.
+rest on it. Of an entity that was pruned, a snapshot row tells state and context of its version, and
+the replay begins with it: rows that still stand before it, because the ids of their events are
+known, do not count.
 """
 
 from collections.abc import Iterable

@@ -248,7 +248,8 @@ class Prune:
                 after = key
             if not found:
                 going = yield from self._flush(after)
-                return self._so_far(None if going else after)
+                done = self._so_far(after)
+                return replace(done, next=None) if going else done
 
     def _entity(self, key: Key, limits: tuple[int, int], after: Key | None) -> Program[bool]:
         """Prune one entity; False when the prune is to end."""
@@ -296,8 +297,12 @@ class Prune:
             self._counted = key
 
     def _so_far(self, after: Key | None) -> Pruned:
-        cursor = None if after is None else write_cursor("prune", *after)
+        cursor = write_cursor("prune", *(after or _FIRST))
         return Pruned(self._rows, self._entities, self._snapshots, self._kept, cursor)
+
+
+_FIRST: Final[Key] = ("", "")
+"""Before every key."""
 
 
 def _read(key: Key, limits: tuple[int, int]) -> Program[_Walk]:

@@ -13,6 +13,7 @@ from pystator.db.sqlite import BUSY_LIMIT, begin_exclusive
 from pystator.errors import ConfigurationError, FSMError
 from pystator.records import (
     Commit,
+    Cut,
     Entity,
     HistoryEntry,
     Key,
@@ -21,10 +22,11 @@ from pystator.records import (
     Outcome,
     Page,
 )
-from pystator.stores import sqlite_reads
+from pystator.stores import sqlite_pruning, sqlite_reads
 from pystator.stores.codec import LIMIT
 from pystator.stores.facade import StoreFacade
 from pystator.stores.programs import long_ago
+from pystator.stores.prunable import Prunable
 from pystator.stores.sqlite_files import Files, Synchronous
 from pystator.stores.sqlite_ops import prepare
 from pystator.stores.sqlite_within import borrow
@@ -37,7 +39,7 @@ T = TypeVar("T")
 _SYNCHRONOUS: Final = frozenset({"FULL", "NORMAL", "EXTRA", "OFF"})
 
 
-class SQLiteStateStore(StoreFacade):
+class SQLiteStateStore(Prunable, StoreFacade):
     """A state store in a SQLite file.
 
     Every commit is durable when it is answered. Commits of concurrent callers, blocking or async,
@@ -316,6 +318,31 @@ class SQLiteStateStore(StoreFacade):
 
         return await asyncio.to_thread(call)
 
+    # Pruning --------------------------------------------------------------------------------------
+
+    def prune_keys(self, after: Key | None, limit: int) -> Sequence[tuple[Key, int | None]]:
+        """The next keys that have history rows, each with the age of its oldest row."""
+        return self._files.read(
+            lambda connection: sqlite_pruning.prune_keys(connection, after, limit)
+        )
+
+    def prune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
+        """Do the cuts in one transaction; for each, how many of its ``ids`` were there."""
+        recorded_at = self.now()
+        return self._writer.alone(
+            lambda connection: sqlite_pruning.prune_rows(
+                connection, cuts, recorded_at, self.context_limit
+            )
+        )
+
+    async def aprune_keys(self, after: Key | None, limit: int) -> Sequence[tuple[Key, int | None]]:
+        """`prune_keys` for asyncio."""
+        return await self._aside(lambda: self.prune_keys(after, limit))
+
+    async def aprune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
+        """`prune_rows` for asyncio."""
+        return await self._aside(lambda: self.prune_rows(cuts))
+
 
 class _Within(SQLiteStateStore):
     """A store whose loads, commits and reads go over the caller's connection; made by `within`."""
@@ -341,6 +368,12 @@ class _Within(SQLiteStateStore):
 
     def disconnect(self) -> None:
         """The caller closes the connection."""
+
+    def prune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
+        """A `ConfigurationError`: each batch of a prune is a transaction of its own."""
+        raise ConfigurationError(
+            "a prune cannot be part of your transaction: call prune_history of the store itself"
+        )
 
     async def _aside(self, call: Callable[[], T]) -> T:
         return call()  # the connection may belong to this thread

@@ -22,7 +22,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -153,6 +153,21 @@ class Writer:
                 error = self._transact()
                 if error is not None:
                     raise error
+
+    def alone(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        """Call within a transaction of its own, and wait until it is durable."""
+        with self._turn:
+            connection = self._files.writer()
+            committing = False
+            try:
+                self._begin(connection)
+                answer = call(connection)
+                committing = True
+                connection.execute("COMMIT")
+            except BaseException as error:
+                raise self._undone(connection, error, committing=committing) from error
+            self._counted()
+            return answer
 
     def close(self) -> None:
         """Write what was handed over, and end the thread."""

@@ -13,6 +13,7 @@ from pystator.testing.lost_answers import LostAnswersContract
 from pystator.testing.machines import MachinesContract
 from pystator.testing.queries import QueriesContract
 from pystator.testing.reconnect import ReconnectContract
+from pystator.testing.retention import RetentionContract
 from pystator.testing.statecharts import StatechartsContract
 from pystator.testing.states import StatesContract
 from pystator.testing.timers import TimersContract
@@ -36,6 +37,7 @@ class StoreContract(
     StatechartsContract,
     TimersContract,
     FeedContract,
+    RetentionContract,
     ConcurrencyContract,
     ConnectionsContract,
     LimitsContract,

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from pystator.engine.machine import StateMachine
 from pystator.engine.result import TransitionResult
-from pystator.records import Context, EntryKind, HistoryEntry
+from pystator.records import HISTORY, Context, EntryKind, HistoryEntry
 from pystator.stores.columns import apply_patch
 
 __all__ = ["retrace"]
@@ -32,6 +32,10 @@ def retrace(machine: StateMachine, rows: Iterable[HistoryEntry]) -> tuple[str | 
     state: str | None = None
     context: Context = {}
     for row in rows:
+        if row.kind is EntryKind.SNAPSHOT:
+            state, context = None, {}
+            if row.payload is not None:  # at the entity's version: what compound states remember
+                context = {HISTORY: row.payload["history"]}
         if row.kind in {EntryKind.REJECTED, EntryKind.ACTION}:
             continue
         if row.kind in _BY_HAND or not row.success:  # nothing was decided: it was put there

@@ -12,14 +12,14 @@
 
 The model is `InMemoryStateStore`. Whatever is done to one is done to the other: batches of commits
 with right and wrong versions, runs of events, rejections, event ids that come again, contexts that
-cannot be stored, history states, configurations of several leaves, timers, public writes, closing
-and opening. Outcomes must be the same, and after
+cannot be stored, history states, configurations of several leaves, timers, public writes, pruning,
+closing and opening. Outcomes must be the same, and after
 every step everything that can be read.
 """
 
 import tempfile
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -27,11 +27,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from pystator.errors import FSMError
+from pystator.orchestrator.replay import replay
 from pystator.records import Commit, Entity, EntryKind, HistoryEntry, Key, Lookup, OutcomeKind
 from pystator.stores.columns import make_patch
 from pystator.stores.memory import InMemoryStateStore
 from pystator.testing.building import change, note
 from pystator.testing.drivers import Driver
+from pystator.testing.retention import moment
 
 __all__ = ["StoreComparison", "contexts", "values"]
 
@@ -118,6 +120,7 @@ class StoreComparison(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self._moments: list[datetime] = []
         self._folder = tempfile.TemporaryDirectory()
         self.path = Path(self._folder.name)
 
@@ -141,6 +144,7 @@ class StoreComparison(RuleBasedStateMachine):
     @rule(batch=st.lists(steps(), min_size=1, max_size=4, unique_by=lambda step: step["key"]))
     def commit(self, batch: list[dict[str, Any]]) -> None:
         """A batch, at most one commit for an entity."""
+        self._moments.append(moment())
         commits = [self._commit(step) for step in batch]
         expected = self.model.commit(commits)
         outcomes = self.drive.commit(commits)
@@ -235,6 +239,30 @@ class StoreComparison(RuleBasedStateMachine):
         assert answer == expected, (name, arguments, options)
         self._compare()
 
+    @precondition(lambda self: hasattr(getattr(self, "store", None), "prune_history"))
+    @rule(
+        back=st.integers(0, 3),
+        days=st.sampled_from([0, 30]),
+        batch=st.sampled_from([1, 2, 1_000]),
+        machine=st.none() | st.sampled_from(["m", ""]),
+    )
+    def prune(self, back: int, days: int, batch: int, machine: str | None) -> None:
+        """History up to one of the last commits; what is left leads to the entities."""
+        self._both(
+            "prune_history",
+            timedelta(0),
+            dedup_window=timedelta(days=days),
+            machine_name=machine,
+            now=([moment()] * 4 + self._moments)[-1 - back],
+            batch=batch,
+        )
+        for key in KEYS:
+            [loaded] = self.model.load([Lookup(*key)])
+            rows = self.model.history(key[0], machine_name=key[1], limit=10_000).items
+            entity = loaded.entity
+            expected: Any = (entity.state, entity.context) if entity is not None else (None, {})
+            assert replay(rows) == expected
+
     @precondition(lambda self: hasattr(self, "store") and self.store.durable)
     @rule()
     def reopen(self) -> None:
@@ -298,7 +326,7 @@ def _entity(entity: Entity | None) -> Any:
 
 def _row(row: HistoryEntry) -> Any:
     own: dict[str, Any] = {"id": 0, "recorded_at": 0}
-    if row.kind is EntryKind.SET:
+    if row.kind in {EntryKind.SET, EntryKind.SNAPSHOT}:  # a snapshot has its row's
         own |= {"now": 0, "commit_id": ""}
     return replace(row, **own)
 
