@@ -10,6 +10,7 @@ from pystator._version import __version__
 
 TYPE_CHECKING = False  # type checkers know it as true; `typing` itself is not worth its import
 if TYPE_CHECKING:
+    from pystator.definition.retention import Retention
     from pystator.definition.validate import validate_config
     from pystator.engine.actions import ActionExecutor, ActionOutcome, ActionSpec
     from pystator.engine.machine import StateMachine
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     )
     from pystator.orchestrator import Orchestrator
     from pystator.orchestrator.hooks import LoggingHook, MetricsCollector, TransitionHook
-    from pystator.records import EventRequest
+    from pystator.records import EventRequest, Pruned
     from pystator.stores.memory import InMemoryStateStore
     from pystator.stores.protocols import AsyncStateStore, StateStore, VersionedStateStore
     from pystator.stores.registry import create_state_store
@@ -88,6 +89,8 @@ __all__ = [
     "MetricsCollector",
     "Microstep",
     "Orchestrator",
+    "Pruned",
+    "Retention",
     "SQLiteStateStore",
     "SchemaError",
     "StaleVersionError",
@@ -111,6 +114,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "pystator.definition.retention": ("Retention",),
     "pystator.definition.validate": ("validate_config",),
     "pystator.engine.actions": ("ActionExecutor", "ActionOutcome", "ActionSpec"),
     "pystator.engine.machine": ("StateMachine",),
@@ -128,7 +132,7 @@ _HOMES = {
     "pystator.errors": (*[name for name in __all__ if name.endswith("Error")], "ErrorCode"),
     "pystator.orchestrator": ("Orchestrator",),
     "pystator.orchestrator.hooks": ("LoggingHook", "MetricsCollector", "TransitionHook"),
-    "pystator.records": ("EventRequest",),
+    "pystator.records": ("EventRequest", "Pruned"),
     "pystator.stores.memory": ("InMemoryStateStore",),
     "pystator.stores.protocols": ("AsyncStateStore", "StateStore", "VersionedStateStore"),
     "pystator.stores.registry": ("create_state_store",),

@@ -2,11 +2,8 @@
 
 import copy
 from collections import Counter
-<<<<<<< HEAD
 from datetime import timedelta
-=======
 from types import SimpleNamespace
->>>>>>> a3ba60d (Prune history: a cut and its snapshot in one transaction, with a contract)
 
 from hypothesis import settings
 

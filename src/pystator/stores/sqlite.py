@@ -371,6 +371,7 @@ class _Within(SQLiteStateStore):
 
     def prune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
         """A `ConfigurationError`: each batch of a prune is a transaction of its own."""
+        del cuts
         raise ConfigurationError(
             "a prune cannot be part of your transaction: call prune_history of the store itself"
         )
