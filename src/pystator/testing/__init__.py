@@ -20,7 +20,9 @@ Run them with pytest. ``path`` is an empty folder of the test's own; stores made
 hold the same data. Every test runs over the blocking and over the async face (`SyncFace` and
 `AsyncFace` choose one). The contract is a class a topic, so that a store that lacks a topic can
 combine the others; what a store does not promise (``durable``, ``idempotent``, ...) is read from
-its class. `pystator.testing.stateful` compares a store with the one in memory over random
+its class. `LinearizabilityContract` records what concurrent callers see and checks that some order
+explains it; `RecordingStore` and `assert_linearizable` do so for tests of your own.
+`pystator.testing.stateful` compares a store with the one in memory over random
 histories, with Hypothesis.
 """
 
@@ -31,8 +33,11 @@ from pystator.testing.contract import StoreContract
 from pystator.testing.crash import Crash, CrashingStore
 from pystator.testing.drivers import AsyncFace, Driver, StoreTests, SyncFace
 from pystator.testing.guards import pure_guards
+from pystator.testing.ordering import LinearizabilityContract
+from pystator.testing.recording import RecordingStore
 from pystator.testing.retrace import retrace
 from pystator.testing.statecharts import StatechartsContract
+from pystator.testing.windows import assert_linearizable
 
 __all__ = [
     "AsyncFace",
@@ -41,10 +46,13 @@ __all__ = [
     "CrashingStore",
     "Driver",
     "FakeClock",
+    "LinearizabilityContract",
+    "RecordingStore",
     "StatechartsContract",
     "StoreContract",
     "StoreTests",
     "SyncFace",
+    "assert_linearizable",
     "change",
     "note",
     "pure_guards",

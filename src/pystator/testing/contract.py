@@ -11,6 +11,7 @@ from pystator.testing.idempotency import IdempotencyContract
 from pystator.testing.limits import LimitsContract
 from pystator.testing.lost_answers import LostAnswersContract
 from pystator.testing.machines import MachinesContract
+from pystator.testing.ordering import LinearizabilityContract
 from pystator.testing.queries import QueriesContract
 from pystator.testing.reconnect import ReconnectContract
 from pystator.testing.retention import RetentionContract
@@ -44,5 +45,6 @@ class StoreContract(
     MachinesContract,
     LostAnswersContract,
     ReconnectContract,
+    LinearizabilityContract,
 ):
     """Subclass it, name the class ``Test...``, and give it ``make_store(path)``."""
