@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from pystator.orchestrator.hooks import LoggingHook, MetricsCollector, TransitionHook
     from pystator.records import EventRequest, Pruned
     from pystator.stores.memory import InMemoryStateStore
+    from pystator.stores.postgres import PostgresStateStore
     from pystator.stores.protocols import AsyncStateStore, StateStore, VersionedStateStore
     from pystator.stores.registry import create_state_store
     from pystator.stores.sqlite import SQLiteStateStore
@@ -89,6 +90,7 @@ __all__ = [
     "MetricsCollector",
     "Microstep",
     "Orchestrator",
+    "PostgresStateStore",
     "Pruned",
     "Retention",
     "SQLiteStateStore",
@@ -134,6 +136,7 @@ _HOMES = {
     "pystator.orchestrator.hooks": ("LoggingHook", "MetricsCollector", "TransitionHook"),
     "pystator.records": ("EventRequest", "Pruned"),
     "pystator.stores.memory": ("InMemoryStateStore",),
+    "pystator.stores.postgres": ("PostgresStateStore",),
     "pystator.stores.protocols": ("AsyncStateStore", "StateStore", "VersionedStateStore"),
     "pystator.stores.registry": ("create_state_store",),
     "pystator.stores.sqlite": ("SQLiteStateStore",),
@@ -141,7 +144,6 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 _LATER = {
-    "PostgresStateStore": "PostgreSQL",
     "MongoDBStateStore": "MongoDB",
     "RedisStateStore": "Redis",
 }
@@ -157,7 +159,8 @@ if not TYPE_CHECKING:  # they know every name already, and should not believe in
             if name in _LATER:
                 message = (
                     f"{name} is not in this release ({__version__}): it stores entities in memory"
-                    f" (InMemoryStateStore) and SQLite (SQLiteStateStore); {_LATER[name]} follows"
+                    " (InMemoryStateStore), SQLite (SQLiteStateStore) and PostgreSQL"
+                    f" (PostgresStateStore); {_LATER[name]} follows"
                 )
             raise AttributeError(message)
         from importlib import import_module  # the first name pays, not the import

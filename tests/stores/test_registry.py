@@ -25,11 +25,10 @@ def test_sqlite_is_a_store(tmp_path):
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("postgresql://user:secret@host/db", "'postgresql'"),
         ("redis://:secret@host", "'redis'"),
         ("mongodb+srv://u:secret@host", "'mongodb'"),
         ("sqlit:///a.db", "Did you mean sqlite"),
-        ("a.db", "memory:// and sqlite:///path/to/file.db"),
+        ("a.db", "memory://, sqlite:///path/to/file.db and postgresql://"),
         ("", "memory://"),
         ("memory://somewhere", "names no place"),
     ],

@@ -12,17 +12,20 @@ __all__ = ["create_state_store"]
 _STORES: Final = {
     "memory": ("pystator.stores.memory", "InMemoryStateStore"),
     "sqlite": ("pystator.stores.sqlite", "SQLiteStateStore"),
+    "postgresql": ("pystator.stores.postgres", "PostgresStateStore"),
+    "postgres": ("pystator.stores.postgres", "PostgresStateStore"),
 }
 """Scheme -> module and class; the module is imported when a URL asks for it."""
 
-_KNOWN: Final = "memory:// and sqlite:///path/to/file.db"
+_KNOWN: Final = "memory://, sqlite:///path/to/file.db and postgresql://user@host/database"
 
 
 def create_state_store(url: str, **options: Any) -> StoreFacade:
     """The store a URL names, not yet connected.
 
     Args:
-        url: ``memory://``, ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``sqlite://``.
+        url: ``memory://``, ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``sqlite://`` or
+            ``postgresql://user:password@host/database``.
         options: Passed to the store's constructor, e.g. ``machine_name=``.
 
     Raises:

@@ -1,0 +1,330 @@
+"""The store in a PostgreSQL database: durable, for any number of processes and machines."""
+
+import os
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, ClassVar, Final, Self, TypeVar
+
+from pystator.db.extras import from_extra
+from pystator.db.postgres_url import find_postgres
+from pystator.errors import ConfigurationError, FSMError
+from pystator.records import Commit, Entity, HistoryEntry, Key, Loaded, Lookup, Outcome, Page
+from pystator.stores.codec import LIMIT
+from pystator.stores.facade import StoreFacade
+from pystator.stores.programs import long_ago
+
+with from_extra("postgres", "psycopg", "psycopg_pool"):
+    import psycopg
+
+    from pystator.db.postgres_schema import ensure
+    from pystator.stores import postgres_reads
+    from pystator.stores.postgres_later import Later
+    from pystator.stores.postgres_link import Link
+    from pystator.stores.postgres_ops import Operation, Write, committing, loading, prepare
+
+__all__ = ["PostgresStateStore"]
+
+T = TypeVar("T")
+
+
+class PostgresStateStore(StoreFacade):
+    """A state store in a PostgreSQL database.
+
+    A load is one statement, and so is a commit, whether of one entity or of a thousand. What is
+    answered is as durable as the server's ``synchronous_commit`` makes it.
+
+    Args:
+        url: ``postgresql://user:password@host:port/database?option=value`` with every option that
+            libpq knows, and ``prepare=false``. By default ``PYSTATOR_DATABASE_URL``, then
+            ``pystator.cfg``; there is no other default.
+        machine_name: The machine whose entities the public methods mean when they are given none.
+        pool_size: Connections that the threads of this process share, and as many for each event
+            loop, at most.
+        timeout: Seconds to wait for a connection, and for the answer to a statement; after them a
+            `StoreUnavailableError`.
+        prepare: Prepare statements. By default the URL's ``prepare``, and without one they are
+            prepared unless a pooler such as pgbouncer is found in between.
+        context_limit: Bytes an encoded context may have.
+        clock: The wall clock, in microseconds since the epoch; the system's by default.
+
+    Raises:
+        ConfigurationError: The URL or an option is wrong, none is given, or the driver is missing
+            (``pip install 'pystator[postgres]'``).
+    """
+
+    durable: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = True
+    keeps_history: ClassVar[bool] = True
+    has_feed: ClassVar[bool] = True
+    combines: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        machine_name: str | None = None,
+        pool_size: int = 10,
+        timeout: float = 30.0,
+        prepare: bool | None = None,
+        context_limit: int = LIMIT,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        super().__init__(machine_name=machine_name, context_limit=context_limit, clock=clock)
+        if pool_size < 1:
+            raise ConfigurationError(f"pool_size={pool_size!r}: a number of connections, 1 or more")
+        if not timeout > 0:
+            raise ConfigurationError(f"timeout={timeout!r}: a number of seconds, more than 0")
+        parsed = find_postgres(url)
+        self.url = str(parsed)
+        link = self._link = Link(
+            parsed,
+            pool_size=pool_size,
+            timeout=timeout,
+            prepare=parsed.prepare if prepare is None else prepare,
+        )
+        self._later = Later(lambda writes: _run(link, committing(writes)))
+        _stores.add(self)
+        # At the latest when the program ends: rows that may wait are then written.
+        self._finalizer = weakref.finalize(self, _close_quietly, link, self._later)
+
+    def __repr__(self) -> str:
+        return f"PostgresStateStore({self.url!r})"
+
+    @property
+    def parts(self) -> tuple[Link, Later]:
+        """Its connections and its rows that may wait."""
+        return self._link, self._later
+
+    # Opening and closing --------------------------------------------------------------------------
+
+    def connect(self, *, auto_initialize: bool = True, validate_schema: bool = True) -> Self:
+        """Connect to the server; a second call does nothing.
+
+        Args:
+            auto_initialize: Make the tables when there are none. Any number of processes may do so
+                at once.
+            validate_schema: Refuse a schema that this release does not fit.
+
+        Raises:
+            SchemaError: The database has no tables of ours, or older ones; the message says which
+                command to run.
+            StoreUnavailableError: There is no connection to be had; the message says why.
+        """
+        self._link.open(
+            lambda connection: ensure(
+                connection,
+                self._link.url,
+                auto_initialize=auto_initialize,
+                validate_schema=validate_schema,
+            )
+        )
+        return self
+
+    def disconnect(self) -> None:
+        """Write what waits and close every connection; a second call does nothing."""
+        try:
+            self._later.close()
+        finally:
+            self._link.close()
+
+    # Loads and commits ----------------------------------------------------------------------------
+
+    def load(self, lookups: Sequence[Lookup]) -> list[Loaded]:
+        """Entities and known event ids, one `Loaded` for each lookup, in order."""
+        return _run(self._link, loading(lookups)) if lookups else []
+
+    def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
+        """Write; one `Outcome` for each commit, in order."""
+        return _run(self._link, committing(self._prepared(commits))) if commits else []
+
+    def append_later(self, commits: Sequence[Commit]) -> None:
+        """Append rows in a moment, together with others; returns at once."""
+        self._later.add(self._prepared(commits))
+
+    def flush(self) -> None:
+        """Wait until what `append_later` took is written."""
+        self._later.flush()
+
+    async def aload(self, lookups: Sequence[Lookup]) -> list[Loaded]:
+        """`load` for asyncio."""
+        return await _arun(self._link, loading(lookups)) if lookups else []
+
+    async def acommit(self, commits: Sequence[Commit]) -> list[Outcome]:
+        """`commit` for asyncio."""
+        return await _arun(self._link, committing(self._prepared(commits))) if commits else []
+
+    async def aflush(self) -> None:
+        """`flush` for asyncio: in a thread, as it waits for the one that writes."""
+        import asyncio  # blocking programs never pay for it
+
+        await asyncio.to_thread(self.flush)
+
+    def _prepared(self, commits: Sequence[Commit]) -> list[Write]:
+        return prepare(commits, self.now(), self.context_limit)
+
+    # Reads ----------------------------------------------------------------------------------------
+
+    def machines(self, entity_id: str) -> list[str]:
+        """Names of the machines that have an entity of this id, sorted."""
+        return _run(self._link, postgres_reads.machines(entity_id))
+
+    def history(
+        self,
+        entity_id: str,
+        *,
+        machine_name: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+        newest_first: bool = False,
+    ) -> Page[HistoryEntry]:
+        """The entity's rows in the order ``(version, id)``, keyset-paged.
+
+        Raises:
+            AmbiguousEntityError: No machine is named, and several have rows of this id.
+        """
+        machine = self._machine(machine_name)
+        read = postgres_reads.history(entity_id, machine, after, limit, newest_first=newest_first)
+        return _run(self._link, read)
+
+    def entities(
+        self,
+        *,
+        state: str | None = None,
+        machine_name: str | None = None,
+        in_state_longer_than: timedelta | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> Page[Entity]:
+        """Entities in key order, keyset-paged; ``state`` is an active leaf or a configuration.
+
+        Raises:
+            InvalidValueError: ``in_state_longer_than`` is no duration, or ``after`` no cursor.
+        """
+        since = long_ago(self.now, in_state_longer_than)
+        machine = self._machine(machine_name)
+        return _run(self._link, postgres_reads.entities(state, machine, since, after, limit))
+
+    def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
+        """Configuration -> number of entities."""
+        return _run(self._link, postgres_reads.count_by_state(self._machine(machine_name)))
+
+    def due(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
+        """Keys of entities whose earliest deadline is at or before ``now``, earliest first."""
+        return _run(self._link, postgres_reads.due(now, limit, self._machine(machine_name)))
+
+    def feed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
+        """Rows of all entities in an order in which no later commit appears before the cursor."""
+        return _run(self._link, postgres_reads.feed(cursor, limit))
+
+    def _machine(self, machine_name: str | None) -> str | None:
+        return self.machine_name if machine_name is None else machine_name
+
+    # Their twins ----------------------------------------------------------------------------------
+
+    async def amachines(self, entity_id: str) -> list[str]:
+        """`machines` for asyncio."""
+        return await _arun(self._link, postgres_reads.machines(entity_id))
+
+    async def ahistory(
+        self,
+        entity_id: str,
+        *,
+        machine_name: str | None = None,
+        after: str | None = None,
+        limit: int = 100,
+        newest_first: bool = False,
+    ) -> Page[HistoryEntry]:
+        """`history` for asyncio."""
+        machine = self._machine(machine_name)
+        read = postgres_reads.history(entity_id, machine, after, limit, newest_first=newest_first)
+        return await _arun(self._link, read)
+
+    async def aentities(
+        self,
+        *,
+        state: str | None = None,
+        machine_name: str | None = None,
+        in_state_longer_than: timedelta | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> Page[Entity]:
+        """`entities` for asyncio."""
+        since = long_ago(self.now, in_state_longer_than)
+        machine = self._machine(machine_name)
+        read = postgres_reads.entities(state, machine, since, after, limit)
+        return await _arun(self._link, read)
+
+    async def acount_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
+        """`count_by_state` for asyncio."""
+        read = postgres_reads.count_by_state(self._machine(machine_name))
+        return await _arun(self._link, read)
+
+    async def adue(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
+        """`due` for asyncio."""
+        read = postgres_reads.due(now, limit, self._machine(machine_name))
+        return await _arun(self._link, read)
+
+    async def afeed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
+        """`feed` for asyncio."""
+        return await _arun(self._link, postgres_reads.feed(cursor, limit))
+
+
+# The two functions that do I/O --------------------------------------------------------------------
+
+
+def _run(link: Link, operation: Operation[T]) -> T:
+    answer: Any = None
+    error: psycopg.Error | None = None
+    try:
+        while True:
+            request = operation.send(answer) if error is None else operation.throw(error)
+            answer = error = None
+            try:
+                answer = link.run(request.statement, request.params, reads=request.reads)
+            except psycopg.Error as blame:
+                error = blame
+    except StopIteration as done:
+        result: T = done.value
+        return result
+
+
+async def _arun(link: Link, operation: Operation[T]) -> T:
+    answer: Any = None
+    error: psycopg.Error | None = None
+    while True:
+        try:
+            request = operation.send(answer) if error is None else operation.throw(error)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        answer = error = None
+        try:
+            answer = await link.arun(request.statement, request.params, reads=request.reads)
+        except psycopg.Error as blame:
+            error = blame
+
+
+def _close_quietly(link: Link, later: Later) -> None:
+    """For a store that nobody closed: there is no caller to tell."""
+    if link.is_open:
+        with suppress(FSMError):
+            later.close()
+    link.close()
+
+
+# Forks --------------------------------------------------------------------------------------------
+
+_stores: Final[weakref.WeakSet[PostgresStateStore]] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for store in list(_stores):
+        link, later = store.parts
+        later.forget()
+        link.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

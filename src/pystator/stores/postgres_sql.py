@@ -1,0 +1,266 @@
+"""The constant statements of the PostgreSQL store.
+
+Every one is a whole transaction and a single round trip. Facts that shape them:
+
+- A batch's rows come as one text or array a column. The planner guesses ten rows whatever their
+  number, so nothing may join them to a table by its choice: entities are looked up one by one
+  (``LATERAL ... LIMIT 1``) and changed by their place, and what was won is asked of hashed sets
+  (``IN`` and ``NOT IN`` below an ``OR``).
+- Rows are locked in the order of the batch, which is the order of keys: two batches never wait for
+  each other in a circle.
+- A batch's row is one history row; the first one of a commit brings what becomes of its entity.
+"""
+
+from typing import Final
+
+from pystator.stores.postgres_rows import ENTITY_COLUMNS, HISTORY_COLUMNS
+from pystator.stores.postgres_wire import Statement
+
+__all__ = [
+    "APPEND",
+    "BATCH",
+    "CHANGE",
+    "CREATE",
+    "KNOWN",
+    "LOAD",
+    "LOAD_KNOWING",
+    "LOAD_MANY",
+    "LOAD_MANY_KNOWING",
+    "NOTE",
+    "ROLE_CHANGE",
+    "ROLE_CREATE",
+    "WRITE_TYPES",
+]
+
+BOOL: Final = 16
+BIGINT: Final = 20
+TEXT: Final = 25
+TIME: Final = 1184
+BIGINTS: Final = 1016
+BOOLS: Final = 1000
+TIMES: Final = 1185
+
+_ENTITY: Final = (
+    ("entity_id", TEXT),
+    ("machine_name", TEXT),
+    ("expected", BIGINT),
+    ("new", BIGINT),
+    ("state", TEXT),
+    ("context", TEXT),
+    ("history", TEXT),
+    ("timers", TEXT),
+    ("next_due", TIME),
+    ("machine_version", TEXT),
+    ("fingerprint", TEXT),
+    ("updated", TIME),
+    ("commit_id", TEXT),
+    ("since", TIME),
+)
+"""What a row says of its entity. An empty history or no timers are ``''``, unchanged ones NULL."""
+
+_ENTRY: Final = (
+    ("version", BIGINT),
+    ("kind", TEXT),
+    ("trigger", TEXT),
+    ("payload", TEXT),
+    ("now", TIME),
+    ("context_patch", TEXT),
+    ("source_state", TEXT),
+    ("target_state", TEXT),
+    ("actions", TEXT),
+    ("failed", BIGINT),
+    ("error_code", TEXT),
+    ("error_message", TEXT),
+    ("event_id", TEXT),
+    ("request_hash", TEXT),
+    ("actor", TEXT),
+    ("occurred_at", TIME),
+    ("duration_us", BIGINT),
+    ("ref", BIGINT),
+    ("recorded_at", TIME),
+)
+"""The rest of a history row. A row that failed has a 1 there, else NULL."""
+
+_WRITE: Final = (*_ENTITY, *_ENTRY)
+
+WRITE_TYPES: Final = tuple(kind for _, kind in _WRITE)
+"""The types of a row's values, see `pystator.stores.postgres_ops`."""
+
+_HISTORY_INTO: Final = (
+    'transition_history (entity_id, machine_name, version, kind, "trigger", payload, now,'
+    " context_patch, source_state, target_state, actions, success, error_code, error_message,"
+    " event_id, request_hash, actor, occurred_at, duration_us, ref, commit_id, machine_version,"
+    " fingerprint, recorded_at)"
+)
+_HISTORY_VALUES: Final = (
+    "{entity_id}, {machine_name}, {version}, {kind}, {trigger}, {payload}, {now}, {context_patch},"
+    " {source_state}, {target_state}, {actions}, {failed} IS NULL, {error_code}, {error_message},"
+    " {event_id}, {request_hash}, {actor}, {occurred_at}, {duration_us}, {ref}, {commit_id},"
+    " {machine_version}, {fingerprint}, {recorded_at}"
+)
+_SETTINGS: Final = (
+    "version = {new}, state = coalesce({state}, e.state), context = coalesce({context}, e.context),"
+    " history = CASE WHEN {history} IS NULL THEN e.history ELSE nullif({history}, '') END,"
+    " timers = CASE WHEN {timers} IS NULL THEN e.timers ELSE nullif({timers}, '') END,"
+    " next_due = CASE WHEN {timers} IS NULL THEN e.next_due ELSE {next_due} END,"
+    " machine_version = {machine_version}, fingerprint = {fingerprint}, updated_at = {updated},"
+    " commit_id = {commit_id}, state_since = coalesce({since}, e.state_since)"
+)
+_ENTITY_INTO: Final = (
+    "entity_states (entity_id, machine_name, version, state, context, history, timers, next_due,"
+    " machine_version, fingerprint, created_at, updated_at, commit_id, state_since)"
+)
+_ENTITY_VALUES: Final = (
+    "{entity_id}, {machine_name}, {new}, {state}, {context}, nullif({history}, ''),"
+    " nullif({timers}, ''), {next_due}, {machine_version}, {fingerprint}, {updated}, {updated},"
+    " {commit_id}, {since}"
+)
+
+# One commit of one history row --------------------------------------------------------------------
+
+_PLACES: Final = {name: f"${place}" for place, (name, _) in enumerate(_WRITE, 1)}
+
+
+def _single(template: str) -> str:
+    return template.format(**_PLACES)
+
+
+CHANGE: Final = Statement(
+    "change",
+    _single(
+        f"WITH put AS (UPDATE entity_states e SET {_SETTINGS} WHERE e.entity_id = {{entity_id}}"
+        " AND e.machine_name = {machine_name} AND e.version = {expected} RETURNING 1)"
+        f" INSERT INTO {_HISTORY_INTO} SELECT {_HISTORY_VALUES} FROM put"
+    ),
+    WRITE_TYPES,
+)
+CREATE: Final = Statement(
+    "create",
+    _single(
+        f"WITH put AS (INSERT INTO {_ENTITY_INTO} VALUES ({_ENTITY_VALUES})"
+        " ON CONFLICT (entity_id, machine_name) DO NOTHING RETURNING 1)"
+        f" INSERT INTO {_HISTORY_INTO} SELECT {_HISTORY_VALUES} FROM put"
+    ),
+    WRITE_TYPES,
+)
+APPEND: Final = Statement(
+    "append", _single(f"INSERT INTO {_HISTORY_INTO} VALUES ({_HISTORY_VALUES})"), WRITE_TYPES
+)
+
+# Many ---------------------------------------------------------------------------------------------
+
+NOTE: Final = 0
+ROLE_CHANGE: Final = 1
+ROLE_CREATE: Final = 2
+"""The role of a commit's first row; further rows of a change or a creation have 3 or 4."""
+
+_ARRAYS: Final = {BIGINT: BIGINTS, TIME: TIMES, TEXT: TEXT}
+
+
+def _column(place: int, kind: int) -> str:
+    if kind == TEXT:
+        return f"string_to_array(${place}, E'\\x1f', E'\\x1e')"
+    return f"${place}"
+
+
+_ROWS: Final = (("role", BIGINT), ("lead", BIGINT), *_WRITE)
+_OF_I: Final = {name: f'i."{name}"' for name, _ in _ROWS}
+_OF_F: Final = {name: f'f."{name}"' for name, _ in _ROWS}
+_NAMES: Final = ", ".join(f'"{name}"' for name, _ in _ROWS)
+_COLUMNS: Final = ", ".join(_column(place, kind) for place, (_, kind) in enumerate(_ROWS, 1))
+
+BATCH: Final = Statement(
+    "batch",
+    f"""WITH i AS MATERIALIZED (
+  SELECT * FROM unnest({_COLUMNS}) WITH ORDINALITY AS i ({_NAMES}, ord) WHERE role IS NOT NULL
+), found AS MATERIALIZED (
+  SELECT i.*, x.place FROM i, LATERAL (
+    SELECT e.ctid AS place FROM entity_states e WHERE e.entity_id = i.entity_id
+    AND e.machine_name = i.machine_name AND e.version = i.expected LIMIT 1 FOR NO KEY UPDATE
+  ) x WHERE i.role = 1
+), changed AS (
+  UPDATE entity_states e SET {_SETTINGS.format(**_OF_F)} FROM found f WHERE e.ctid = f.place
+  RETURNING f.lead
+), made AS (
+  INSERT INTO {_ENTITY_INTO} SELECT {_ENTITY_VALUES.format(**_OF_I)} FROM i WHERE i.role = 2
+  ORDER BY i.ord ON CONFLICT (entity_id, machine_name) DO NOTHING RETURNING entity_id, machine_name
+), written AS (
+  INSERT INTO {_HISTORY_INTO} SELECT {_HISTORY_VALUES.format(**_OF_I)} FROM i WHERE i.role = 0
+  OR (i.role IN (1, 3) AND i.lead IN (SELECT lead FROM changed))
+  OR (i.role IN (2, 4) AND (i.entity_id, i.machine_name) IN (SELECT * FROM made)) ORDER BY i.ord
+)
+SELECT i.lead FROM i WHERE (i.role = 1 AND i.lead NOT IN (SELECT lead FROM changed))
+  OR (i.role = 2 AND (i.entity_id, i.machine_name) NOT IN (SELECT * FROM made))""",
+    [_ARRAYS[kind] for _, kind in _ROWS],
+)
+
+# Loads --------------------------------------------------------------------------------------------
+
+
+def _of(alias: str, columns: str) -> str:
+    return ", ".join(f"{alias}.{name.strip()}" for name in columns.split(","))
+
+
+def _nulls(columns: str, types: str) -> str:
+    kinds = types.split()
+    return ", ".join(f"NULL::{kind}" for kind, _ in zip(kinds, columns.split(","), strict=True))
+
+
+_ENTITY_TYPES: Final = (
+    "text text bigint text text text text text text timestamptz timestamptz text timestamptz"
+)
+_HISTORY_TYPES: Final = (
+    "bigint text text bigint text text text timestamptz text text text text boolean text text text"
+    " text text timestamptz bigint bigint text text text timestamptz"
+)
+_KEY: Final = "{0}.entity_id = {1} AND {0}.machine_name = {2}"
+
+LOAD: Final = Statement(
+    "load",
+    f"SELECT {ENTITY_COLUMNS} FROM entity_states WHERE entity_id = $1 AND machine_name = $2",
+    (TEXT, TEXT),
+)
+LOAD_KNOWING: Final = Statement(
+    "load_knowing",
+    f"SELECT {_of('e', ENTITY_COLUMNS)}, {_of('h', HISTORY_COLUMNS)} FROM (SELECT) nothing"
+    f" LEFT JOIN entity_states e ON {_KEY.format('e', '$1', '$2')}"
+    f" LEFT JOIN transition_history h ON {_KEY.format('h', '$1', '$2')} AND h.event_id = $3",
+    (TEXT, TEXT, TEXT),
+)
+
+_WANTED: Final = (
+    f"unnest({_column(1, TEXT)}, {_column(2, TEXT)}) WITH ORDINALITY AS k (id, machine, ord)"
+)
+_ONE_ENTITY: Final = (
+    f"LATERAL (SELECT {ENTITY_COLUMNS} FROM entity_states e"
+    f" WHERE {_KEY.format('e', 'k.id', 'k.machine')} LIMIT 1) e"
+)
+_WANTED_IDS: Final = (
+    f"unnest({_column(3, TEXT)}, {_column(4, TEXT)}, {_column(5, TEXT)}, $6)"
+    " AS k (id, machine, event_id, ord)"
+)
+_ONE_ENTRY: Final = (
+    f"LATERAL (SELECT {HISTORY_COLUMNS} FROM transition_history h"
+    f" WHERE {_KEY.format('h', 'k.id', 'k.machine')} AND h.event_id = k.event_id LIMIT 1) h"
+)
+
+LOAD_MANY: Final = Statement(
+    "load_many",
+    f"SELECT k.ord, {_of('e', ENTITY_COLUMNS)} FROM {_WANTED}, {_ONE_ENTITY}",
+    (TEXT, TEXT),
+)
+LOAD_MANY_KNOWING: Final = Statement(
+    "load_many_knowing",
+    f"SELECT k.ord, {_of('e', ENTITY_COLUMNS)}, {_nulls(HISTORY_COLUMNS, _HISTORY_TYPES)}"
+    f" FROM {_WANTED}, {_ONE_ENTITY}"
+    f" UNION ALL SELECT k.ord, {_nulls(ENTITY_COLUMNS, _ENTITY_TYPES)}, h.*"
+    f" FROM {_WANTED_IDS}, {_ONE_ENTRY}",
+    (TEXT, TEXT, TEXT, TEXT, TEXT, BIGINTS),
+)
+KNOWN: Final = Statement(
+    "known",
+    f"SELECT k.id, k.machine, k.event_id FROM unnest({_column(1, TEXT)}, {_column(2, TEXT)},"
+    f" {_column(3, TEXT)}) AS k (id, machine, event_id), LATERAL (SELECT FROM transition_history h"
+    f" WHERE {_KEY.format('h', 'k.id', 'k.machine')} AND h.event_id = k.event_id LIMIT 1) h",
+    (TEXT, TEXT, TEXT),
+)

@@ -1,0 +1,302 @@
+"""One statement over one connection: libpq's own calls, and the two ways to wait for them.
+
+Cursors are for people; an event has a constant statement and values in the wire's binary form. A
+conversation with the server is a generator over libpq's nonblocking calls that yields when it has
+to wait; one waiter blocks and one awaits. Both can be interrupted at every wait, and both have a
+deadline.
+
+Laws:
+
+- A statement has succeeded when the server is ready for the next one, not when it says how many
+  rows it wrote: the transaction is committed in between.
+- A connection whose conversation was broken off is never used again.
+"""
+
+import select
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from psycopg import errors, pq
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Future
+
+    from psycopg.pq.abc import PGconn, PGresult
+
+__all__ = [
+    "LateError",
+    "Params",
+    "Row",
+    "Statement",
+    "Wire",
+    "abandon",
+    "await_for",
+    "rows_of",
+    "wait_for",
+]
+
+Row = tuple[bytes | None, ...]
+"""A row in binary form; None is NULL."""
+
+Params = Sequence[bytes | None]
+"""A statement's values in binary form."""
+
+_OK: Final = frozenset({int(ExecStatus.TUPLES_OK), int(ExecStatus.COMMAND_OK)})
+_FATAL: Final = int(ExecStatus.FATAL_ERROR)
+_READ: Final = False
+_WRITE: Final = True
+
+Talk = Generator[bool, None, "PGresult"]
+"""Yields whether it waits for room to write, or else for something to read; ends in the result."""
+
+
+class LateError(psycopg.OperationalError):
+    """The server did not answer in time."""
+
+
+class Statement:
+    """A constant statement.
+
+    Args:
+        name: Its name in the sessions where it is prepared.
+        sql: Its text.
+        types: OIDs of its parameters, all in binary form.
+    """
+
+    __slots__ = ("formats", "name", "sql", "types")
+
+    def __init__(self, name: str, sql: str, types: Sequence[int]) -> None:
+        self.sql = sql.encode()
+        # Releases that share a pooler's sessions have other statements under other names.
+        self.name = f"pystator_{name}_{blake2b(self.sql, digest_size=4).hexdigest()}".encode()
+        self.types = tuple(types)
+        self.formats = [int(pq.Format.BINARY)] * len(types)
+
+
+class Wire:
+    """A connection as conversations see it.
+
+    Args:
+        pgconn: libpq's connection.
+        prepares: Statements are prepared; otherwise each is sent with its text.
+
+    Attributes:
+        sent: The statement under way, or the last one, may have been executed.
+        prepared: The statements that this session knows, and by which names.
+    """
+
+    __slots__ = ("fd", "forgotten", "pgconn", "poll", "poll_write", "prepared", "prepares", "sent")
+
+    def __init__(self, pgconn: "PGconn", *, prepares: bool) -> None:
+        self.pgconn = pgconn
+        self.prepares = prepares
+        self.prepared: dict[bytes, bytes] = {}
+        self.forgotten = 0
+        self.sent = False
+        self.fd = pgconn.socket
+        self.poll = _poller(self.fd, write=False)
+        self.poll_write = _poller(self.fd, write=True)
+
+    def is_alive(self) -> bool:
+        """Nothing has happened to it while it was idle, as far as this side can know."""
+        pgconn = self.pgconn
+        try:
+            if self.poll(0):
+                pgconn.consume_input()
+                if self.poll(0):  # a closed connection stays readable; a notice is read by now
+                    pgconn.consume_input()
+        except psycopg.Error:
+            return False
+        return self.is_clean()
+
+    def is_clean(self) -> bool:
+        """Ready for the next statement."""
+        return self.pgconn.transaction_status == TransactionStatus.IDLE
+
+    def is_lost(self) -> bool:
+        """There is nobody at the other end any more."""
+        return self.pgconn.status == ConnStatus.BAD
+
+    def forget(self) -> None:
+        """Prepare everything again: the session lost it, or made it for tables that changed."""
+        self.prepared.clear()
+        self.forgotten += 1
+
+    def name_of(self, statement: Statement) -> bytes:
+        """The name under which a statement is prepared in this session."""
+        return b"%b_%d" % (statement.name, self.forgotten) if self.forgotten else statement.name
+
+    def talk(self, statement: Statement, params: Params) -> Talk:
+        """Execute a statement; its result, or the server's error.
+
+        Raises:
+            psycopg.Error: The server said no, or the connection is lost.
+        """
+        pgconn = self.pgconn
+        self.sent = False
+        if not self.prepares:
+            self.sent = True
+            pgconn.send_query_params(statement.sql, params, statement.types, statement.formats, 1)
+        else:
+            name = self.prepared.get(statement.name)
+            if name is None:
+                name = self.name_of(statement)
+                pgconn.send_prepare(name, statement.sql, statement.types)
+                yield from self._answer()
+                self.prepared[statement.name] = name
+            self.sent = True
+            pgconn.send_query_prepared(name, params, statement.formats, 1)
+        return (yield from self._answer())
+
+    def _answer(self) -> Talk:
+        pgconn = self.pgconn
+        while pgconn.flush():
+            yield _WRITE
+            pgconn.consume_input()
+        first: PGresult | None = None
+        yield _READ
+        pgconn.consume_input()
+        while True:
+            while pgconn.is_busy():
+                yield _READ
+                pgconn.consume_input()
+            result = pgconn.get_result()
+            if result is None:
+                break
+            # An error may follow a result: the commit comes last.
+            if first is None or result.status == _FATAL:
+                first = result
+        if first is None:
+            raise psycopg.OperationalError("the server gave no answer")
+        if first.status not in _OK:
+            raise errors.error_from_result(first)
+        return first
+
+
+def rows_of(result: "PGresult") -> list[Row]:
+    """The rows of a result."""
+    value = result.get_value
+    columns = range(result.nfields)
+    return [tuple([value(row, column) for column in columns]) for row in range(result.ntuples)]
+
+
+# Waiting ------------------------------------------------------------------------------------------
+
+
+def wait_for(wire: Wire, talk: Talk, seconds: float) -> "PGresult":
+    """Have the conversation, blocking; signal handlers run meanwhile.
+
+    Raises:
+        LateError: It took longer than so many seconds.
+    """
+    deadline = time.monotonic() + seconds
+    left = seconds
+    send = talk.send
+    try:
+        while True:
+            ready = (wire.poll_write if send(None) else wire.poll)(left)
+            if not ready:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise LateError("the server did not answer in time")
+    except StopIteration as done:
+        result: PGresult = done.value
+        return result
+
+
+async def await_for(wire: Wire, talk: Talk, seconds: float) -> "PGresult":
+    """Have the conversation on the running loop.
+
+    Raises:
+        LateError: It took longer than so many seconds.
+    """
+    from asyncio import get_running_loop  # blocking programs never pay for it
+
+    loop = get_running_loop()
+    steps = _Steps(loop, wire.fd, talk)
+    alarm = loop.call_later(seconds, steps.be_late)
+    loop.add_reader(wire.fd, steps.step)
+    try:
+        steps.step()
+        return await steps.answer
+    finally:
+        alarm.cancel()
+        loop.remove_reader(wire.fd)
+        if steps.writing:
+            loop.remove_writer(wire.fd)
+
+
+class _Steps:
+    """A conversation that goes on by a step whenever the loop sees the socket ready."""
+
+    __slots__ = ("_fd", "_loop", "_talk", "answer", "writing")
+
+    def __init__(self, loop: "AbstractEventLoop", fd: int, talk: Talk) -> None:
+        self._loop = loop
+        self._fd = fd
+        self._talk = talk
+        self.answer: Future[PGresult] = loop.create_future()
+        self.writing = False
+
+    def step(self) -> None:
+        if self.answer.done():
+            return
+        try:
+            wants = self._talk.send(None)
+        except StopIteration as done:
+            self.answer.set_result(done.value)
+        except BaseException as error:  # noqa: BLE001 - it is the awaiting task's to raise
+            self.answer.set_exception(error)
+        else:
+            if wants is not self.writing:
+                self.writing = wants
+                if wants:
+                    self._loop.add_writer(self._fd, self.step)
+                else:
+                    self._loop.remove_writer(self._fd)
+
+    def be_late(self) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(LateError("the server did not answer in time"))
+
+
+def abandon(pgconn: "PGconn") -> None:
+    """Close a connection in the middle of whatever it does, and have the server stop doing it.
+
+    A statement that waits for a lock would else get it one day, and write.
+    """
+    with suppress(psycopg.Error):
+        cancel = pgconn.get_cancel()
+        # It connects to the server: not for who was just interrupted to wait for.
+        threading.Thread(target=_cancel, args=(cancel,), daemon=True).start()
+    pgconn.finish()
+
+
+def _cancel(cancel: Any) -> None:
+    with suppress(psycopg.Error):
+        cancel.cancel()
+
+
+def _poller(fd: int, *, write: bool) -> Callable[[float], bool]:
+    """Waits so many seconds for a socket: True when it is ready."""
+    if not hasattr(select, "poll"):  # Windows
+        outgoing = [fd] if write else []
+
+        def choose(seconds: float) -> bool:
+            return any(select.select([fd], outgoing, [], seconds))
+
+        return choose
+    poll = select.poll()
+    poll.register(fd, select.POLLIN | select.POLLOUT if write else select.POLLIN)
+    ask = poll.poll
+
+    def wait(seconds: float) -> bool:
+        return bool(ask(seconds * 1_000))
+
+    return wait
