@@ -175,6 +175,14 @@ def test_the_feed_gives_every_row_once_in_the_order_of_commits(store, commit) ->
 
 
 PLANS = {
+    "machines": (
+        sqlite_reads.MACHINES,
+        "COVERING INDEX sqlite_autoindex_entity_states_1 (entity_id=?)",
+    ),
+    "machines of history": (
+        sqlite_reads.MACHINES_OF_HISTORY,
+        "COVERING INDEX ix_transition_history_entity (entity_id=? AND machine_name>?)",
+    ),
     "load": (sqlite_ops.LOAD, "sqlite_autoindex_entity_states_1 (entity_id=? AND machine_name=?)"),
     "load many": (
         sqlite_ops.LOAD_MANY,

@@ -31,6 +31,7 @@ __all__ = [
     "check_machine_name",
     "check_state",
     "check_text",
+    "is_storable",
     "new_commit_id",
     "read_cursor",
     "request_hash",
@@ -93,6 +94,16 @@ def check_text(text: Any, what: str) -> str:
         InvalidValueError: It is none.
     """
     return _check(text, what, 0, NAME_LENGTH)
+
+
+def is_storable(*texts: str | None) -> bool:
+    """None of the texts has what no stored one has, and what no driver takes."""
+    return all(
+        text is None
+        or text.isprintable()
+        or not any(category(character) in {"Cc", "Cs"} for character in text)
+        for text in texts
+    )
 
 
 def check_commit(commit: Commit, *, known: bool = False) -> None:  # noqa: C901 - inlined: hot

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 from pystator.records import Entity, HistoryEntry, Key, Page
-from pystator.stores.keys import read_cursor, write_cursor
+from pystator.stores.keys import is_storable, read_cursor, write_cursor
 from pystator.stores.programs import the_machine
 from pystator.stores.sqlite_ops import ENTITY_COLUMNS, HISTORY_COLUMNS, entity_of, entry_of
 
@@ -17,10 +17,13 @@ __all__ = ["count_by_state", "due", "entities", "feed", "history", "machines"]
 
 T = TypeVar("T")
 
-_MACHINES: Final = "SELECT machine_name FROM entity_states WHERE entity_id = ? ORDER BY 1"
-_MACHINES_OF_HISTORY: Final = (
-    "SELECT DISTINCT machine_name FROM transition_history WHERE entity_id = ? ORDER BY 1"
+MACHINES: Final = "SELECT machine_name FROM entity_states WHERE entity_id = ? ORDER BY 1"
+_NEXT: Final = "SELECT min(machine_name) FROM transition_history WHERE entity_id = ?1"
+MACHINES_OF_HISTORY: Final = (
+    f"WITH RECURSIVE m (name) AS ({_NEXT} UNION ALL SELECT ({_NEXT} AND machine_name > m.name)"  # noqa: S608
+    " FROM m WHERE m.name IS NOT NULL) SELECT name FROM m WHERE name IS NOT NULL"
 )
+"""One look into the index for each, however many rows they have."""
 _HISTORY: Final = (
     f"SELECT {HISTORY_COLUMNS} FROM transition_history"  # noqa: S608 - constants, here and below
     " WHERE entity_id = ? AND machine_name = ?"
@@ -76,7 +79,9 @@ _LAST: Final = 2**63 - 1
 
 def machines(connection: sqlite3.Connection, entity_id: str) -> list[str]:
     """Names of the machines that have an entity of this id, sorted."""
-    return [name for (name,) in connection.execute(_MACHINES, (entity_id,))]
+    if not is_storable(entity_id):
+        return []
+    return [name for (name,) in connection.execute(MACHINES, (entity_id,))]
 
 
 def history(
@@ -92,8 +97,10 @@ def history(
     place: tuple[int, ...] = (_LAST, _LAST) if newest_first else (-1, -1)
     if after is not None:
         place = read_cursor("history", after, int, int)
+    if not is_storable(entity_id, machine_name):
+        return Page([])
     if machine_name is None:
-        names = [name for (name,) in connection.execute(_MACHINES_OF_HISTORY, (entity_id,))]
+        names = [name for (name,) in connection.execute(MACHINES_OF_HISTORY, (entity_id,))]
         machine_name = the_machine(entity_id, names)
         if machine_name is None:
             return Page([])
@@ -122,6 +129,8 @@ def entities(
     they are read.
     """
     place: tuple[str, ...] = ("", "") if after is None else read_cursor("entities", after, str, str)
+    if not is_storable(state, machine_name):
+        return Page([])
     if state is None and machine_name is None and since is None:
         rows = list(connection.execute(ENTITIES, (*place, limit + 1)))
     else:
@@ -177,6 +186,8 @@ def count_by_state(connection: sqlite3.Connection, machine_name: str | None) -> 
         for state, number in connection.execute(COUNT):
             found[state] += number
         return dict(found)
+    if not is_storable(machine_name):
+        return {}
     return dict(connection.execute(COUNT_OF, (machine_name,)).fetchall())
 
 
@@ -184,6 +195,8 @@ def due(
     connection: sqlite3.Connection, now: int, limit: int, machine_name: str | None
 ) -> list[Key]:
     """Keys of entities with a deadline at or before ``now``, earliest first."""
+    if not is_storable(machine_name):
+        return []
     if machine_name is None:
         return connection.execute(DUE, (now, limit)).fetchall()
     return connection.execute(DUE_OF, (now, machine_name, limit)).fetchall()

@@ -1,5 +1,6 @@
 """Queries: entities in key order, by state and machine, and counts."""
 
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
@@ -156,6 +157,87 @@ class QueriesContract(StoreTests):
         applied(drive, *[change(f"e{number}", state="a+b") for number in range(3)])
         applied(drive, change("e0", after=1, state="c"))
         assert drive.count_by_state() == {"a+b": 2, "c": 1}
+
+    def test_keys_are_paged_by_code_point_whatever_is_asked(self, drive: Driver) -> None:
+        """A cursor that compared otherwise than the index would skip or repeat."""
+        names = ["A", "Z", "a", "a b", "ab", "é", "ﬀ", "\uffff", "\U00010000", "\U0010fffd"]
+        states = ["open", "open+dry", "dry", "x" * 600 + "+open", "open+" + "😀" * 200]
+        old = wall_clock() - 2 * HOUR
+        for machine in ("", "M", "m", "é"):
+            made = [
+                change(name, machine=machine, state=states[number % 5], now=old)
+                for number, name in enumerate(names)
+            ]
+            applied(drive, *made)
+
+        def keys(limit: int, **options: Any) -> list[tuple[str, str]]:
+            found: list[tuple[str, str]] = []
+            after = None
+            while True:
+                page = drive.entities(after=after, limit=limit, **options)
+                found += [entity.key for entity in page.items]
+                after = page.next
+                if after is None:
+                    return found
+
+        every = [(name, machine) for name in names for machine in ("", "M", "m", "é")]
+        is_open = [key for key in every if states[names.index(key[0]) % 5] != "dry"]
+        longer = timedelta(hours=1)
+        for limit in (1, 3, 1_000):
+            assert keys(limit) == keys(limit, in_state_longer_than=longer) == every
+            assert keys(limit, state="open") == is_open
+            assert keys(limit, state="open", in_state_longer_than=longer) == is_open
+            for machine in ("", "é", "nobody"):
+                mine = [key for key in is_open if key[1] == machine]
+                assert keys(limit, state="open", machine_name=machine) == mine
+                found = keys(limit, machine_name=machine, in_state_longer_than=longer)
+                assert found == [key for key in every if key[1] == machine]
+
+    def test_many_configurations_are_one_list(self, drive: Driver) -> None:
+        applied(
+            drive,
+            *[change(f"e{number:03}", state=f"s{number % 150}+on") for number in range(300)],
+        )
+        assert len(drive.list_entities(state="on", limit=1_000)) == 300
+        assert [e.entity_id for e in drive.list_entities(state="s7")] == ["e007", "e157"]
+        page = drive.entities(state="on", machine_name="m", limit=299)
+        rest = drive.entities(state="on", machine_name="m", limit=299, after=page.next)
+        assert [entity.entity_id for entity in rest.items] == ["e299"]
+        assert sum(drive.count_by_state().values()) == len(drive.count_by_state()) * 2 == 300
+
+    def test_an_entity_on_the_move_is_always_found(self, drive: Driver) -> None:
+        """It leaves one state that fits for another: no page may have missed it in both."""
+        applied(drive, *[change(name, state="open") for name in ("a", "b", "c")])
+        done = threading.Event()
+
+        def move() -> None:
+            with Driver(drive.store, drive.face) as own:
+                version = 1
+                while not done.is_set():
+                    applied(own, change("b", after=version, state=f"{version % 7}+open"))
+                    version += 1
+
+        mover = threading.Thread(target=move)
+        mover.start()
+        try:
+            for _ in range(60):
+                found = [entity.entity_id for entity in drive.list_entities(state="open")]
+                assert found == ["a", "b", "c"]
+                assert sum(drive.count_by_state().values()) == 3
+        finally:
+            done.set()
+            mover.join()
+
+    @pytest.mark.parametrize("name", ["\ud800", "a\x00", "\n"], ids=ascii)
+    def test_what_cannot_be_stored_is_not_there(self, drive: Driver, name: str) -> None:
+        applied(drive, change("a", machine="a", state="a"))
+        assert drive.machines(name) == []
+        assert drive.history(name).items == []
+        assert drive.history("a", machine_name=name).items == []
+        assert drive.list_entities(state=name) == []
+        assert drive.list_entities(machine_name=name) == []
+        assert drive.count_by_state(machine_name=name) == {}
+        assert drive.due(10**9, 10, machine_name=name) == []
 
     def test_an_empty_store_is_empty(self, drive: Driver) -> None:
         assert drive.list_entities() == []
