@@ -5,8 +5,7 @@ import asyncio
 import pytest
 
 from pystator import ConfigurationError, InMemoryStateStore, Orchestrator
-from pystator.orchestrator.batching import WORTH
-from pystator.orchestrator.lines import MOST_OF_ONE
+from pystator.orchestrator.lines import MOST_OF_ONE, WORTH
 
 
 class Network(InMemoryStateStore):
@@ -239,6 +238,23 @@ def test_callers_that_give_up_on_a_store_that_does_not_answer_leave_nothing_behi
         "o-1": 1,
         "o-3": 1,
     }
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_who_is_cancelled_in_the_turn_of_sending_is_counted_once(machine, network, turns):
+    orders = Orchestrator(machine, network, most_waiting=5)
+
+    async def main():
+        calls = [start(orders, f"o-{number}")[0] for number in range(3)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for call in calls[turns % 3 :]:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        await asyncio.gather(*[start(orders, f"p-{number}")[0] for number in range(9)])
+        assert (held(orders), orders._combine()._lines.waiting) == (0, 0)
+
+    run(main)
 
 
 def test_a_guard_that_sends_an_event_passes_the_gate(machine_of, slow_store):

@@ -27,32 +27,18 @@ from asyncio import Future
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from pystator.engine.result import TransitionResult
 from pystator.orchestrator.actions import finish
 from pystator.orchestrator.cases import Case
 from pystator.orchestrator.drivers import Driver
-from pystator.orchestrator.lines import MOST, Groups, Lines
+from pystator.orchestrator.lines import Batch, Groups, Lines
 from pystator.orchestrator.program import announce, decide, decide_groups
 from pystator.orchestrator.settings import Settings
 from pystator.orchestrator.waiting import DECIDING, Deciding, Waits, nobodys
 
-__all__ = ["WORTH", "Combiner"]
-
-WORTH: Final = 8
-"""Events that are worth a second batch while one is in flight."""
-
-
-class _Batch:
-    """Cases on their way; ``left`` are those that are still open when it is answered."""
-
-    __slots__ = ("groups", "left", "size")
-
-    def __init__(self, groups: Groups) -> None:
-        self.groups = groups
-        self.size = sum(map(len, groups.values()))
-        self.left: Groups | None = None
+__all__ = ["Combiner"]
 
 
 class Combiner:
@@ -68,12 +54,9 @@ class Combiner:
     ) -> None:
         self._settings = settings
         self._driver = driver
-        self._lines = Lines()
+        self._lines = Lines(in_flight)
         self._alone: Waits = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._in_flight = in_flight
-        self._flying = 0
-        self._sent = 0
         self._woken = False
         self._most_held = most_held
         self._held = 0
@@ -182,25 +165,12 @@ class Combiner:
 
     def _send(self) -> None:
         self._woken = False
-        while self._flying < self._in_flight and (size := self._worth_sending()):
-            groups = self._lines.take(size)
-            self._forget_cancelled(groups)
-            if not groups:
-                return
-            batch = _Batch(groups)
-            self._flying += 1
-            self._sent += batch.size
-            self._spawn(self._fly(batch), partial(self._landed, batch))
-
-    def _worth_sending(self) -> int:
-        """How many events to send now; 0: wait for more, or for the batch in flight."""
-        waiting = self._lines.waiting
-        if self._in_flight == 1:
-            return min(waiting, MOST)
-        share = -(-(waiting + self._sent) // self._in_flight)
-        if self._flying and waiting < min(WORTH, share):
-            return 0
-        return min(max(share, WORTH), MOST)
+        while (batch := self._lines.next()) is not None:
+            self._forget_cancelled(batch.groups)
+            if batch.groups:
+                self._spawn(self._fly(batch), partial(self._landed, batch))
+            else:
+                self._landed(batch)
 
     def _forget_cancelled(self, groups: Groups) -> None:
         """Drop the cases whose callers are gone and have not said so yet."""
@@ -211,17 +181,14 @@ class Combiner:
             if not group:
                 del groups[case.entity_id]
                 self._lines.free((case.entity_id,))
-        if gone:
-            self._leave(len(gone))
 
-    async def _fly(self, batch: _Batch) -> None:
+    async def _fly(self, batch: Batch) -> None:
         """Decide and write a batch, and answer its callers."""
         groups = batch.groups
         try:
             await self._driver.arun(decide_groups(self._settings, groups))
         except Exception as error:  # noqa: BLE001 # each caller gets it
-            for group in groups.values():
-                _fail(group, error)
+            _fail(batch.cases, error)
         left: Groups = {}
         for entity_id, group in groups.items():
             for case in group:
@@ -233,14 +200,12 @@ class Combiner:
                     self._finish_for(case)
         batch.left = left
 
-    def _landed(self, batch: _Batch) -> None:
+    def _landed(self, batch: Batch) -> None:
         """A batch has come back: what is left over of an entity goes on alone."""
-        self._flying -= 1
-        self._sent -= batch.size
+        self._lines.end(batch)
         groups, left = batch.groups, batch.left
         if left is None:
-            for group in groups.values():
-                _abandon(group)
+            _abandon(batch.cases)
         elif left:
             groups = {each: groups[each] for each in groups if each not in left}
             for entity_id, cases in left.items():

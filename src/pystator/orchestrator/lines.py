@@ -13,6 +13,9 @@ Laws:
 - An entity is on its way at most once.
 - An entity that was served, and has more, stands behind those that came meanwhile: however much
   waits for one, the others get their turn.
+- A first batch is sent at once. A second one, where the store works on several, is sent when it is
+  worth a round trip of its own, and leaves to the next what the others would have to spare: else
+  one of two would be of all callers and the other of one, for ever.
 """
 
 from collections import deque
@@ -21,7 +24,7 @@ from typing import Final
 
 from pystator.orchestrator.cases import Case
 
-__all__ = ["MOST", "MOST_OF_ONE", "Groups", "Lines"]
+__all__ = ["MOST", "MOST_OF_ONE", "WORTH", "Batch", "Groups", "Lines"]
 
 MOST: Final = 256
 """Events of one batch."""
@@ -29,23 +32,53 @@ MOST: Final = 256
 MOST_OF_ONE: Final = 64
 """Events of one entity in one batch."""
 
+WORTH: Final = 8
+"""Events that are worth a batch while another one is on its way."""
+
 Groups = dict[str, list[Case]]
 """Cases by entity, each entity's in order."""
 
 
+class Batch:
+    """Cases on their way.
+
+    Attributes:
+        size: How many they were when they were sent.
+        left: Those that are still open when it has come back; None until then.
+    """
+
+    __slots__ = ("groups", "left", "size")
+
+    def __init__(self, groups: Groups, size: int) -> None:
+        self.groups = groups
+        self.size = size
+        self.left: Groups | None = None
+
+    @property
+    def cases(self) -> list[Case]:
+        """All of them; of one entity in order."""
+        return [case for group in self.groups.values() for case in group]
+
+
 class Lines:
-    """Cases that wait.
+    """Cases that wait, and how much is on its way.
+
+    Args:
+        in_flight: Batches that the store works on at once.
 
     Attributes:
         waiting: How many wait, those behind busy entities included.
     """
 
-    __slots__ = ("_busy", "_lines", "_ready", "waiting")
+    __slots__ = ("_busy", "_flying", "_in_flight", "_lines", "_ready", "_sent", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, in_flight: int) -> None:
         self._lines: Groups = {}
         self._ready: deque[str] = deque()
         self._busy: set[str] = set()
+        self._in_flight = in_flight
+        self._flying = 0
+        self._sent = 0
         self.waiting = 0
 
     def put(self, case: Case) -> None:
@@ -74,12 +107,19 @@ class Lines:
                 self._ready.remove(entity_id)
         return True
 
-    def first(self) -> Case | None:
-        """The case that is next; None when nobody's turn has come."""
-        return self._lines[self._ready[0]][0] if self._ready else None
+    def next(self) -> Batch | None:
+        """The batch to send now, if there is one; its entities are busy until they are freed."""
+        if not self._ready or self._flying >= self._in_flight:
+            return None
+        share = -(-(self.waiting + self._sent) // self._in_flight)
+        if self._flying and self.waiting < min(share, WORTH):
+            return None
+        batch = self._take(min(max(share, WORTH), MOST))
+        self._flying += 1
+        self._sent += batch.size
+        return batch
 
-    def take(self, most: int = MOST) -> Groups:
-        """The next batch of at most so many events; its entities are busy until they are freed."""
+    def _take(self, most: int) -> Batch:
         groups: Groups = {}
         ready, lines = self._ready, self._lines
         size = 0
@@ -95,7 +135,12 @@ class Lines:
             size += len(line)
         self.waiting -= size
         self._busy.update(groups)
-        return groups
+        return Batch(groups, size)
+
+    def end(self, batch: Batch) -> None:
+        """A batch has come back."""
+        self._flying -= 1
+        self._sent -= batch.size
 
     def free(self, entities: Iterable[str]) -> None:
         """They have come back: what waits for them is in turn."""
