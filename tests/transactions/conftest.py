@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
-from pystator import Orchestrator, SQLiteStateStore, StateMachine
+from pystator import Orchestrator, PostgresStateStore, SQLiteStateStore, StateMachine
 
 ORDER: dict[str, Any] = {
     "meta": {"machine_name": "order", "version": "1.0"},
@@ -61,11 +62,55 @@ class SQLiteShop:
         self.store.disconnect()
 
 
+class PostgresShop:
+    """A PostgreSQL database with the user's table and ours."""
+
+    mark = "%s"
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.store = PostgresStateStore(url, timeout=10.0, pool_size=4).connect()
+        self._open: list[psycopg.Connection] = []
+        with self.connect() as connection:
+            connection.execute("CREATE TABLE orders (id TEXT PRIMARY KEY, total INTEGER)")
+
+    def connect(self, **options: Any) -> psycopg.Connection:
+        """A connection as the driver makes it: it begins by itself, and the user commits."""
+        connection = psycopg.connect(self.url, **options)
+        self._open.append(connection)
+        return connection
+
+    def orders(self) -> list[str]:
+        """The user's committed rows."""
+        with self.connect() as connection:
+            return [row[0] for row in connection.execute("SELECT id FROM orders ORDER BY id")]
+
+    def close(self) -> None:
+        for connection in self._open:
+            connection.close()
+        with psycopg.connect(self.url) as connection:
+            connection.execute("DROP TABLE orders")
+        self.store.disconnect()
+
+
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[SQLiteShop]:
+def sqlite_shop(tmp_path: Path) -> Iterator[SQLiteShop]:
     made = SQLiteShop(tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture
+def postgres_shop(postgres_url: str) -> Iterator[PostgresShop]:
+    made = PostgresShop(postgres_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def shop(request: pytest.FixtureRequest) -> Any:
+    """A shop on each database."""
+    return request.getfixturevalue(f"{request.param}_shop")
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,12 @@ from pystator import (
 )
 from pystator.scheduler import AsyncioScheduler
 
+
+@pytest.fixture
+def shop(sqlite_shop):
+    return sqlite_shop
+
+
 # Which connections --------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, ClassVar, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar, cast
 
 from pystator.db.extras import from_extra
 from pystator.db.postgres_url import find_postgres
@@ -23,6 +23,7 @@ with from_extra("postgres", "psycopg", "psycopg_pool"):
     from pystator.stores.postgres_later import Later
     from pystator.stores.postgres_link import Link
     from pystator.stores.postgres_ops import Operation, Write, committing, loading, prepare
+    from pystator.stores.postgres_within import Borrowed, Guests
 
 __all__ = ["PostgresStateStore"]
 
@@ -84,6 +85,7 @@ class PostgresStateStore(StoreFacade):
             timeout=timeout,
             prepare=parsed.prepare if prepare is None else prepare,
         )
+        self.guests = Guests()
         self._later = Later(lambda writes: _run(link, committing(writes)))
         _stores.add(self)
         # At the latest when the program ends: rows that may wait are then written.
@@ -160,6 +162,21 @@ class PostgresStateStore(StoreFacade):
         import asyncio  # blocking programs never pay for it
 
         await asyncio.to_thread(self.flush)
+
+    def within(self, connection: object, *, reading: bool = False) -> "PostgresStateStore":
+        """This store inside the caller's own transaction, see `NativeStore.within`.
+
+        Args:
+            connection: A ``psycopg.Connection`` (for async calls ``AsyncConnection``), or one of
+                SQLAlchemy's (``Connection``, ``Session``, their async kinds) over it. One that
+                commits each statement by itself has to have begun a transaction; where the driver
+                begins it by itself, that happens here.
+            reading: Nothing will be written: a transaction is not needed.
+
+        Raises:
+            StoreUnavailableError: This store is not connected.
+        """
+        return _Within(self, connection, reading=reading)
 
     def _prepared(self, commits: Sequence[Commit]) -> list[Write]:
         return prepare(commits, self.now(), self.context_limit)
@@ -269,6 +286,44 @@ class PostgresStateStore(StoreFacade):
     async def afeed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
         """`feed` for asyncio."""
         return await _arun(self._link, postgres_reads.feed(cursor, limit))
+
+
+class _Within(PostgresStateStore):
+    """A store whose statements go over the caller's connection; made by `within`.
+
+    What is wrong with the connection is said when it is used first: only then is it known whether
+    by blocking or by async code.
+    """
+
+    def __init__(self, store: PostgresStateStore, connection: object, *, reading: bool) -> None:
+        StoreFacade.__init__(
+            self,
+            machine_name=store.machine_name,
+            context_limit=store.context_limit,
+            clock=store.now,
+        )
+        link = store.parts[0]
+        link.check_open()
+        self.url = store.url
+        self._link = cast("Link", Borrowed(connection, link, store.guests, reading=reading))
+
+    def connect(self, *, auto_initialize: bool = True, validate_schema: bool = True) -> Self:
+        """The caller has opened the connection."""
+        del auto_initialize, validate_schema
+        return self
+
+    def disconnect(self) -> None:
+        """The caller closes the connection."""
+
+    def append_later(self, commits: Sequence[Commit]) -> None:
+        """Append rows of the transaction, too; over a blocking connection."""
+        self.commit(commits)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    async def aflush(self) -> None:
+        """Nothing waits here."""
 
 
 # The two functions that do I/O --------------------------------------------------------------------
