@@ -7,9 +7,11 @@ from pystator.testing import StoreContract
 
 
 class TestPostgresStateStore(StoreContract):
-    @pytest.fixture(autouse=True)
-    def _url(self, postgres_url):
+    @pytest.fixture
+    def tmp_path(self, tmp_path, postgres_url):
+        """Whoever makes a store asks for this first."""
         self.url = postgres_url
+        return tmp_path
 
     def make_store(self, path):
         return PostgresStateStore(self.url)

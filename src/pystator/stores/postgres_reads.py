@@ -1,13 +1,19 @@
-"""Paged reads of the PostgreSQL store, as operations: see `pystator.stores.postgres_ops`."""
+"""Paged reads of the PostgreSQL store, as operations: see `pystator.stores.postgres_ops`.
 
+Each page is one statement, and so one moment. The planner must not choose how to find it: what it
+guesses of parameters is wrong, and a plan that is right for a thousand rows is wrong for a million.
+So every statement is bounded by an index, in that index's order; tests look at the plans.
+"""
+
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from pystator.records import Entity, HistoryEntry, Key, Page
-from pystator.stores.keys import read_cursor, write_cursor
+from pystator.stores import postgres_entities
+from pystator.stores.keys import is_storable, read_cursor, write_cursor
 from pystator.stores.postgres_ops import Operation, Request
 from pystator.stores.postgres_rows import (
-    ENTITY_COLUMNS,
     HISTORY_COLUMNS,
     Value,
     binary,
@@ -31,24 +37,37 @@ _BIGINT: Final = 20
 _TIME: Final = 1184
 _LAST: Final = 2**63 - 1
 
-_MACHINES: Final = Statement(
-    "machines", "SELECT machine_name FROM entity_states WHERE entity_id = $1 ORDER BY 1", (_TEXT,)
+_MOST: Final = 2**31
+"""More rows are asked for by nobody who could hold them."""
+
+_LATEST: Final = 253_402_300_800_000_000
+"""The year 10,000 in microseconds since 1970: a deadline after it is none that Python can show."""
+
+MACHINES: Final = Statement(
+    "machines",
+    "SELECT machine_name FROM entity_states WHERE entity_id = $1 ORDER BY machine_name",
+    (_TEXT,),
 )
-_MACHINES_OF_HISTORY: Final = Statement(
+_NEXT: Final = (
+    "SELECT h.machine_name FROM transition_history h WHERE h.entity_id = $1{} "
+    "ORDER BY h.machine_name, h.version LIMIT 1"
+)
+MACHINES_OF_HISTORY: Final = Statement(
     "machines_of_history",
-    "SELECT DISTINCT machine_name FROM transition_history WHERE entity_id = $1 ORDER BY 1",
+    f"WITH RECURSIVE m AS (({_NEXT.format('')}) UNION ALL SELECT n.* FROM m CROSS JOIN LATERAL"  # noqa: S608
+    f" ({_NEXT.format(' AND h.machine_name > m.machine_name')}) n) SELECT machine_name FROM m",
     (_TEXT,),
 )
 _HISTORY: Final = (
     f"SELECT {HISTORY_COLUMNS} FROM transition_history"  # noqa: S608 - constants, here and below
     " WHERE entity_id = $1 AND machine_name = $2 AND (version, id)"
 )
-_HISTORY_UP: Final = Statement(
+HISTORY_UP: Final = Statement(
     "history_up",
     f"{_HISTORY} > ($3, $4) ORDER BY version, id LIMIT $5",
     (_TEXT, _TEXT, _BIGINT, _BIGINT, _BIGINT),
 )
-_HISTORY_DOWN: Final = Statement(
+HISTORY_DOWN: Final = Statement(
     "history_down",
     f"{_HISTORY} < ($3, $4) ORDER BY version DESC, id DESC LIMIT $5",
     (_TEXT, _TEXT, _BIGINT, _BIGINT, _BIGINT),
@@ -56,13 +75,16 @@ _HISTORY_DOWN: Final = Statement(
 
 
 def _ask(statement: Statement, *values: Value) -> Operation[list[Row]]:
+    """The rows; none for a text that was never stored, as PostgreSQL has none like it."""
+    if not is_storable(*[value for value in values if isinstance(value, str)]):
+        return []
     result: PGresult = yield Request(statement, binary(values), reads=True)
     return rows_of(result)
 
 
 def machines(entity_id: str) -> Operation[list[str]]:
     """Names of the machines that have an entity of this id, sorted."""
-    return [_text(row[0]) for row in (yield from _ask(_MACHINES, entity_id))]
+    return [_text(row[0]) for row in (yield from _ask(MACHINES, entity_id))]
 
 
 def history(
@@ -78,28 +100,17 @@ def history(
     if after is not None:
         place = read_cursor("history", after, int, int)
     if machine_name is None:
-        names = yield from _ask(_MACHINES_OF_HISTORY, entity_id)
+        names = yield from _ask(MACHINES_OF_HISTORY, entity_id)
         machine_name = the_machine(entity_id, [_text(row[0]) for row in names])
         if machine_name is None:
             return Page([])
-    rows = yield from _ask(
-        _HISTORY_DOWN if newest_first else _HISTORY_UP, entity_id, machine_name, *place, limit + 1
-    )
+    statement = HISTORY_DOWN if newest_first else HISTORY_UP
+    rows = yield from _ask(statement, entity_id, machine_name, *place, _one_more(limit))
     return _page(
         [entry_of(row) for row in rows],
         limit,
         lambda entry: write_cursor("history", entry.version, entry.id),
     )
-
-
-_ENTITIES: Final = Statement(
-    "entities",
-    f"SELECT {ENTITY_COLUMNS} FROM entity_states WHERE (entity_id, machine_name) > ($1, $2)"  # noqa: S608
-    " AND ($3 IS NULL OR state = $3 OR $3 = ANY(string_to_array(state, '+')))"
-    " AND ($4 IS NULL OR machine_name = $4) AND ($5 IS NULL OR state_since < $5)"
-    " ORDER BY entity_id, machine_name LIMIT $6",
-    (_TEXT, _TEXT, _TEXT, _TEXT, _TIME, _BIGINT),
-)
 
 
 def entities(
@@ -111,8 +122,12 @@ def entities(
 ) -> Operation[Page[Entity]]:
     """Entities in the order of their keys."""
     place: tuple[str, ...] = ("", "") if after is None else read_cursor("entities", after, str, str)
+    statement = postgres_entities.statement(
+        state=state is not None, machine=machine_name is not None, since=since is not None
+    )
     before = None if since is None else to_time(since)
-    rows = yield from _ask(_ENTITIES, *place, state, machine_name, before, limit + 1)
+    asked = [value for value in (state, machine_name, before) if value is not None]
+    rows = yield from _ask(statement, *place, _one_more(limit), *asked)
     return _page(
         [entity_of(row) for row in rows],
         limit,
@@ -120,39 +135,50 @@ def entities(
     )
 
 
-_COUNT: Final = Statement(
-    "count",
-    "SELECT state, count(*) FROM entity_states WHERE $1 IS NULL OR machine_name = $1"
-    " GROUP BY state",
-    (_TEXT,),
+# The index of states lacks those that are long; they have another one.
+_COUNT: Final = (
+    "SELECT state, count(*) FROM entity_states WHERE octet_length(state) <= 512{0}"
+    " GROUP BY machine_name, state UNION ALL SELECT state, count(*) FROM entity_states"
+    " WHERE octet_length(state) > 512{0} GROUP BY machine_name, state"
 )
+COUNT: Final = Statement("count", _COUNT.format(""), ())
+COUNT_OF: Final = Statement("count_of", _COUNT.format(" AND machine_name = $1"), (_TEXT,))
 
 
 def count_by_state(machine_name: str | None) -> Operation[dict[str, int]]:
     """Configuration -> number of entities."""
-    rows = yield from _ask(_COUNT, machine_name)
-    return {_text(row[0]): number(row[1]) for row in rows}
+    found: Counter[str] = Counter()
+    named = () if machine_name is None else (machine_name,)
+    for state, count in (yield from _ask(COUNT_OF if named else COUNT, *named)):
+        found[_text(state)] += number(count)
+    return dict(found)
 
 
-_DUE: Final = Statement(
-    "due",
-    "SELECT entity_id, machine_name FROM entity_states WHERE next_due <= $1"
-    " AND ($3 IS NULL OR machine_name = $3) ORDER BY next_due, entity_id, machine_name LIMIT $2",
-    (_TIME, _BIGINT, _TEXT),
+_DUE: Final = (
+    "SELECT entity_id, machine_name FROM entity_states WHERE next_due <= $1{}"
+    " ORDER BY next_due, entity_id, machine_name LIMIT $2"
 )
+DUE: Final = Statement("due", _DUE.format(""), (_TIME, _BIGINT))
+DUE_OF: Final = Statement("due_of", _DUE.format(" AND machine_name = $3"), (_TIME, _BIGINT, _TEXT))
 
 
 def due(now: int, limit: int, machine_name: str | None) -> Operation[list[Key]]:
     """Keys of entities with a deadline at or before ``now``, earliest first."""
-    rows = yield from _ask(_DUE, to_time(now), limit, machine_name)
+    named = () if machine_name is None else (machine_name,)
+    moment = to_time(min(now, _LATEST))
+    rows = yield from _ask(DUE_OF if named else DUE, moment, _one_more(limit) - 1, *named)
     return [(_text(row[0]), _text(row[1])) for row in rows]
 
 
-_FEED: Final = Statement(
+# Ids are given before a commit, and commits end in another order: who remembers the last id misses
+# what comes late. So rows are in the order of the transactions that wrote them, up to the oldest
+# that still runs, which may yet write among them; below it, everything that will be there is there.
+FEED: Final = Statement(
     "feed",
     f"SELECT {HISTORY_COLUMNS}, txid::text::bigint FROM transition_history"  # noqa: S608
-    " WHERE (txid, id) > ($1::text::xid8, $2) AND txid < pg_snapshot_xmin(pg_current_snapshot())"
-    " ORDER BY txid, id LIMIT $3",
+    " WHERE (transition_history.txid, id) > ($1::xid8, $2)"
+    " AND transition_history.txid < pg_snapshot_xmin(pg_current_snapshot())"
+    " ORDER BY transition_history.txid, id LIMIT $3",
     (_TEXT, _BIGINT, _BIGINT),
 )
 
@@ -160,11 +186,15 @@ _FEED: Final = Statement(
 def feed(cursor: str | None, limit: int) -> Operation[Page[HistoryEntry]]:
     """Rows of all entities in the order ``(txid, id)``, below every transaction that still runs."""
     place: tuple[int, ...] = (0, 0) if cursor is None else read_cursor("feed", cursor, int, int)
-    rows = yield from _ask(_FEED, str(place[0]), place[1], limit)
+    rows = yield from _ask(FEED, str(place[0]), place[1], _one_more(limit) - 1)
     items = [entry_of(row) for row in rows]
     if rows:
         place = (number(rows[-1][-1]), items[-1].id)
     return Page(items, write_cursor("feed", *place))
+
+
+def _one_more(limit: int) -> int:
+    return min(max(limit, 0), _MOST) + 1
 
 
 def _text(value: bytes | None) -> str:
