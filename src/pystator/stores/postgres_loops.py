@@ -87,7 +87,7 @@ class LoopPool:
         now = time.monotonic()
         if not connection.wire.is_clean():
             abandon(connection.pgconn)
-        if connection.closed or now > connection.expires or connection not in self._all:
+        if connection.closed or now > connection.expires:
             self._drop(connection)
             self._wake(None)
         elif not self._wake(connection):
@@ -98,20 +98,26 @@ class LoopPool:
 
     def close(self) -> None:
         """Close it from any thread, whether or not the loop runs, or ever will again."""
-        if self.loop.is_running() and _running_loop() is not self.loop:
+        if not self.loop.is_running():
+            for connection in list(self._all):
+                self._drop(connection)
+        elif _running_loop() is self.loop:
+            self._retire(None)
+        else:
             done = threading.Event()
             with suppress(RuntimeError):  # it ended just now
-                self.loop.call_soon_threadsafe(self._close, done)
+                self.loop.call_soon_threadsafe(self._retire, done)
                 done.wait(_CLOSING)
-        self._close(None)
 
-    def _close(self, done: threading.Event | None) -> None:
-        for connection in list(self._all):
+    def _retire(self, done: threading.Event | None) -> None:
+        """Close what nobody uses; the others are closed when they come back."""
+        for connection in self._idle:
             self._drop(connection)
         self._idle.clear()
-        if not self.loop.is_closed():
-            while self._wake(None):
-                pass  # they look whether the link is open
+        for connection in self._all:
+            connection.expires = 0.0
+        while self._wake(None):
+            pass  # they see that the link is closed
         if done is not None:
             done.set()
 
