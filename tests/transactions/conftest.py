@@ -1,6 +1,7 @@
 """A shop whose own table and whose entities change in one transaction, on each database."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,9 @@ class SQLiteShop:
         connection = self.connect()
         return [row[0] for row in connection.execute("SELECT id FROM orders ORDER BY id")]
 
+    def wait_for_the_end_of(self, name: str) -> None:
+        """A killed process has ended."""
+
     def close(self) -> None:
         for connection in self._open:
             connection.close()
@@ -84,6 +88,13 @@ class PostgresShop:
         """The user's committed rows."""
         with self.connect() as connection:
             return [row[0] for row in connection.execute("SELECT id FROM orders ORDER BY id")]
+
+    def wait_for_the_end_of(self, name: str) -> None:
+        """The server's side of a killed process has ended, too: it may just have been committing."""
+        query = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            while connection.execute(query, (name,)).fetchone():
+                time.sleep(0.01)
 
     def close(self) -> None:
         for connection in self._open:

@@ -27,7 +27,8 @@ class TransitionHook:
     """What an orchestrator tells about each event; override what you need.
 
     Calls are blocking and made between the steps of an event: keep them short. A start and data
-    without an event have the trigger ``""``.
+    without an event have the trigger ``""``. With ``connection=``, completion is told by
+    `Orchestrator.run_actions`, after the caller's commit; all else at once.
     """
 
     def on_before_process(
