@@ -1,33 +1,26 @@
-"""``pystator db``: make, migrate, seed and empty a database."""
+"""``pystator db``: make, migrate, seed, prune and empty a database."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pystator.cli.app import new_app
-from pystator.cli.options import JsonOption
-from pystator.cli.output import note, paint, say, say_json
+from pystator.cli.asking import confirm
+from pystator.cli.options import ForceOption, JsonOption, UrlArgument
+from pystator.cli.output import paint, say, say_json
+from pystator.cli.prune import prune
 from pystator.cli.text import count, noun
 from pystator.db.resolve import scheme_of
-from pystator.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pystator.db.commands import Move
 
 __all__ = ["app"]
 
-app = new_app(name="db", no_args_is_help=True, help="Make, migrate, seed and empty a database.")
+app = new_app(
+    name="db", no_args_is_help=True, help="Make, migrate, seed, prune and empty a database."
+)
 
-UrlArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="URL",
-        help="The database, e.g. sqlite:///shop.db or postgresql://user:pass@localhost/shop. "
-        "Default: PYSTATOR_DATABASE_URL, then pystator.cfg, then pystator.db in this folder.",
-        show_default=False,
-    ),
-]
 WordsArgument = Annotated[
     list[str] | None,
     typer.Argument(
@@ -36,7 +29,6 @@ WordsArgument = Annotated[
         show_default=False,
     ),
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Do not ask.")]
 _WORDS = {"ignore_unknown_options": True}  # so that -1 is a revision
 
 
@@ -148,6 +140,9 @@ def seed(url: UrlArgument = None, json: JsonOption = False) -> None:
         say(f"{each.name} {each.version}  {'added' if each.added else 'was there'}")
 
 
+app.command()(prune)
+
+
 @app.command()
 def truncate(
     url: UrlArgument = None,
@@ -169,33 +164,6 @@ def truncate(
         return
     for table, rows in deleted.items():
         say(f"{table:<20} {rows:>10,} deleted")
-
-
-def confirm(warning: str, question: str, database: str) -> None:
-    """Go on only with a yes.
-
-    Raises:
-        ConfigurationError: It was none.
-    """
-    note(warning, "warn")
-    if not agreed(question):
-        raise ConfigurationError(
-            "nothing was deleted: answer y, or use --force", context={"database": database}
-        )
-
-
-def agreed(question: str) -> bool:
-    """Ask on standard error, because standard output is for the result; no answer is a no."""
-    while True:
-        print(f"{question} [y/N]: ", end="", file=sys.stderr, flush=True)  # noqa: T201 - a prompt
-        line = sys.stdin.readline()
-        answer = line.strip().lower()
-        if answer in {"y", "yes"}:
-            return True
-        if not line:
-            note("")
-        if answer in {"", "n", "no"}:
-            return False
 
 
 def _split(words: list[str] | None, default: str) -> tuple[str | None, str]:

@@ -12,9 +12,11 @@ __all__ = [
     "DatabaseOption",
     "EntityArgument",
     "EventIdOption",
+    "ForceOption",
     "JsonOption",
     "MachineNameOption",
     "MachineOption",
+    "UrlArgument",
 ]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
@@ -30,6 +32,18 @@ DatabaseOption = Annotated[
         show_default=False,
     ),
 ]
+
+UrlArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="URL",
+        help="The database, e.g. sqlite:///shop.db or postgresql://user:pass@localhost/shop. "
+        "Default: PYSTATOR_DATABASE_URL, then pystator.cfg, then pystator.db in this folder.",
+        show_default=False,
+    ),
+]
+
+ForceOption = Annotated[bool, typer.Option("--force", help="Do not ask.")]
 
 MachineOption = Annotated[
     str | None,

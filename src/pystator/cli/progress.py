@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pystator.cli.feed import Feed
     from pystator.cli.tally import Tally
 
-__all__ = ["progress_of"]
+__all__ = ["counting", "progress_of"]
 
 INTERVAL = 0.1
 """Seconds between two pictures of the bar."""
@@ -49,6 +49,25 @@ def progress_of(feed: "Feed", *, wanted: bool) -> "Generator[Report]":
                 drawn = monotonic()
 
         yield report
+
+
+@contextmanager
+def counting(name: str) -> Generator[Callable[[str], None]]:
+    """A function that says how far it is, where nobody knows how far it goes."""
+    if not colorful(sys.stderr):
+        yield lambda words: None  # noqa: ARG005 - nobody looks
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("[bold]{task.description}"),
+        TextColumn("{task.fields[words]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=None, words="")
+        yield lambda words: bar.update(task, words=words)
 
 
 def _words(tally: "Tally") -> str:

@@ -6,6 +6,10 @@
          2026-03-02 08:05:00  ship     placed               rejected: no_transition
       2  2026-03-05 08:00:01  (timer)  placed → expired
       3  2026-03-05 09:30:00  (data)   expired              note="called back"
+
+A pruned history begins with a snapshot, or with rows that stay for their event ids::
+
+      9  2026-03-02 08:00:01  (snapshot)  placed            pruned up to here: total=120
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,9 +26,6 @@ __all__ = ["timeline"]
 
 WIDEST = 72
 """Characters of the last column where there is no terminal to fit."""
-
-SILENT = frozenset({EntryKind.ACTION, EntryKind.SNAPSHOT})
-"""Rows that are no step of their own: outcomes of actions stand with the step that planned them."""
 
 
 def timeline(
@@ -47,7 +48,7 @@ def timeline(
         for entry in rows
         if entry.kind is EntryKind.ACTION and entry.ref is not None
     }
-    steps = [(entry, _head(entry)) for entry in rows if entry.kind not in SILENT]
+    steps = [(entry, _head(entry)) for entry in rows if entry.kind is not EntryKind.ACTION]
     room = WIDEST if columns is None else room_beside([head for _, head in steps], columns)
     cells: list[list[Cell]] = []
     for entry, head in steps:
@@ -90,6 +91,8 @@ def _words(entry: "HistoryEntry", room: int) -> Cell:
     if not entry.success:
         return _cut(entry.error_message or str(entry.error_code or "rejected"), room), "bad"
     parts = [f"by {entry.actor}"] if entry.actor else []
+    if entry.kind is EntryKind.SNAPSHOT:
+        parts.append("pruned up to here:")
     if entry.patch is not None:
         changed, removed = entry.patch
         parts += [f"{key}={short(changed[key], 24)}" for key in changed]

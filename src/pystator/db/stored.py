@@ -2,8 +2,8 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, Final, cast
 
 from pystator.db.extras import from_extra
@@ -12,9 +12,8 @@ from pystator.db.resolve import parse_sqlite, resolve
 from pystator.db.schema import check, revision_of
 from pystator.db.sqlite import BUSY_LIMIT, open_connection, patiently, translate
 from pystator.errors import ConfigurationError, FSMError
-from pystator.records import record
 
-__all__ = ["stored_machine"]
+__all__ = ["newest_machines", "stored_machine"]
 
 _NEWEST: Final = """
 SELECT definition
@@ -24,15 +23,14 @@ ORDER BY created_at DESC, version DESC
 LIMIT 1
 """
 _KNOWN: Final = "SELECT name, version FROM machines ORDER BY 1, 2"
+_ALL: Final = """
+SELECT name, version, definition
+FROM machines
+ORDER BY name, created_at DESC, version DESC
+"""
 
-
-@record
-class _Found:
-    """What a database says about a machine: its definition, or which ones there are."""
-
-    database: str
-    definition: str | None
-    known: Iterable[tuple[str, str]]
+_Ask = Callable[[str, Sequence[str]], list[tuple[str, ...]]]
+"""A query with question marks and their values -> its rows."""
 
 
 def stored_machine(name: str, url: str | None = None) -> dict[str, Any]:
@@ -41,32 +39,47 @@ def stored_machine(name: str, url: str | None = None) -> dict[str, Any]:
     Raises:
         ConfigurationError: Nothing of this name is stored; the message lists what is.
     """
-    source = resolve(url)
     wanted, _, version = name.partition("@")
-    look = _in_postgres if is_postgres(source) else _in_sqlite
-    found = look(source, (wanted, version, version))
-    if found.definition is None:
-        raise _unknown(name, found.database, [f"{each}@{number}" for each, number in found.known])
-    return cast("dict[str, Any]", json.loads(found.definition))
+    with _reading(url) as (ask, shown):
+        for (definition,) in ask(_NEWEST, (wanted, version, version)):
+            return cast("dict[str, Any]", json.loads(definition))
+        known = ask(_KNOWN, ())
+    raise _unknown(name, shown, [f"{each}@{number}" for each, number in known])
 
 
-def _in_sqlite(url: str, wanted: tuple[str, str, str]) -> _Found:
+def newest_machines(url: str | None = None) -> dict[str, tuple[str, dict[str, Any]]]:
+    """The newest version of every stored machine, and its configuration, by name."""
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    with _reading(url) as (ask, _):
+        for name, version, definition in ask(_ALL, ()):
+            if name not in found:
+                found[name] = (version, json.loads(definition))
+    return found
+
+
+def _reading(url: str | None) -> AbstractContextManager[tuple[_Ask, str]]:
+    """How to ask the database, and its URL as it is shown."""
+    source = resolve(url)
+    return _in_postgres(source) if is_postgres(source) else _in_sqlite(source)
+
+
+@contextmanager
+def _in_sqlite(url: str) -> Generator[tuple[_Ask, str], None, None]:
     parsed = parse_sqlite(url)
     shown = str(parsed)
     if parsed.path is None or not parsed.path.exists():
-        return _Found(shown, None, ())
+        yield (lambda _query, _values: []), shown
+        return
     try:
         with closing(open_connection(parsed, create=False)) as connection:
             check(patiently(lambda: revision_of(connection), BUSY_LIMIT), shown)
-            row = connection.execute(_NEWEST, wanted).fetchone()
-            if row is not None:
-                return _Found(shown, str(row[0]), ())
-            return _Found(shown, None, connection.execute(_KNOWN).fetchall())
+            yield (lambda query, values: connection.execute(query, values).fetchall()), shown
     except sqlite3.Error as error:
         raise translate(error, parsed) from error
 
 
-def _in_postgres(url: str, wanted: tuple[str, str, str]) -> _Found:
+@contextmanager
+def _in_postgres(url: str) -> Generator[tuple[_Ask, str], None, None]:
     with from_extra("postgres", "psycopg"):
         from pystator.db.postgres import open_connection as open_postgres
         from pystator.db.postgres_schema import revision_of as postgres_revision
@@ -75,10 +88,11 @@ def _in_postgres(url: str, wanted: tuple[str, str, str]) -> _Found:
     shown = str(parsed)
     with closing(open_postgres(parsed)) as connection, telling(parsed):
         check(postgres_revision(connection), shown)
-        row = connection.execute(_NEWEST.replace("?", "%s").encode(), wanted).fetchone()
-        if row is not None:
-            return _Found(shown, str(row[0]), ())
-        return _Found(shown, None, connection.execute(_KNOWN).fetchall())
+
+        def ask(query: str, values: Sequence[str]) -> list[tuple[str, ...]]:
+            return connection.execute(query.replace("?", "%s").encode(), values).fetchall()
+
+        yield ask, shown
 
 
 def _unknown(name: str, database: str, known: list[str]) -> FSMError:

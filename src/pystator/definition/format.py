@@ -389,6 +389,16 @@ TRANSITION: Final = Object(
     },
 )
 
+AGE: Final = Text(r"^0*[1-9][0-9]{0,14}(ms|s|m|h|d)$", "a whole number with d, h, m or s, e.g. 90d")
+
+RETENTION: Final = Object(
+    "How long the history of this machine's entities is kept.",
+    {
+        "history": Key(AGE, 'Rows of this age are pruned, e.g. "90d".', required=True),
+        "dedup_window": Key(AGE, 'How long event ids are known at least; "30d" if absent.'),
+    },
+)
+
 META: Final = Object(
     "About the machine. Other keys are your own.",
     {
@@ -410,6 +420,7 @@ META: Final = Object(
         "orchestrator_default_fallback": Key(
             Choice(("off", "hint", "persist")), "What becomes of a failed event."
         ),
+        "retention": Key(RETENTION, "What pystator db prune deletes."),
     },
     free=True,
 )

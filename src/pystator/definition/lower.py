@@ -27,6 +27,7 @@ from pystator.definition.model import (
     TransitionNode,
 )
 from pystator.definition.names import Names
+from pystator.definition.retention import Retention
 from pystator.definition.rules import check_states
 from pystator.definition.states import Places, StateEntry, States
 from pystator.definition.targets import Targets
@@ -171,6 +172,9 @@ class _Machine:
                         key=True,
                     )
         self._check_classification()
+        for key, message in Retention.mistakes(self.meta):
+            path: Path = ("meta", "retention", key)
+            self.report.add("duration", path, message, text=show(self.meta["retention"][key]))
         auto_route = _auto_route(self.meta)
         if auto_route is not None and not isinstance(auto_route, bool):
             self.report.add(

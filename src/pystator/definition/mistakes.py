@@ -57,6 +57,7 @@ _WORD = re.compile(r"\w*")
 _EXAMPLES: dict[str | int, str] = {
     "timeout": "{seconds: 30, destination: STATE}",
     "check": "{field: FIELD, op: gt, value: 0}",
+    "retention": "{history: 90d}",
 }
 
 
@@ -140,7 +141,10 @@ def _judge(
     if isinstance(shape, Choice):
         return _wrong_choice(key, shape, value)
     if kind in _WRONG_KIND:
-        return "wrong_type", _wrong_kind(_WRONG_KIND[kind], key, path, value), None
+        message = _wrong_kind(_WRONG_KIND[kind], key, path, value)
+        if isinstance(shape, Text) and not _helps_to_quote(shape, value):
+            message = f"{key} must be {shape.pattern_says}, not {show(value)}"
+        return "wrong_type", message, None
     if kind == "string_pattern_mismatch" and isinstance(shape, Text):
         message = f"{show(value)!r} is no valid {path[-1]}: use {shape.pattern_says}"
         return "bad_name", message, (slug(value) or None) if shape is NAME else None
@@ -152,6 +156,13 @@ def _judge(
         said = " and ".join(f"{words[name]} {bounds[name]:g}" for name in bounds if name in words)
         return "out_of_range", f"{key} must be {said}, not {show(value)}", None
     return "invalid", f"{key}: {details['msg']}", None
+
+
+def _helps_to_quote(shape: Text, value: Any) -> bool:
+    """A number would be right as text, or is no matter of a pattern."""
+    if shape.pattern is None or isinstance(value, str | bool) or not isinstance(value, int | float):
+        return True
+    return re.fullmatch(shape.pattern, json.dumps(value)) is not None
 
 
 def _wrong_choice(key: str, shape: Choice, value: Any) -> tuple[str, str, str | None]:

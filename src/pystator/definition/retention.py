@@ -1,10 +1,10 @@
 """How long history is kept: ``meta.retention`` of a machine, and the same in Python."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Final, Self
 
-from pystator.definition.durations import microseconds
+from pystator.definition.durations import DurationError, microseconds
 from pystator.records import record
 
 __all__ = ["DEDUP_WINDOW", "Retention"]
@@ -25,6 +25,17 @@ class Retention:
 
     history: timedelta
     dedup_window: timedelta = DEDUP_WINDOW
+
+    @classmethod
+    def mistakes(cls, meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """What is wrong with ages that look right: key and sentence."""
+        said: Mapping[str, Any] = meta.get("retention") or {}
+        for key, text in said.items():
+            try:
+                if text is not None:
+                    microseconds(text)
+            except DurationError as error:
+                yield key, str(error)
 
     @classmethod
     def of(cls, meta: Mapping[str, Any]) -> Self | None:
