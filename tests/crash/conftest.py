@@ -1,7 +1,9 @@
-"""Real processes that send events to one SQLite file, and the audit of what they leave."""
+"""Real processes that send events to one database, and the audit of what they leave."""
 
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,10 +26,10 @@ MACHINE: dict[str, Any] = {
 
 PRELUDE = f"""
 import os, sys
-from pystator import EventRequest, Orchestrator, SQLiteStateStore, StateMachine
+from pystator import EventRequest, Orchestrator, StateMachine, create_state_store
 machine = StateMachine.from_dict({MACHINE!r})
 url, name = sys.argv[1:3]
-store = SQLiteStateStore(url).connect()
+store = create_state_store(url).connect()
 orchestrator = Orchestrator(machine, store)
 """
 
@@ -63,13 +65,50 @@ def start(url: str) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         process.communicate()
 
 
+class Listener:
+    """What a process says, as it says it: lines of words."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.lines: list[bytes] = []
+        self.thread = threading.Thread(target=self.listen, daemon=True)
+        self.thread.start()
+
+    def listen(self) -> None:
+        for line in self.process.stdout:
+            self.lines.append(line)
+
+    def count(self, word: str = "") -> int:
+        """Lines that begin with the word."""
+        return sum(line.startswith(word.encode()) for line in self.lines.copy())
+
+    def wait_for(self, number: int, word: str = "") -> None:
+        """Wait until it has said so many lines that begin with the word."""
+        deadline = time.monotonic() + 60
+        while self.count(word) < number:
+            assert self.process.poll() is None, self.process.stderr.read().decode()
+            assert time.monotonic() < deadline, "the sender does not send"
+            time.sleep(0.001 if number < 100 else 0.01)
+
+    def told(self, word: str) -> set[tuple[str, ...]]:
+        """What followed the word, in whole lines."""
+        whole = [line.decode().split() for line in self.lines.copy() if line.endswith(b"\n")]
+        return {tuple(words[1:]) for words in whole if words[0] == word}
+
+
 @pytest.fixture(scope="session")
-def audit() -> Callable[[SQLiteStateStore], dict[str, list[Any]]]:
+def listen() -> Callable[[subprocess.Popen[bytes]], Listener]:
+    """``listen(process)``: what the process says."""
+    return Listener
+
+
+@pytest.fixture(scope="session")
+def audit() -> Callable[[Any], dict[str, list[Any]]]:
     """``audit(store)``: every entity agrees with its history; its rows, by entity."""
     return _audit
 
 
-def _audit(store: SQLiteStateStore) -> dict[str, list[Any]]:
+def _audit(store: Any) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for entity in _all(store.entities):
         rows = _all(store.history, entity.entity_id, machine_name="tally")

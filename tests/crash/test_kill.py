@@ -2,7 +2,6 @@
 
 import random
 import signal
-import threading
 import time
 
 import pytest
@@ -38,39 +37,14 @@ while True:
 """
 
 
-class Listener:
-    """What a sender says, as it says it."""
-
-    def __init__(self, process) -> None:
-        self.process = process
-        self.lines: list[bytes] = []
-        self.thread = threading.Thread(target=self.listen, daemon=True)
-        self.thread.start()
-
-    def listen(self) -> None:
-        for line in self.process.stdout:
-            self.lines.append(line)
-
-    def wait_for(self, number: int) -> None:
-        deadline = time.monotonic() + 60
-        while len(self.lines) < number:
-            assert self.process.poll() is None, self.process.stderr.read().decode()
-            assert time.monotonic() < deadline, "the sender does not send"
-            time.sleep(0.001)
-
-    def told(self, word: str) -> set[tuple[str, str]]:
-        whole = [line.decode().split() for line in self.lines if line.endswith(b"\n")]
-        return {(entity, key) for said, entity, key in whole if said == word}
-
-
 @pytest.mark.parametrize("rounds", [5, pytest.param(50, marks=pytest.mark.soak)])
-def test_a_killed_sender_leaves_every_promise_kept(url, start, machine, audit, rounds):
+def test_a_killed_sender_leaves_every_promise_kept(url, start, listen, machine, audit, rounds):
     luck = random.Random()
     sent: set[tuple[str, str]] = set()
     done: set[tuple[str, str]] = set()
     for round_ in range(rounds):
         sender = start(SEND, f"r{round_}")
-        listener = Listener(sender)
+        listener = listen(sender)
         listener.wait_for(2)
         time.sleep(luck.random() * 0.25)
         sender.send_signal(signal.SIGKILL)

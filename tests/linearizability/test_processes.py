@@ -8,12 +8,10 @@ import pytest
 
 from pystator import create_state_store
 from pystator.testing.linearizability import Operation
-from pystator.testing.models import Counting
+from pystator.testing.models import Add, Counting
 from pystator.testing.ordering import check_rows
 from pystator.testing.recording import read_log
 from pystator.testing.windows import assert_linearizable
-
-PROCESSES = 4
 
 PRELUDE = """
 import asyncio, sys
@@ -24,7 +22,7 @@ from pystator.testing.lost_answers import TALLY
 from pystator.testing.models import Add
 from pystator.testing.recording import RecordingStore, clock, write_log
 
-url, name, count, seed = sys.argv[1:]
+url, name, calls, additions, seed = sys.argv[1:]
 log = []
 store = create_state_store(url).connect()
 print("ready", flush=True)
@@ -32,19 +30,19 @@ sys.stdin.readline()
 """
 
 BLOCKING = """
-run_blocking(RecordingStore(store, log, name), client(name, int(count), seed))
+run_blocking(RecordingStore(store, log, name), client(name, int(calls), seed))
 """
 
 TASKS = """
 run_tasks([
-    (RecordingStore(store, log, f"{name}.{task}"), client(f"{name}.{task}", int(count) // 4, seed))
+    (RecordingStore(store, log, f"{name}.{task}"), client(f"{name}.{task}", int(calls) // 4, seed))
     for task in range(4)
 ])
 """
 
 ADD = """
 tally = Orchestrator(StateMachine.from_dict(TALLY), store)
-for _ in range(int(count)):
+for _ in range(int(additions)):
     start = clock()
     total = tally.process_event("e", "add").raise_for_error().version
     log.append(Operation(name, ("e", "tally"), Add(total), start, clock()))
@@ -54,7 +52,7 @@ ADD_IN_TASKS = """
 tally = Orchestrator(StateMachine.from_dict(TALLY), store)
 
 async def add(task):
-    for _ in range(int(count) // 4):
+    for _ in range(int(additions) // 4):
         start = clock()
         total = (await tally.async_process_event("e", "add")).raise_for_error().version
         log.append(Operation(f"{name}.{task}", ("e", "tally"), Add(total), start, clock()))
@@ -71,9 +69,11 @@ sys.stdout.write(write_log(log))
 """
 
 
-@pytest.fixture(params=["sqlite"])
-def url(request, tmp_path):
+@pytest.fixture
+def url(request, database, tmp_path):
     """A database with our tables."""
+    if database == "postgres":
+        return request.getfixturevalue("postgres_url")
     made = f"sqlite:///{tmp_path}/store.db"
     create_state_store(made).connect().disconnect()
     return made
@@ -81,21 +81,13 @@ def url(request, tmp_path):
 
 @pytest.fixture
 def recorded(url):
-    """``recorded(code, count)``: the log of four processes that run the code."""
+    """``recorded(codes, ...)``: the log of processes that run the codes, one each, with arguments."""
     running = []
 
-    def run(code: str, count: int) -> list[Operation]:
-        seed = str(random.random())
-        for number in range(PROCESSES):
-            command = [
-                sys.executable,
-                "-c",
-                PRELUDE + code + END,
-                url,
-                f"p{number}",
-                str(count),
-                seed,
-            ]
+    def run(codes: list[str], *arguments: int) -> list[Operation]:
+        options = [*map(str, arguments), str(random.random())]
+        for number, code in enumerate(codes):
+            command = [sys.executable, "-c", PRELUDE + code + END, url, f"p{number}", *options]
             running.append(
                 subprocess.Popen(
                     command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -119,23 +111,28 @@ def recorded(url):
         each.communicate()
 
 
-@pytest.mark.parametrize("code", [BLOCKING, TASKS], ids=["blocking", "tasks"])
-@pytest.mark.parametrize("count", [40, pytest.param(5_000, marks=pytest.mark.soak)])
-def test_loads_and_commits_have_an_order(url, recorded, code, count):
-    log = recorded(code, count)
-    assert len(log) >= PROCESSES * count
-    assert_linearizable(log)
-    with create_state_store(url) as store:
-        check_rows(store, log)
+BOTH = [BLOCKING + ADD, TASKS + ADD_IN_TASKS] * 2
 
 
-@pytest.mark.parametrize("code", [ADD, ADD_IN_TASKS], ids=["blocking", "tasks"])
-@pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.soak)])
-def test_increments_of_all_have_an_order(url, recorded, code, count):
-    """Each event is an atomic increment: its result is a total that no other has."""
-    log = recorded(code, count)
-    assert sorted(each.call.total for each in log) == list(range(1, PROCESSES * count + 1))
-    assert_linearizable(log, Counting())
+@pytest.mark.parametrize(
+    ("database", "calls", "additions"),
+    [
+        ("sqlite", 40, 100),
+        ("postgres", 40, 500),
+        pytest.param("sqlite", 3_000, 500, marks=pytest.mark.soak),
+        pytest.param("postgres", 3_000, 5_000, marks=pytest.mark.soak),
+    ],
+)
+def test_what_four_processes_do_at_once_has_an_order(url, recorded, calls, additions):
+    """Loads and commits at random; then events, each an atomic increment with a total of its own."""
+    log = recorded(BOTH, calls, additions)
+    added = [each for each in log if isinstance(each.call, Add)]
+    commits = [each for each in log if not isinstance(each.call, Add)]
+    assert len(commits) >= len(BOTH) * calls
+    assert_linearizable(commits)
+    assert sorted(each.call.total for each in added) == list(range(1, len(BOTH) * additions + 1))
+    assert_linearizable(added, Counting())
     with create_state_store(url) as store:
-        assert store.get_context("e") == {"n": PROCESSES * count}
-        assert len(store.history("e", limit=10_000).items) == PROCESSES * count
+        check_rows(store, commits)
+        assert store.get_context("e") == {"n": len(BOTH) * additions}
+        assert len(store.history("e", limit=100_000).items) == len(BOTH) * additions

@@ -19,13 +19,15 @@ from pystator.db.postgres_url import PostgresURL
 from pystator.errors import FSMError, StoreUnavailableError
 from pystator.stores.postgres_wire import LateError, Statement, Wire
 
-__all__ = ["Trouble", "blames_a_row", "is_conflict", "is_unique"]
+__all__ = ["Trouble", "blames_a_row", "is_unique"]
 
 _AGAIN: Final = frozenset({"40001", "40P01", "55P03"})
 """Serialisation failure, deadlock, lock not available: the same statement may succeed now."""
 
 _UNKNOWN_STATEMENT: Final = frozenset({"26000", "42P05", "0A000", "08P01"})
 """The session lost a prepared statement, has one of this name already, or one for other tables."""
+
+_READ_ONLY: Final = "25006"
 
 _BLAME: Final = frozenset({"22", "23", "54"})
 """Classes of errors that a value is to blame for: data, constraint, program limit."""
@@ -44,11 +46,6 @@ def is_unique(error: psycopg.Error) -> bool:
     return error.sqlstate == "23505"
 
 
-def is_conflict(error: psycopg.Error) -> bool:
-    """Others were in the way; nothing was written."""
-    return error.sqlstate in _AGAIN
-
-
 class Trouble:
     """What one statement has met so far, and how long it goes on trying.
 
@@ -56,13 +53,15 @@ class Trouble:
         url: The database, for messages.
         reads: The statement writes nothing: it may be sent as often as one likes.
         patience: Seconds to go on.
+        connections: That may have to be tried one after the other.
     """
 
-    __slots__ = ("_deadline", "_pause", "_reads", "_reprepared", "_url")
+    __slots__ = ("_connections", "_deadline", "_pause", "_reads", "_reprepared", "_url")
 
-    def __init__(self, url: PostgresURL, *, reads: bool, patience: float) -> None:
+    def __init__(self, url: PostgresURL, *, reads: bool, patience: float, connections: int) -> None:
         self._url = url
         self._reads = reads
+        self._connections = connections
         self._deadline = time.monotonic() + patience
         self._pause = 0.0
         self._reprepared = 0
@@ -80,7 +79,7 @@ class Trouble:
             pause = self._pause
             self._pause = min(pause * 2 or _SOON, _LONGEST)
             return pause * (0.5 + random.random())  # noqa: S311 - spreads those who met once
-        certain = self._reads or is_certain(error, wire)
+        certain = self._reads or error.sqlstate == _READ_ONLY or is_certain(error, wire)
         raise self.told(error, written=False if certain else None) from error
 
     def _may_resend(self, error: psycopg.Error, wire: Wire, statement: Statement) -> bool:
@@ -88,6 +87,11 @@ class Trouble:
             return self._prepares_again(error, wire, statement)
         if error.sqlstate in _AGAIN:
             return True
+        if error.sqlstate == _READ_ONLY:
+            # A server that lost its office: a new connection may find the one that has it now.
+            wire.pgconn.finish()
+            self._connections -= 1
+            return self._connections >= 0
         if isinstance(error, LateError):
             return False
         return wire.is_lost() and (self._reads or not wire.sent)
@@ -116,4 +120,6 @@ class Trouble:
 
 def is_certain(error: psycopg.Error, wire: Wire) -> bool:
     """Nothing was written: the server said no and lives on, or was not asked."""
-    return not wire.sent or (error.sqlstate is not None and not wire.is_lost())
+    if wire.is_lost() or not wire.is_clean():
+        return not wire.sent
+    return error.sqlstate is not None or isinstance(error, LateError)

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -27,7 +28,17 @@ from pystator.db.postgres import check_server, conninfo, is_pooled, translate, w
 from pystator.db.postgres_url import PostgresURL
 from pystator.errors import FSMError, StoreUnavailableError
 from pystator.stores.postgres_errors import Trouble
-from pystator.stores.postgres_wire import Params, Statement, Wire, abandon, await_for, wait_for
+from pystator.stores.postgres_wire import (
+    LateError,
+    Params,
+    Statement,
+    Wire,
+    abandon,
+    astop,
+    await_for,
+    stop,
+    wait_for,
+)
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
@@ -38,6 +49,9 @@ __all__ = ["Link"]
 
 _SLICE: Final = 0.25
 """Seconds between two tries to reach a server that does not answer."""
+
+_CANCELLING: Final = 1.0
+"""Seconds that who interrupts a statement waits for the server to have heard of it."""
 
 _RECENT: Final = 1.5
 """Seconds for which a failure tells why there is no connection now."""
@@ -80,6 +94,7 @@ class Link:
         self._failure: tuple[float, psycopg.Error] | None = None
         self._lock = threading.RLock()
         self._pool: ConnectionPool[SyncConnection] | None = None
+        self._connections: WeakSet[SyncConnection] = WeakSet()
         self._loops: Loops | None = None
         self._warned = False
 
@@ -159,8 +174,12 @@ class Link:
         while True:
             connection = self._take()
             wire = connection.wire
+            talk = wire.talk(statement, params)
             try:
-                result = wait_for(wire, wire.talk(statement, params), self.timeout)
+                try:
+                    result = wait_for(wire, talk, self.timeout)
+                except LateError as late:
+                    result = stop(wire, talk, late)
             except psycopg.Error as error:
                 trouble = trouble or self.trouble(reads=reads)
                 pause = trouble.pause_after(error, wire, statement)
@@ -185,6 +204,7 @@ class Link:
             except PoolTimeout:
                 now = time.monotonic()
                 deadline = deadline or now - patience + self.timeout
+                self._heal(pool)
                 patience = self.next_wait(deadline - now)
                 continue
             except PoolClosed:
@@ -196,7 +216,9 @@ class Link:
 
     def _give_back(self, connection: SyncConnection) -> None:
         if not connection.wire.is_clean():
-            abandon(connection.pgconn)
+            thread = abandon(connection.pgconn)
+            if thread is not None:
+                thread.join(_CANCELLING)
         pool: Any = connection._pool  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # the link may have another by now
         pool.putconn(connection)
 
@@ -221,11 +243,24 @@ class Link:
                 self._pool.open()
             return self._pool
 
+    def _heal(self, pool: ConnectionPool[SyncConnection]) -> None:
+        """Make a new pool when connections are missing from the old one.
+
+        An interrupt that comes when a connection has just been handed out loses it; the pool goes
+        on counting it.
+        """
+        with self._lock:
+            counted = pool.get_stats()["pool_size"]
+            if pool is self._pool and counted == self.pool_size > len(self._connections):
+                self._pool = None
+                pool.close()
+
     def _configure(self, connection: SyncConnection) -> None:
         prepares = self.prepare
         if prepares is None:
             prepares = not is_pooled(connection)
         connection.wire = self.wire(connection.pgconn, prepares=prepares)
+        self._connections.add(connection)
 
     # Async ----------------------------------------------------------------------------------------
 
@@ -240,8 +275,12 @@ class Link:
             pool = self._loop_pool()
             connection = await pool.take()
             wire = connection.wire
+            talk = wire.talk(statement, params)
             try:
-                result = await await_for(wire, wire.talk(statement, params), self.timeout)
+                try:
+                    result = await await_for(wire, talk, self.timeout)
+                except LateError as late:
+                    result = await astop(wire, talk, late)
             except psycopg.Error as error:
                 trouble = trouble or self.trouble(reads=reads)
                 pause = trouble.pause_after(error, wire, statement)
@@ -267,7 +306,7 @@ class Link:
 
     def trouble(self, *, reads: bool) -> Trouble:
         """For a statement that met an error."""
-        return Trouble(self.url, reads=reads, patience=self.timeout)
+        return Trouble(self.url, reads=reads, patience=self.timeout, connections=self.pool_size)
 
     def next_wait(self, left: float) -> float:
         """How long to wait for a connection of the pool after a wait that was in vain.

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import psycopg
 from psycopg import errors, pq
@@ -36,8 +36,10 @@ __all__ = [
     "Statement",
     "Wire",
     "abandon",
+    "astop",
     "await_for",
     "rows_of",
+    "stop",
     "wait_for",
 ]
 
@@ -54,6 +56,9 @@ _WRITE: Final = True
 
 Talk = Generator[bool, None, "PGresult"]
 """Yields whether it waits for room to write, or else for something to read; ends in the result."""
+
+GRACE: Final = 2.0
+"""Seconds for a cancelled statement to come back."""
 
 
 class LateError(psycopg.OperationalError):
@@ -266,21 +271,75 @@ class _Steps:
             self.answer.set_exception(LateError("the server did not answer in time"))
 
 
-def abandon(pgconn: "PGconn") -> None:
+# Breaking off -------------------------------------------------------------------------------------
+
+
+def stop(wire: Wire, talk: Talk, late: LateError) -> "PGresult":
+    """Have the server end a statement that is late, and hear how it ended.
+
+    Raises:
+        LateError: It was cancelled: then nothing was written, and the connection is as before; or
+            the server does not answer at all.
+    """
+    thread = request_cancel(wire.pgconn)
+    try:
+        return wait_for(wire, talk, GRACE)
+    except errors.QueryCanceled:
+        raise late from None
+    finally:
+        if thread is not None:
+            thread.join(GRACE)
+            _forgo(wire, thread)
+
+
+async def astop(wire: Wire, talk: Talk, late: LateError) -> "PGresult":
+    """`stop` on the running loop."""
+    from asyncio import to_thread
+
+    thread = request_cancel(wire.pgconn)
+    try:
+        return await await_for(wire, talk, GRACE)
+    except errors.QueryCanceled:
+        raise late from None
+    finally:
+        if thread is not None:
+            try:
+                await to_thread(thread.join, GRACE)
+            finally:
+                _forgo(wire, thread)
+
+
+def _forgo(wire: Wire, thread: threading.Thread) -> None:
+    """A request that is still on its way would cancel another statement of this connection."""
+    if thread.is_alive():
+        wire.pgconn.finish()
+
+
+def abandon(pgconn: "PGconn") -> threading.Thread | None:
     """Close a connection in the middle of whatever it does, and have the server stop doing it.
 
     A statement that waits for a lock would else get it one day, and write.
     """
-    with suppress(psycopg.Error):
-        cancel = pgconn.get_cancel()
-        # It connects to the server: not for who was just interrupted to wait for.
-        threading.Thread(target=_cancel, args=(cancel,), daemon=True).start()
+    thread = None if pgconn.status == ConnStatus.BAD else request_cancel(pgconn)
     pgconn.finish()
+    return thread
 
 
-def _cancel(cancel: Any) -> None:
-    with suppress(psycopg.Error):
-        cancel.cancel()
+def request_cancel(pgconn: "PGconn") -> threading.Thread | None:
+    """Ask the server, over a connection of its own, to cancel what this one does."""
+    try:
+        cancel = pgconn.get_cancel()
+    except psycopg.Error:
+        return None
+
+    def ask() -> None:
+        with suppress(psycopg.Error):
+            cancel.cancel()
+
+    # It may take long: not for who was just interrupted, or a loop, to wait for.
+    thread = threading.Thread(target=ask, name="pystator-cancel", daemon=True)
+    thread.start()
+    return thread
 
 
 def _poller(fd: int, *, write: bool) -> Callable[[float], bool]:

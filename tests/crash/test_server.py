@@ -1,0 +1,267 @@
+"""PostgreSQL and its clients are killed under load: no promise is broken, no event is done twice.
+
+Each client gives every event an id, and sends it again until it is answered.
+"""
+
+import asyncio
+import random
+import signal
+import time
+
+import psycopg
+import pytest
+
+from pystator import EventRequest, Orchestrator, create_state_store
+
+ENTITIES = 6
+
+PRELUDE = f"""
+import asyncio, random, threading, time
+from pystator.errors import StoreUnavailableError
+
+luck = random.Random(name)
+over = threading.Event()
+
+def listen():
+    sys.stdin.readline()
+    over.set()
+
+threading.Thread(target=listen, daemon=True).start()
+
+def tell(word, *lines):
+    os.write(1, "".join(f"{{word}} {{line}}\\n" for line in lines).encode())
+
+def some(number):
+    return f"t-{{luck.randrange({ENTITIES})}}", f"{{name}}-{{number}}"
+"""
+
+ONE = """
+number = 0
+while not over.is_set():
+    number += 1
+    entity, key = some(number)
+    tell("sent", f"{entity} {key}")
+    while True:
+        try:
+            result = orchestrator.process_event(entity, "add", event_id=key)
+            break
+        except StoreUnavailableError as error:
+            tell("error", repr(error))
+            time.sleep(0.02)
+    assert result.success, result.error
+    tell("done", f"{entity} {key} {result.version}")
+"""
+
+MANY = """
+number = 0
+while not over.is_set():
+    waiting = [some(number + place) for place in range(1, 21)]
+    number += 20
+    tell("sent", *[f"{entity} {key}" for entity, key in waiting])
+    while waiting:
+        try:
+            results = orchestrator.process_events(
+                [EventRequest(entity, "add", None, key) for entity, key in waiting]
+            )
+        except StoreUnavailableError as error:
+            tell("error", repr(error))
+            time.sleep(0.02)
+            continue
+        again = []
+        for (entity, key), result in zip(waiting, results):
+            if result.success:
+                tell("done", f"{entity} {key} {result.version}")
+            else:
+                assert isinstance(result.error, StoreUnavailableError), result.error
+                tell("error", repr(result.error))
+                again.append((entity, key))
+        waiting = again
+    time.sleep(0.01)
+"""
+
+TASKS = """
+async def send(task):
+    number = 0
+    while not over.is_set():
+        number += 1
+        entity, key = some(f"{task}-{number}")
+        tell("sent", f"{entity} {key}")
+        while True:
+            try:
+                result = await orchestrator.async_process_event(entity, "add", event_id=key)
+                break
+            except StoreUnavailableError as error:
+                tell("error", repr(error))
+                await asyncio.sleep(0.02)
+        assert result.success, result.error
+        tell("done", f"{entity} {key} {result.version}")
+        await asyncio.sleep(0.01)
+
+async def everybody():
+    async with asyncio.TaskGroup() as group:
+        for task in range(16):
+            group.create_task(send(task))
+
+asyncio.run(everybody())
+"""
+
+CLIENTS = {"one": ONE, "many": MANY, "tasks": TASKS}
+
+
+class Load:
+    """Clients of every kind at once, and what they were told."""
+
+    def __init__(self, start, listen, audit) -> None:
+        self.start = start
+        self.listen = listen
+        self.audit = audit
+        self.listeners = []
+        self.sent = set()
+        self.done = set()
+
+    def begin(self, name: str) -> None:
+        self.listeners = [
+            self.listen(self.start(PRELUDE + code, f"{name}-{kind}"))
+            for kind, code in CLIENTS.items()
+        ]
+        self.answered(1)
+
+    def answered(self, number: int) -> None:
+        """Wait until each client has been answered so many more times."""
+        goals = [each.count("done") + number for each in self.listeners]
+        for each, goal in zip(self.listeners, goals, strict=True):
+            each.wait_for(goal, "done")
+
+    def kill(self) -> None:
+        for each in self.listeners:
+            each.process.send_signal(signal.SIGKILL)
+        self.collect()
+
+    def finish(self) -> None:
+        """Let every client be answered, and end."""
+        for each in self.listeners:
+            each.process.stdin.write(b"over\n")
+            each.process.stdin.flush()
+        for each in self.listeners:
+            assert each.process.wait(60) == 0, each.process.stderr.read().decode()
+        self.collect()
+        assert {key[:2] for key in self.done} == self.sent
+
+    def collect(self) -> None:
+        for each in self.listeners:
+            each.process.wait()
+            each.thread.join()
+            self.sent |= each.told("sent")
+            self.done |= each.told("done")
+
+    def check(self, url: str) -> set[tuple[str, ...]]:
+        """0 lost, 0 doubled, 0 torn; the events that were applied."""
+        with create_state_store(url) as store:
+            found = self.audit(store)
+        applied = {
+            (entity, row.event_id, str(row.version))
+            for entity, rows in found.items()
+            for row in rows
+            if row.kind == "event"
+        }
+        assert self.done <= applied, "no acknowledged event is missing, and each has its version"
+        keys = {key[:2] for key in applied}
+        assert keys <= self.sent, "nothing is applied that nobody sent"
+        assert len(keys) == len(applied), "nothing is applied twice"
+        return keys
+
+
+@pytest.fixture
+def load(start, listen, audit) -> Load:
+    return Load(start, listen, audit)
+
+
+@pytest.fixture
+def server(own_postgres):
+    """A server with our tables that keeps what it acknowledged."""
+    server = own_postgres()
+    create_state_store(server.url).connect().disconnect()
+    return server
+
+
+@pytest.fixture
+def url(request) -> str:
+    """Where clients send events: the test's own server, or the run's."""
+    if "server" in request.fixturenames:
+        return request.getfixturevalue("server").url
+    return request.getfixturevalue("postgres_url")
+
+
+# Clients die --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rounds", [2, pytest.param(17, marks=pytest.mark.soak)])
+def test_killed_clients_leave_every_promise_kept(url, load, machine, rounds):
+    """Three at a time: one of single events, one of batches, one of many tasks."""
+    luck = random.Random()
+    for number in range(rounds):
+        load.begin(f"r{number}")
+        time.sleep(luck.random() * 0.25)
+        load.kill()
+        load.check(url)
+    assert len(load.done) > 3 * rounds
+    with create_state_store(url) as store:
+        items = [EventRequest(entity, "add", None, key) for entity, key in sorted(load.sent)]
+        results = Orchestrator(machine, store).process_events(items)
+        assert all(result.success for result in results)
+    assert load.check(url) == load.sent
+
+
+# The server dies, or leaves -----------------------------------------------------------------------
+
+
+def cut(url: str) -> int:
+    """End every other connection to the database; how many there were."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        return len(
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            ).fetchall()
+        )
+
+
+@pytest.mark.parametrize(
+    ("kills", "restarts", "cuts"),
+    [(2, 1, 2), pytest.param(10, 10, 100, marks=pytest.mark.soak)],
+)
+def test_a_server_that_leaves_and_comes_back_loses_and_doubles_nothing(
+    url, server, load, kills, restarts, cuts
+):
+    """Killed with all its processes, restarted, or its connections cut: clients send until answered."""
+    luck = random.Random()
+    ways = ["kill"] * kills + ["restart"] * restarts + ["cut"] * cuts
+    luck.shuffle(ways)
+    load.begin("c")
+    for way in ways:
+        time.sleep(luck.random() * 0.2)
+        if way == "cut":
+            assert cut(url) > 0
+        else:
+            server.kill() if way == "kill" else server.stop()
+            server.start()
+        load.answered(2)
+    load.finish()
+    assert load.check(url) == load.sent
+
+
+@pytest.mark.parametrize("face", ["sync", "async"])
+def test_idle_connections_that_were_cut_cost_nobody_an_error(url, machine, face):
+    """A firewall, a failover, an administrator: what was idle meanwhile does not show it."""
+    with create_state_store(url) as store, asyncio.Runner() as runner:
+        tally = Orchestrator(machine, store)
+
+        def send(number: int):
+            if face == "sync":
+                return tally.process_event("t", "add", event_id=f"i-{number}")
+            return runner.run(tally.async_process_event("t", "add", event_id=f"i-{number}"))
+
+        for number in range(1, 6):
+            assert send(number).version == number
+            assert cut(url) > 0
+        assert store.get_context("t") == {"n": 5}
