@@ -304,7 +304,7 @@ def test_a_context_is_a_dictionary_a_store_can_hold(store: Any, context: Any) ->
     assert store.get_context("o-1") == {"a": 1}
 
 
-@pytest.mark.parametrize("url", [None, 3, Path("orders.db"), "", "orders.db", "postgres://u:secret@h/d"], ids=repr)  # fmt: skip
+@pytest.mark.parametrize("url", [None, 3, Path("orders.db"), "", "orders.db", "mysql://u:secret@h/d"], ids=repr)  # fmt: skip
 def test_a_store_is_named_by_a_url(url: Any) -> None:
     with pytest.raises(ConfigurationError, match="sqlite:///") as caught:
         create_state_store(url)
