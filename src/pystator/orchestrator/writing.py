@@ -22,6 +22,9 @@ A batch that fails as a whole is cut in halves until the commit that cannot be w
 alone: its neighbours survive it. A store that does not answer is waited for as long as a contended
 event (`pystator.orchestrator.settings.PATIENCE`), however many commits there are; what is unknown
 then stays the error that it was.
+
+In a transaction of the caller's there is nothing to find out: what it holds is the caller's to
+commit, and after an error nothing is sent over its connection again.
 """
 
 from collections.abc import Sequence
@@ -62,7 +65,7 @@ def find_out(
 ) -> Program[list[Outcome | Exception]]:
     """After an error: what was written, and the rest once more."""
     search = _Search(settings, commits, error)
-    if settings.rows and not _is_certain(error):
+    if settings.rows and not settings.holds and not _is_certain(error):
         yield from search.run()
     return search.outcomes
 
