@@ -1,0 +1,258 @@
+"""Every statement of the PostgreSQL store finds its rows by an index, however large the tables are.
+
+The planner chooses by statistics and by guesses about parameters, so each statement is planned both ways: with the
+values, and once for all values. What a page reads is counted, too: an index that is read from its start to its end is
+no better than a table.
+"""
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+import psycopg
+import pytest
+from psycopg import pq, sql
+
+from pystator.records import Lookup
+from pystator.stores import postgres_entities, postgres_reads
+from pystator.stores.postgres_ops import committing, loading, prepare
+from pystator.testing.building import change, note
+from servers.postgres import TABLES
+
+ENTITIES: Final = 20_000
+LONG: Final = 61
+TYPES: Final = {16: "boolean", 20: "bigint", 25: "text", 1000: "boolean[]", 1016: "bigint[]"} | {
+    1184: "timestamptz",
+    1185: "timestamptz[]",
+}
+BIG: Final = {"entity_states", "transition_history"}
+STATES: Final = "open open+dry paid shipped done done done done+x open+wet a+b+c"
+
+FILL: Final = f"""
+INSERT INTO entity_states (entity_id, machine_name, version, state, context, next_due, machine_version, fingerprint,
+  created_at, updated_at, commit_id, state_since)
+SELECT 'e-' || lpad(i::text, 6, '0'), (array['order', 'order', 'order', 'payment'])[1 + i % 4], 1,
+  CASE WHEN i % 333 = 7 THEN repeat('long', 200) || i % 5 || '+open' ELSE
+    (string_to_array('{STATES}', ' '))[1 + i * 7919 % 10] END,
+  '{{"n":' || i || ',"customer":"somebody who ordered something and waits for it"}}',
+  CASE WHEN i % 20 = 0 THEN to_timestamp(i) END, '1.0', 'f', 'epoch', 'epoch', 'c', to_timestamp(i)
+FROM generate_series(1, {ENTITIES}) i;
+INSERT INTO transition_history (entity_id, machine_name, version, kind, now, success, event_id, commit_id,
+  machine_version, fingerprint, recorded_at)
+SELECT 'e-' || lpad((1 + i % {ENTITIES})::text, 6, '0'), 'order', 1 + i / {ENTITIES}, 'event', 'epoch', true,
+  'event-' || i, 'c', '1.0', 'f', 'epoch'
+FROM generate_series(0, {2 * ENTITIES - 1}) i;
+"""
+
+
+@pytest.fixture(scope="module")
+def connection(postgres):
+    """To a database with so many rows that reading all of a table is never the quickest."""
+    url = postgres.database(TABLES)
+    with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
+        # Else VACUUM finds rows of which it is not sure yet that they will stay.
+        connection.execute("SET synchronous_commit = on")
+        connection.execute(FILL)
+        connection.execute("VACUUM (ANALYZE)")
+        yield connection
+    postgres.drop(url)
+
+
+def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """The plan's nodes that read a table of ours."""
+    found = [plan] if plan.get("Relation Name") in BIG or "Index Name" in plan else []
+    for child in plan.get("Plans", ()):
+        found += nodes(child)
+    return found
+
+
+def indexes(plan: dict[str, Any]) -> set[str]:
+    """The indexes it uses, and every other way in which it reads a table."""
+    reads = nodes(plan)
+    ways = {each["Node Type"] for each in reads if "Index Name" not in each}
+    # The first writes what others found; the others have found it already.
+    return {each["Index Name"] for each in reads if "Index Name" in each} | (
+        ways - {"ModifyTable", "Tid Scan", "Bitmap Heap Scan"}
+    )
+
+
+def touched(plan: dict[str, Any]) -> int:
+    """Rows that were read, those that did not fit included."""
+    return sum(
+        (each["Actual Rows"] + each.get("Rows Removed by Filter", 0)) * each["Actual Loops"]
+        for each in nodes(plan)
+    )
+
+
+def explained(connection, mode: str, statement, values, options: str = "") -> dict[str, Any]:
+    """The plan of a prepared statement, with the values in it (custom) or for all values (generic)."""
+    types = ", ".join(TYPES[oid] for oid in statement.types)
+    text = statement.sql.decode()
+    arguments = sql.SQL(", ").join(sql.Literal(value) for value in values)
+    called = sql.SQL("({})").format(arguments) if values else sql.SQL("")
+    connection.execute("DEALLOCATE ALL")
+    connection.execute(f"SET plan_cache_mode = force_{mode}_plan")
+    connection.execute(f"PREPARE it {f'({types})' if types else ''} AS {text}")
+    query = sql.SQL("EXPLAIN (FORMAT JSON{}) EXECUTE it {}").format(sql.SQL(options), called)
+    return connection.execute(query).fetchone()[0][0]["Plan"]
+
+
+def explained_as_sent(connection, statement, params) -> dict[str, Any]:
+    """The plan of a statement with what the store sends."""
+    connection.execute("SET plan_cache_mode = auto")
+    result = connection.pgconn.exec_params(
+        b"EXPLAIN (FORMAT JSON) " + statement.sql, params, statement.types, statement.formats
+    )
+    assert result.status == pq.ExecStatus.TUPLES_OK, result.error_message
+    return json.loads(result.get_value(0, 0))[0]["Plan"]
+
+
+# Reads --------------------------------------------------------------------------------------------
+
+
+class Read(NamedTuple):
+    statement: Any
+    values: tuple[Any, ...]
+    indexes: set[str]
+    most: int
+    """Rows that it may touch."""
+
+
+def entities(most: int, indexes: str, *place: Any, **asked: Any) -> Read:
+    which = {name: name in asked for name in ("state", "machine", "since")}
+    values = [asked[name] for name, is_asked in which.items() if is_asked]
+    return Read(
+        postgres_entities.statement(**which),
+        (*(place or ("", "")), 11, *values),
+        {f"ix_entity_states_{name}" for name in indexes.split()} | {"pk_entity_states"},
+        most,
+    )
+
+
+PAIRS: Final = 16
+"""Machines and states in use, at most."""
+
+EVERY_PAIR: Final = PAIRS * 12 + PAIRS + 2 * LONG + 11
+RECENT: Final = datetime.fromtimestamp(ENTITIES - 100, UTC)
+OLD: Final = datetime.fromtimestamp(200, UTC)
+MIDDLE: Final = ("e-010000", "order")
+PK: Final = {"pk_entity_states"}
+ENTITY: Final = {"ix_transition_history_entity"}
+FEED: Final = {"ix_transition_history_feed"}
+DUE: Final = {"ix_entity_states_due"}
+COUNTS: Final = {"ix_entity_states_state", "ix_entity_states_long"}
+LAST: Final = 2**63 - 1
+
+READS: Final = {
+    "machines": Read(postgres_reads.MACHINES, ("e-000100",), PK, 1),
+    "machines of history": Read(postgres_reads.MACHINES_OF_HISTORY, ("e-000100",), ENTITY, 2),
+    "history": Read(postgres_reads.HISTORY_UP, ("e-000100", "order", -1, -1, 11), ENTITY, 2),
+    "history down": Read(
+        postgres_reads.HISTORY_DOWN, ("e-000100", "order", LAST, LAST, 11), ENTITY, 2
+    ),
+    "due": Read(postgres_reads.DUE, (RECENT, 10), DUE, 10),
+    "due of a machine": Read(postgres_reads.DUE_OF, (RECENT, 10, "order"), DUE, 40),
+    "feed": Read(postgres_reads.FEED, ("0", 0, 10), FEED, 10),
+    "feed at the end": Read(postgres_reads.FEED, ("4000000000", 0, 10), FEED, 0),
+    "count": Read(postgres_reads.COUNT, (), COUNTS, ENTITIES + LONG),
+    "count of a machine": Read(postgres_reads.COUNT_OF, ("payment",), COUNTS, ENTITIES // 4 + LONG),
+    "all": entities(11, ""),
+    "all, later": entities(11, "", *MIDDLE),
+    "state": entities(EVERY_PAIR, "state long", state="dry"),
+    "state, later": entities(EVERY_PAIR, "state long", *MIDDLE, state="open"),
+    "machine": entities(EVERY_PAIR, "state long", machine="order"),
+    "both": entities(EVERY_PAIR, "state long", *MIDDLE, machine="payment", state="open"),
+    "since": entities(EVERY_PAIR + 800, "state long since", since=OLD),
+    "since, state": entities(EVERY_PAIR + 300, "state long since", since=OLD, state="open"),
+    "since, machine": entities(EVERY_PAIR + 600, "state long since", since=OLD, machine="order"),
+    "since, both": entities(
+        EVERY_PAIR + 300, "state long since", since=OLD, machine="order", state="done"
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", ["custom", "generic"])
+@pytest.mark.parametrize("name", READS)
+def test_a_read_uses_its_indexes_and_reads_what_it_gives(connection, mode, name) -> None:
+    read = READS[name]
+    plan = explained(connection, mode, read.statement, read.values, ", ANALYZE, TIMING OFF")
+    assert indexes(plan) <= read.indexes
+    assert indexes(plan) - {"ix_entity_states_long"} or not read.most
+    assert touched(plan) <= read.most
+
+
+@pytest.mark.parametrize("mode", ["custom", "generic"])
+@pytest.mark.parametrize("asked", [{}, {"state": "open"}, {"machine": "order"}], ids=str)
+def test_what_many_fit_is_walked_in_order_and_not_sorted(
+    connection, monkeypatch, mode, asked
+) -> None:
+    """Entities that are long in their state may be nearly all: a page does not look at each."""
+    postgres_entities.statement.cache_clear()
+    monkeypatch.setattr(postgres_entities, "FEW", 100)
+    read = entities(0, "state long since", *MIDDLE, since=RECENT, **asked)
+    postgres_entities.statement.cache_clear()
+    plan = explained(connection, mode, read.statement, read.values, ", ANALYZE, TIMING OFF")
+    assert indexes(plan) <= read.indexes
+    assert touched(plan) <= EVERY_PAIR + PAIRS * (100 + 1) * 2
+
+
+# Loads and commits ---------------------------------------------------------------------------------
+
+NOW: Final = 1_700_000_000_000_000
+KNOWN: Final = {"uq_transition_history_event"}
+
+
+def key(number: int) -> tuple[str, str]:
+    return f"e-{number:06}", "payment" if number % 4 == 3 else "order"
+
+
+def request(operation):
+    """The first statement of an operation."""
+    return next(operation)
+
+
+def changes(*numbers: int, **fields: Any):
+    made = [change(key(n)[0], machine=key(n)[1], after=1, **fields) for n in numbers]
+    return request(committing(prepare(made, NOW, 10**6)))
+
+
+OPERATIONS: Final = {
+    "load": (lambda: request(loading([Lookup(*key(5))])), PK),
+    "load with an event id": (
+        lambda: request(loading([Lookup(*key(5), ("event-4",))])),
+        PK | KNOWN,
+    ),
+    "load many": (lambda: request(loading([Lookup(*key(n)) for n in range(1, 1_001)])), PK),
+    "load many with event ids": (
+        lambda: request(loading([Lookup(*key(n), (f"event-{n}", "new")) for n in range(1, 1_001)])),
+        PK | KNOWN,
+    ),
+    "change": (lambda: changes(5, event_id="x"), PK),
+    "change many": (lambda: changes(*range(1, 1_001), event_id="x"), PK),
+    "change in steps": (lambda: changes(*range(1, 301), steps=3), PK),
+    "create": (lambda: request(committing(prepare([change("new")], NOW, 10**6))), set()),
+    "append": (lambda: request(committing(prepare([note("new")], NOW, 10**6))), set()),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_loads_and_commits_find_each_row_by_its_key(connection, name) -> None:
+    make, expected = OPERATIONS[name]
+    asked = make()
+    plan = explained_as_sent(connection, asked.statement, asked.params)
+    assert indexes(plan) == expected
+    nothing = [None] * len(asked.statement.types)
+    plan = explained(connection, "generic", asked.statement, nothing)
+    assert indexes(plan) == expected
+
+
+def test_the_entities_with_long_states_are_few_and_found_by_their_own_index(connection) -> None:
+    """Else these tests would show nothing of them."""
+    (count,) = connection.execute(
+        "SELECT count(*) FROM entity_states WHERE octet_length(state) > 512"
+    ).fetchone()
+    assert count == LONG
+    read = entities(EVERY_PAIR, "state long", state="long" * 200 + "2")
+    plan = explained(connection, "generic", read.statement, read.values, ", ANALYZE, TIMING OFF")
+    assert "ix_entity_states_long" in indexes(plan)
+    assert plan["Actual Rows"] == 11
