@@ -135,7 +135,7 @@ def entities(
     )
 
 
-# In the order of an index, so that no plan reads the table. States that are too long for this one have
+# In the order of an index, so that no plan reads the table. States too long for this one have
 # another.
 _COUNT: Final = (
     "SELECT state, count(*) FROM (SELECT machine_name, state FROM entity_states"
