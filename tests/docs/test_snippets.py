@@ -24,6 +24,9 @@ BLOCK = re.compile(
 FILE = re.compile(r"\A(?:#|//) file: (?P<name>[\w./-]+)\n")
 SHOWN = {"text", "mermaid", "sql"}
 
+MANUAL = "postgresql://user:pass@localhost/pystator"
+"""The server that a page may use; its database is empty at the top of the page."""
+
 
 def blocks(page: Path) -> list[tuple[int, str, str]]:
     """(line, language, code) of each block."""
@@ -50,9 +53,11 @@ def run_bash(code: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_of_the_page_runs(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     """A reader who copies a block gets what the page says."""
+    if any(MANUAL in code for _, language, code in blocks(page) if language in {"python", "bash"}):
+        request.getfixturevalue("manual_postgres")
     monkeypatch.chdir(tmp_path)
     for name in ("PYSTATOR_DATABASE_URL", "PYSTATOR_REDIS_URL", "PYSTATOR_MONGODB_URL"):
         monkeypatch.delenv(name, raising=False)

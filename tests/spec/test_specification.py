@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from pystator import AsyncStateStore, InMemoryStateStore, Orchestrator, StateMachine, StateStore
+from pystator import (
+    AsyncStateStore,
+    ConfigurationError,
+    InMemoryStateStore,
+    Orchestrator,
+    StateMachine,
+    StateStore,
+)
+from pystator.errors import SchemaError
 
 MACHINE = {
     "meta": {"machine_name": "order_management", "version": "1.0"},
@@ -90,32 +98,77 @@ def test_the_sqlite_store_runs_and_its_default_is_a_file_in_the_folder(
     assert namespace["store"].get_state("order-123") is None
 
 
-def test_the_database_commands_run(
-    specification: str, tmp_path: Path, namespace: dict[str, object]
-) -> None:
-    """Init, upgrade and seed; PostgreSQL's line belongs to another store."""
-    snippet = cut(specification, "# Initialize with SQLite (default)", "pystator db seed")
-    commands = [
-        line
-        for line in snippet.splitlines()
-        if line.startswith("pystator") and "postgresql" not in line
-    ]
-    assert commands == ["pystator db init", "pystator db upgrade", "pystator db seed"]
+def shell(text: str) -> str:
+    """What the commands of a snippet print, typed one after the other."""
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
-    for command in commands:
-        done = subprocess.run(
-            command.split(),
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        ["bash", "-euc", text],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_database_commands_run(
+    specification: str, manual_postgres: str, tmp_path: Path, namespace: dict[str, object]
+) -> None:
+    """As they stand, one below the other: SQLite, PostgreSQL, migrations, examples."""
+    snippet = cut(specification, "# Initialize with SQLite (default)", "pystator db seed")
+    commands = [line for line in snippet.splitlines() if line.startswith("pystator")]
+    assert len(commands) == 4
+    said = shell(snippet)
+    assert "postgresql://***@localhost/pystator is initialised" in said
     assert (tmp_path / "pystator.db").is_file()
+
+
+def test_the_postgresql_store_runs(
+    specification: str, manual_postgres: str, namespace: dict[str, object]
+) -> None:
+    """A role with a password, a database that is there, no port: as the page has it."""
+    first = "from pystator import PostgresStateStore, Orchestrator"
+    run(cut(specification, first, "store.connect(auto_initialize=True)"), namespace)
+    orchestrator = namespace["Orchestrator"](
+        machine=namespace["machine"],
+        state_store=namespace["store"],
+        guards=namespace["guards"],
+        actions=namespace["actions"],
+    )
+    assert orchestrator.process_event("order-123", "fill", context={"fill_qty": 1}).success
+    assert namespace["store"].get_state("order-123") == "filled"
+
+
+def test_the_postgresql_store_that_makes_nothing_names_the_command(
+    specification: str, manual_postgres: str, namespace: dict[str, object]
+) -> None:
+    """Refused before, and after the specification's own command it connects."""
+    last = "store.connect(validate_schema=True, auto_initialize=False)"
+    lines = specification.splitlines()
+    snippet = "\n".join(lines[lines.index(last) - 1 : lines.index(last) + 1])
+    run("from pystator import PostgresStateStore", namespace)
+    with pytest.raises(SchemaError, match="run `pystator db init postgresql://"):
+        run(snippet, namespace)
+    command = "pystator db init postgresql://user:pass@localhost/pystator"
+    assert command in lines
+    assert "nothing ->" in shell(command)
+    run(snippet, namespace)
+    assert namespace["store"].get_state("order-123") is None
+
+
+def test_the_postgresql_store_requires_a_connection_string(
+    specification: str, namespace: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "PostgreSQL-backed store for production deployments. Connection string is required." in (
+        specification
+    )
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    with pytest.raises(ConfigurationError, match=r'PostgresStateStore\("postgresql://'):
+        run("from pystator import PostgresStateStore\nstore = PostgresStateStore()", namespace)
 
 
 def test_custom_stores_satisfy_their_protocols(

@@ -8,24 +8,13 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-__all__ = ["BIG_ID", "EPOCH", "LONG_STATE", "NAME", "SHORT_STATE", "SHORT_STATE_SINCE", "Time"]
+__all__ = ["BIG_ID", "EPOCH", "NAME", "Time"]
 
 NAME: Final = String().with_variant(Text(collation="C"), "postgresql")
 """Ids, names and states: compared by code point, as SQLite and Python compare them."""
 
 BIG_ID: Final = BigInteger().with_variant(Integer(), "sqlite")
 """SQLite numbers rows by itself only in a column declared INTEGER."""
-
-LONG_STATE: Final = "octet_length(state) > 512"
-"""PostgreSQL's indexes hold 2,704 bytes a row. Two names take up to 2,040 of them; the few states
-that do not fit into the rest are in an index without their text."""
-
-SHORT_STATE: Final = "octet_length(state) <= 512"
-"""The others. A query that wants their index has to say so, in these words."""
-
-SHORT_STATE_SINCE: Final = f"{SHORT_STATE} AND state_since IS NOT NULL"
-"""The same. What is true of every row need not follow from a query: one that does not compare the
-time cannot be given this index in the place of the other."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)

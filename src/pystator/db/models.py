@@ -5,8 +5,8 @@ compares them. Times are integers, microseconds since 1970-01-01 UTC (PostgreSQL
 ``timestamptz``). Contexts, payloads and patches are text of the context codec.
 
 PostgreSQL has besides: ``transition_history.txid``, the transaction that wrote a row, which orders
-the feed; the id in the index of an entity's rows, which is in every index of SQLite; and an index
-of its own for the few states that are longer than `LONG_STATE`.
+the feed; the id in the index of an entity's rows, which is in every index of SQLite; and indexes
+that long states and event ids fit into (`pystator.db.index_rows`).
 
 ::
 
@@ -18,7 +18,8 @@ of its own for the few states that are longer than `LONG_STATE`.
 from sqlalchemy import BigInteger, Boolean, Index, Integer, MetaData, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from pystator.db.column_types import BIG_ID, EPOCH, NAME, SHORT_STATE, SHORT_STATE_SINCE, Time
+from pystator.db.column_types import BIG_ID, EPOCH, NAME, Time
+from pystator.db.index_rows import SHORT_EVENT_ID, SHORT_STATE, SHORT_STATE_SINCE
 
 __all__ = [
     "EntityStateModel",
@@ -168,7 +169,7 @@ class TransitionHistoryModel(Model):
             "event_id",
             unique=True,
             sqlite_where=text("event_id IS NOT NULL"),
-            postgresql_where=text("event_id IS NOT NULL"),
+            postgresql_where=text(SHORT_EVENT_ID),
         ),
         {"sqlite_autoincrement": True},
     )
@@ -215,7 +216,14 @@ class WorkerEventModel(Model):
     lease_token: Mapped[int | None] = mapped_column(BigInteger)
 
     __table_args__ = (
-        Index("uq_worker_events_event", "entity_id", "machine_name", "event_id", unique=True),
+        Index(
+            "uq_worker_events_event",
+            "entity_id",
+            "machine_name",
+            "event_id",
+            unique=True,
+            postgresql_where=text(SHORT_EVENT_ID),
+        ),
         Index("ix_worker_events_due", "status", "fires_at", "seq"),
         Index("ix_worker_events_entity", "entity_id", "machine_name", "seq"),
         {"sqlite_autoincrement": True},

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import psycopg
 
+from pystator.db.index_rows import is_long
 from pystator.errors import FSMError, InvalidValueError
 from pystator.records import (
     Commit,
@@ -324,8 +325,9 @@ def _in_halves(writes: Sequence[Write]) -> Operation[list[Outcome]]:
 def _without_known(writes: Sequence[Write]) -> Operation[list[Outcome]]:
     """An event id was there already: find out whose, and write the others."""
     keys = [(*write.key, each) for write in writes for each in write.ids]
+    statement = sql.KNOWN_LONG if any(is_long(key[2]) for key in keys) else sql.KNOWN
     found: PGresult = yield Request(
-        sql.KNOWN, [texts(column) for column in zip(*keys, strict=True)], True
+        statement, [texts(column) for column in zip(*keys, strict=True)], True
     )
     known = {tuple([(value or b"").decode() for value in row]) for row in rows_of(found)}
     fresh = [
@@ -401,6 +403,8 @@ def _load_one(lookup: Lookup) -> Operation[Loaded]:
     if not all(map(_is_storable, names)):
         return Loaded(None, {})
     statement = sql.LOAD_KNOWING if lookup.event_ids else sql.LOAD
+    if lookup.event_ids and is_long(lookup.event_ids[0]):
+        statement = sql.LOAD_KNOWING_LONG
     result: PGresult = yield Request(statement, [name.encode() for name in names], True)
     if not result.ntuples:
         return Loaded(None, {})
@@ -432,6 +436,8 @@ def _load_many(lookups: Sequence[Lookup]) -> Operation[list[Loaded]]:
         numbers, *columns = zip(*events, strict=True)
         params += [*map(texts, columns), integers(numbers, sql.BIGINT)]
     statement = sql.LOAD_MANY_KNOWING if events else sql.LOAD_MANY
+    if any(is_long(event_id) for _, _, _, event_id in events):
+        statement = sql.LOAD_MANY_KNOWING_LONG
     result: PGresult = yield Request(statement, params, True)
     found: list[Any] = [None] * len(lookups)
     known: dict[int, dict[str, HistoryEntry]] = {}

@@ -13,6 +13,7 @@ Every one is a whole transaction and a single round trip. Facts that shape them:
 
 from typing import Final
 
+from pystator.db.index_rows import same_event, same_long_event
 from pystator.stores.postgres_rows import ENTITY_COLUMNS, HISTORY_COLUMNS
 from pystator.stores.postgres_wire import Statement
 
@@ -22,10 +23,13 @@ __all__ = [
     "CHANGE",
     "CREATE",
     "KNOWN",
+    "KNOWN_LONG",
     "LOAD",
     "LOAD_KNOWING",
+    "LOAD_KNOWING_LONG",
     "LOAD_MANY",
     "LOAD_MANY_KNOWING",
+    "LOAD_MANY_KNOWING_LONG",
     "NOTE",
     "ROLE_CHANGE",
     "ROLE_CREATE",
@@ -220,13 +224,31 @@ LOAD: Final = Statement(
     f"SELECT {ENTITY_COLUMNS} FROM entity_states WHERE entity_id = $1 AND machine_name = $2",
     (TEXT, TEXT),
 )
-LOAD_KNOWING: Final = Statement(
-    "load_knowing",
-    f"SELECT {_of('e', ENTITY_COLUMNS)}, {_of('h', HISTORY_COLUMNS)} FROM (SELECT) nothing"
-    f" LEFT JOIN entity_states e ON {_KEY.format('e', '$1', '$2')}"
-    f" LEFT JOIN transition_history h ON {_KEY.format('h', '$1', '$2')} AND h.event_id = $3",
-    (TEXT, TEXT, TEXT),
-)
+
+
+def _entry(columns: str, entity_id: str, machine: str, event_id: str, *, long: bool) -> str:
+    """The row of an event id; ``long`` looks into the index of long ones as well."""
+    key = _KEY.format("h", entity_id, machine)
+    look = f"SELECT {columns} FROM transition_history h WHERE {key} AND"
+    short = f"{look} {same_event('h.event_id', event_id)}"
+    if not long:
+        return short
+    return f"{short} UNION ALL {look} {same_long_event('h.event_id', event_id)}"
+
+
+def _load_knowing(name: str, *, long: bool) -> Statement:
+    return Statement(
+        name,
+        f"SELECT {_of('e', ENTITY_COLUMNS)}, h.* FROM (SELECT) nothing"
+        f" LEFT JOIN entity_states e ON {_KEY.format('e', '$1', '$2')}"
+        f" LEFT JOIN ({_entry(HISTORY_COLUMNS, '$1', '$2', '$3', long=long)}) h ON true",
+        (TEXT, TEXT, TEXT),
+    )
+
+
+LOAD_KNOWING: Final = _load_knowing("load_knowing", long=False)
+LOAD_KNOWING_LONG: Final = _load_knowing("load_knowing_long", long=True)
+"""For event ids that are not in the index of the others."""
 
 _WANTED: Final = (
     f"unnest({_column(1, TEXT)}, {_column(2, TEXT)}) WITH ORDINALITY AS k (id, machine, ord)"
@@ -239,28 +261,38 @@ _WANTED_IDS: Final = (
     f"unnest({_column(3, TEXT)}, {_column(4, TEXT)}, {_column(5, TEXT)}, $6)"
     " AS k (id, machine, event_id, ord)"
 )
-_ONE_ENTRY: Final = (
-    f"LATERAL (SELECT {HISTORY_COLUMNS} FROM transition_history h"
-    f" WHERE {_KEY.format('h', 'k.id', 'k.machine')} AND h.event_id = k.event_id LIMIT 1) h"
-)
-
 LOAD_MANY: Final = Statement(
     "load_many",
     f"SELECT k.ord, {_of('e', ENTITY_COLUMNS)} FROM {_WANTED}, {_ONE_ENTITY}",
     (TEXT, TEXT),
 )
-LOAD_MANY_KNOWING: Final = Statement(
-    "load_many_knowing",
-    f"SELECT k.ord, {_of('e', ENTITY_COLUMNS)}, {_nulls(HISTORY_COLUMNS, _HISTORY_TYPES)}"
-    f" FROM {_WANTED}, {_ONE_ENTITY}"
-    f" UNION ALL SELECT k.ord, {_nulls(ENTITY_COLUMNS, _ENTITY_TYPES)}, h.*"
-    f" FROM {_WANTED_IDS}, {_ONE_ENTRY}",
-    (TEXT, TEXT, TEXT, TEXT, TEXT, BIGINTS),
-)
-KNOWN: Final = Statement(
-    "known",
-    f"SELECT k.id, k.machine, k.event_id FROM unnest({_column(1, TEXT)}, {_column(2, TEXT)},"
-    f" {_column(3, TEXT)}) AS k (id, machine, event_id), LATERAL (SELECT FROM transition_history h"
-    f" WHERE {_KEY.format('h', 'k.id', 'k.machine')} AND h.event_id = k.event_id LIMIT 1) h",
-    (TEXT, TEXT, TEXT),
-)
+
+
+def _load_many_knowing(name: str, *, long: bool) -> Statement:
+    return Statement(
+        name,
+        f"SELECT k.ord, {_of('e', ENTITY_COLUMNS)}, {_nulls(HISTORY_COLUMNS, _HISTORY_TYPES)}"
+        f" FROM {_WANTED}, {_ONE_ENTITY}"
+        f" UNION ALL SELECT k.ord, {_nulls(ENTITY_COLUMNS, _ENTITY_TYPES)}, h.*"
+        f" FROM {_WANTED_IDS}, LATERAL ("
+        f"{_entry(HISTORY_COLUMNS, 'k.id', 'k.machine', 'k.event_id', long=long)} LIMIT 1) h",
+        (TEXT, TEXT, TEXT, TEXT, TEXT, BIGINTS),
+    )
+
+
+LOAD_MANY_KNOWING: Final = _load_many_knowing("load_many_knowing", long=False)
+LOAD_MANY_KNOWING_LONG: Final = _load_many_knowing("load_many_knowing_long", long=True)
+
+
+def _known(name: str, *, long: bool) -> Statement:
+    return Statement(
+        name,
+        f"SELECT k.id, k.machine, k.event_id FROM unnest({_column(1, TEXT)}, {_column(2, TEXT)},"
+        f" {_column(3, TEXT)}) AS k (id, machine, event_id), LATERAL ("
+        f"{_entry('1', 'k.id', 'k.machine', 'k.event_id', long=long)} LIMIT 1) h",
+        (TEXT, TEXT, TEXT),
+    )
+
+
+KNOWN: Final = _known("known", long=False)
+KNOWN_LONG: Final = _known("known_long", long=True)

@@ -6,7 +6,8 @@ Revision: 0001, the first.
 import sqlalchemy as sa
 from alembic import op
 
-from pystator.db.column_types import BIG_ID, LONG_STATE, NAME, SHORT_STATE, Time
+from pystator.db.column_types import BIG_ID, NAME, Time
+from pystator.db.index_rows import HASH, LONG_EVENT_ID, LONG_STATE, SHORT_EVENT_ID, SHORT_STATE
 
 revision = "0001"
 down_revision = None
@@ -106,7 +107,7 @@ def upgrade() -> None:
         ["entity_id", "machine_name", "event_id"],
         unique=True,
         sqlite_where=sa.text("event_id IS NOT NULL"),
-        postgresql_where=sa.text("event_id IS NOT NULL"),
+        postgresql_where=sa.text(SHORT_EVENT_ID),
     )
     op.create_table(
         "worker_events",
@@ -147,6 +148,7 @@ def upgrade() -> None:
         "worker_events",
         ["entity_id", "machine_name", "event_id"],
         unique=True,
+        postgresql_where=sa.text(SHORT_EVENT_ID),
     )
     if op.get_bind().dialect.name == "postgresql":
         for statement in POSTGRESQL:
@@ -175,6 +177,14 @@ POSTGRESQL = (
         " greatest(pg_current_xact_id(), pg_snapshot_xmax(pg_current_snapshot()))"
     ),
     "CREATE INDEX ix_transition_history_feed ON transition_history (txid, id)",
+    *(
+        f"CREATE UNIQUE INDEX {name} ON {table} (entity_id, machine_name,"
+        f" {HASH.format('event_id')}) WHERE {LONG_EVENT_ID}"
+        for name, table in (
+            ("uq_transition_history_long_event", "transition_history"),
+            ("uq_worker_events_long_event", "worker_events"),
+        )
+    ),
 )
 """What only PostgreSQL has."""
 
@@ -189,7 +199,7 @@ def downgrade() -> None:
         "uq_transition_history_event",
         table_name="transition_history",
         sqlite_where=sa.text("event_id IS NOT NULL"),
-        postgresql_where=sa.text("event_id IS NOT NULL"),
+        postgresql_where=sa.text(SHORT_EVENT_ID),
     )
     op.drop_index("ix_transition_history_entity", table_name="transition_history")
     op.drop_table("transition_history")

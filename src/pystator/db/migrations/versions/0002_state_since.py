@@ -6,7 +6,8 @@ Revision: 0002, follows 0001.
 import sqlalchemy as sa
 from alembic import op
 
-from pystator.db.column_types import EPOCH, SHORT_STATE_SINCE, Time
+from pystator.db.column_types import EPOCH, Time
+from pystator.db.index_rows import SHORT_STATE_SINCE
 
 revision = "0002"
 down_revision = "0001"
