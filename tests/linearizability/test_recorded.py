@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from pystator import InMemoryStateStore, Orchestrator, StateMachine
+from pystator import InMemoryStateStore, Orchestrator, SQLiteStateStore, StateMachine
 from pystator.errors import StoreUnavailableError
 from pystator.records import Loaded, Outcome, OutcomeKind
 from pystator.testing import change
@@ -252,10 +252,15 @@ def test_rows_that_nobody_wrote_are_caught():
         check_rows(store, log)
 
 
-class TestLonger(LinearizabilityContract):
+class TestLongHistoriesInMemory(LinearizabilityContract):
     pytestmark = pytest.mark.soak
     calls = 2_000
     clients = 8
 
     def make_store(self, path):
         return InMemoryStateStore()
+
+
+class TestLongHistoriesOfSQLite(TestLongHistoriesInMemory):
+    def make_store(self, path):
+        return SQLiteStateStore(f"sqlite:///{path / 'store.db'}", synchronous="OFF")

@@ -1,0 +1,62 @@
+"""Connections that are cut, and a server that is restarted, in the middle of every use."""
+
+import psycopg
+import pytest
+
+from pystator.stores.postgres import PostgresStateStore
+from pystator.testing.ordering import LinearizabilityContract
+from pystator.testing.reconnect import ReconnectContract
+
+
+class TestCutConnections(ReconnectContract):
+    """What a firewall, a failover or an administrator does."""
+
+    @pytest.fixture
+    def tmp_path(self, tmp_path, postgres_url):
+        self.url = postgres_url
+        return tmp_path
+
+    def make_store(self, path):
+        return PostgresStateStore(self.url)
+
+    def restart(self, store):
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
+
+class TestRestartedServer(ReconnectContract):
+    pytestmark = pytest.mark.soak
+
+    @pytest.fixture
+    def tmp_path(self, tmp_path, own_postgres):
+        self.server = own_postgres()
+        return tmp_path
+
+    def make_store(self, path):
+        return PostgresStateStore(self.server.url)
+
+    def restart(self, store):
+        self.server.restart()
+
+
+class TestKilledServer(TestRestartedServer):
+    def restart(self, store):
+        self.server.kill()
+        self.server.start()
+
+
+class TestLongHistories(LinearizabilityContract):
+    pytestmark = pytest.mark.soak
+    calls = 2_000
+    clients = 8
+
+    @pytest.fixture
+    def tmp_path(self, tmp_path, postgres_url):
+        self.url = postgres_url
+        return tmp_path
+
+    def make_store(self, path):
+        return PostgresStateStore(self.url)
