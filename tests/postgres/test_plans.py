@@ -42,6 +42,9 @@ INSERT INTO transition_history (entity_id, machine_name, version, kind, now, suc
 SELECT 'e-' || lpad((1 + i % {ENTITIES})::text, 6, '0'), 'order', 1 + i / {ENTITIES}, 'event', 'epoch', true,
   'event-' || i, 'c', '1.0', 'f', 'epoch'
 FROM generate_series(0, {2 * ENTITIES - 1}) i;
+INSERT INTO transition_history (entity_id, machine_name, version, kind, now, success, commit_id, machine_version,
+  fingerprint, recorded_at)
+SELECT 'e-000200', 'order', 5, 'rejected', 'epoch', false, 'c', '1.0', 'f', 'epoch' FROM generate_series(1, 500) i;
 """
 
 
@@ -149,6 +152,9 @@ READS: Final = {
     "history": Read(postgres_reads.HISTORY_UP, ("e-000100", "order", -1, -1, 11), ENTITY, 2),
     "history down": Read(
         postgres_reads.HISTORY_DOWN, ("e-000100", "order", LAST, LAST, 11), ENTITY, 2
+    ),
+    "history within a version": Read(
+        postgres_reads.HISTORY_UP, ("e-000200", "order", 5, 2 * ENTITIES + 200, 11), ENTITY, 11
     ),
     "due": Read(postgres_reads.DUE, (RECENT, 10), DUE, 10),
     "due of a machine": Read(postgres_reads.DUE_OF, (RECENT, 10, "order"), DUE, 40),
