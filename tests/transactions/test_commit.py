@@ -1,5 +1,6 @@
 """An event with ``connection=`` and the caller's own rows are one commit, or none."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from pystator import (
     Orchestrator,
 )
 from pystator.records import EventRequest
+from pystator.scheduler import AsyncioScheduler
 
 # One commit ---------------------------------------------------------------------------------------
 
@@ -307,3 +309,32 @@ def test_due_timers_fire_before_the_event_in_the_transaction(shop, orders, rows)
     assert noted.source_state == "lost"
     connection.rollback()
     assert orders.get_entity("o-1").state == "placed"
+
+
+def test_a_scheduler_finds_a_timer_that_a_transaction_armed(shop, machine):
+    """Nobody wakes it at the commit: it looks again by itself."""
+    quick = machine.from_dict(
+        {
+            "meta": {"machine_name": "quick", "version": "1.0"},
+            "states": [
+                {"name": "a", "type": "initial"},
+                {"name": "b", "timeout": {"seconds": 0.05, "destination": "c"}},
+                {"name": "c"},
+            ],
+            "transitions": [{"trigger": "go", "source": "a", "dest": "b"}],
+        }
+    )
+
+    async def main() -> None:
+        scheduler = AsyncioScheduler(poll_interval=0.05)
+        orders = Orchestrator(quick, shop.store, scheduler=scheduler)
+        await scheduler.idle()
+        connection = shop.connect()
+        orders.process_event("o-1", "go", connection=connection)
+        connection.commit()
+        async with asyncio.timeout(5):
+            while (await orders.async_get_entity("o-1")).state != "c":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await orders.close()
+
+    asyncio.run(main())

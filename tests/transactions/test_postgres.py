@@ -312,17 +312,18 @@ def test_a_deadlock_is_told_to_one_and_the_other_goes_on(shop, orders):
         with psycopg.connect(shop.url) as connection:
             orders.process_event(one, "note", connection=connection)
             both_hold_one.wait(10)
-            try:
-                orders.process_event(other, "note", connection=connection)
-            except StaleVersionError as error:
-                told.append(error)
-                connection.rollback()
-                for each in (one, other):
-                    orders.process_event(each, "note", connection=connection)
+            while True:  # who runs it again may take a lock before who waits for it wakes up
+                try:
+                    orders.process_event(other, "note", connection=connection)
+                    return
+                except StaleVersionError as error:
+                    told.append(error)
+                    connection.rollback()
+                orders.process_event(one, "note", connection=connection)
 
     for each in [Aside(lambda: cross("o-1", "o-2")), Aside(lambda: cross("o-2", "o-1"))]:
         each.result()
-    assert [error.context["sqlstate"] for error in told] == ["40P01"]
+    assert {error.context["sqlstate"] for error in told} == {"40P01"}
     assert [orders.get_entity(each).version for each in ("o-1", "o-2")] == [3, 3]
 
 
@@ -447,6 +448,22 @@ def test_async_calls_commit_with_the_caller(shop, orders, done):
     asyncio.run(main())
     assert shop.orders() == ["o-1"]
     assert orders.get_entity("o-1").version == 3
+
+
+def test_tasks_may_share_a_connection(shop, orders):
+    """The driver lets them have it in turn; so do events."""
+
+    async def main() -> None:
+        async with await psycopg.AsyncConnection.connect(shop.url) as connection:
+            calls = [
+                orders.async_process_event(f"o-{n % 3}", "note", connection=connection)
+                for n in range(12)
+            ]
+            selects = [connection.execute("SELECT 1") for _ in range(5)]
+            await asyncio.gather(*calls, *selects)
+
+    asyncio.run(main())
+    assert [orders.get_entity(f"o-{n}").context["notes"] for n in range(3)] == [4, 4, 4]
 
 
 def test_a_cancelled_call_leaves_the_connection_in_good_order(shop, orders):

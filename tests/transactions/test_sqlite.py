@@ -19,7 +19,6 @@ from pystator import (
     StaleVersionError,
     StoreUnavailableError,
 )
-from pystator.scheduler import AsyncioScheduler
 
 
 @pytest.fixture
@@ -420,34 +419,5 @@ def test_waiting_for_the_lock_leaves_the_loop_to_others(shop, orders):
         first.commit()
         assert (await waits).version == 2
         second.commit()
-
-    asyncio.run(main())
-
-
-def test_a_scheduler_finds_a_timer_that_a_transaction_armed(shop, machine, done):
-    """Nobody wakes it at the commit: it looks again by itself."""
-    quick = machine.from_dict(
-        {
-            "meta": {"machine_name": "quick", "version": "1.0"},
-            "states": [
-                {"name": "a", "type": "initial"},
-                {"name": "b", "timeout": {"seconds": 0.05, "destination": "c"}},
-                {"name": "c"},
-            ],
-            "transitions": [{"trigger": "go", "source": "a", "dest": "b"}],
-        }
-    )
-
-    async def main() -> None:
-        scheduler = AsyncioScheduler(poll_interval=0.05)
-        orders = Orchestrator(quick, shop.store, scheduler=scheduler)
-        await scheduler.idle()
-        connection = shop.connect()
-        await orders.async_process_event("o-1", "go", connection=connection)
-        connection.commit()
-        async with asyncio.timeout(5):
-            while (await orders.async_get_entity("o-1")).state != "c":  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-        await orders.close()
 
     asyncio.run(main())

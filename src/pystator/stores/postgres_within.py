@@ -150,17 +150,17 @@ class Borrowed:
         return await self._aask(connection, statement, params)
 
     def _ask(self, connection: _Blocking, statement: Statement, params: Params) -> "PGresult":
-        self._check_state(connection)
         try:
             with connection.lock:
+                self._check_state(connection)
                 return connection.wait(self._talk(connection, statement, params))
         except psycopg.Error as error:
             self._tell(error)
 
     async def _aask(self, connection: _Async, statement: Statement, params: Params) -> "PGresult":
-        self._check_state(connection)
         try:
-            async with connection.lock:
+            async with connection.lock:  # other tasks may use it, in turn
+                self._check_state(connection)
                 return await connection.wait(self._talk(connection, statement, params))
         except psycopg.Error as error:
             self._tell(error)
