@@ -10,16 +10,17 @@ from typing import Any, ClassVar, Final, Self, TypeVar, cast
 from pystator.db.extras import from_extra
 from pystator.db.postgres_url import find_postgres
 from pystator.errors import ConfigurationError, FSMError
-from pystator.records import Commit, Entity, HistoryEntry, Key, Loaded, Lookup, Outcome, Page
+from pystator.records import Commit, Cut, Entity, HistoryEntry, Key, Loaded, Lookup, Outcome, Page
 from pystator.stores.codec import LIMIT
 from pystator.stores.facade import StoreFacade
 from pystator.stores.programs import long_ago
+from pystator.stores.prunable import Prunable, apart
 
 with from_extra("postgres", "psycopg", "psycopg_pool"):
     import psycopg
 
     from pystator.db.postgres_schema import ensure
-    from pystator.stores import postgres_reads
+    from pystator.stores import postgres_pruning, postgres_reads
     from pystator.stores.postgres_later import Later
     from pystator.stores.postgres_link import Link
     from pystator.stores.postgres_ops import Operation, Write, committing, loading, prepare
@@ -30,7 +31,7 @@ __all__ = ["PostgresStateStore"]
 T = TypeVar("T")
 
 
-class PostgresStateStore(StoreFacade):
+class PostgresStateStore(Prunable, StoreFacade):
     """A state store in a PostgreSQL database.
 
     A load is one statement, and so is a commit, whether of one entity or of a thousand. What is
@@ -287,6 +288,27 @@ class PostgresStateStore(StoreFacade):
         """`feed` for asyncio."""
         return await _arun(self._link, postgres_reads.feed(cursor, limit))
 
+    # Pruning --------------------------------------------------------------------------------------
+
+    def prune_keys(self, after: Key | None, limit: int) -> list[tuple[Key, int | None]]:
+        """The next keys that have history rows, each with the age of its oldest row."""
+        return _run(self._link, postgres_pruning.prune_keys(after, limit))
+
+    def prune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
+        """Do the cuts; for each, how many of its ``ids`` were there."""
+        return _run(self._link, self._pruning(cuts))
+
+    async def aprune_keys(self, after: Key | None, limit: int) -> list[tuple[Key, int | None]]:
+        """`prune_keys` for asyncio."""
+        return await _arun(self._link, postgres_pruning.prune_keys(after, limit))
+
+    async def aprune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
+        """`prune_rows` for asyncio."""
+        return await _arun(self._link, self._pruning(cuts))
+
+    def _pruning(self, cuts: Sequence[Cut]) -> Operation[list[int | None]]:
+        return postgres_pruning.prune_rows(cuts, self.now(), self.context_limit)
+
 
 class _Within(PostgresStateStore):
     """A store whose statements go over the caller's connection; made by `within`.
@@ -324,6 +346,10 @@ class _Within(PostgresStateStore):
 
     async def aflush(self) -> None:
         """Nothing waits here."""
+
+    def _pruning(self, cuts: Sequence[Cut]) -> Operation[list[int | None]]:
+        del cuts
+        raise apart()
 
 
 # The two functions that do I/O --------------------------------------------------------------------

@@ -33,6 +33,7 @@ __all__ = [
     "NOTE",
     "ROLE_CHANGE",
     "ROLE_CREATE",
+    "WRITE_NAMES",
     "WRITE_TYPES",
 ]
 
@@ -89,6 +90,9 @@ _WRITE: Final = (*_ENTITY, *_ENTRY)
 
 WRITE_TYPES: Final = tuple(kind for _, kind in _WRITE)
 """The types of a row's values, see `pystator.stores.postgres_ops`."""
+
+WRITE_NAMES: Final = tuple([name for name, _ in _WRITE])
+"""The names of a row's values."""
 
 _HISTORY_INTO: Final = (
     'transition_history (entity_id, machine_name, version, kind, "trigger", payload, now,'

@@ -319,7 +319,7 @@ class PrunableStore(NativeStore, Protocol):
         ...
 
     def prune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
-        """Do the cuts in one transaction; for each, how many of its ``ids`` were there.
+        """Do the cuts, each of them whole; for each, how many of its ``ids`` were there.
 
         None for a cut whose guard is gone: nothing of it was done.
         """

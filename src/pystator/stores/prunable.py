@@ -11,7 +11,7 @@ from pystator.stores.keys import read_cursor
 from pystator.stores.protocols import PrunableStore
 from pystator.stores.pruning import KEYS, Cuts, Keys, Load, Order, Prune, Rows
 
-__all__ = ["BATCH", "Progress", "Prunable"]
+__all__ = ["BATCH", "Progress", "Prunable", "apart"]
 
 BATCH: Final = 1_000
 """Rows deleted in one transaction, about."""
@@ -175,3 +175,12 @@ def _limits(retention: Retention, now: int) -> tuple[int, int]:
 
 
 _MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def apart() -> ConfigurationError:
+    """The error of a prune inside a transaction of the caller's."""
+    return ConfigurationError(
+        "each batch of a prune is a transaction of its own, and cannot be part of yours: call"
+        " prune_history of the store itself",
+        context={"option": "connection"},
+    )

@@ -133,6 +133,7 @@ class _Walk:
         self._snapshots: list[int] = []
         self._change: tuple[int, bool] | None = None  # version of the last one seen, and does it go
         self._head: tuple[HistoryEntry, str | None, Context] | None = None
+        self._guard = 0
 
     def take(self, row: HistoryEntry) -> bool:
         """Decide about the next row; False when it is too young, and all that follow stay."""
@@ -154,13 +155,15 @@ class _Walk:
             self._apply(row)
             self._change = (row.version, goes)
             if goes:
+                self._guard = self._guard or row.id
                 self._head = (row, self._state, self._context)
         return True
 
     def _begin(self, row: HistoryEntry) -> None:
         """Rows before a snapshot are not replayed, so that none of them asks for another one."""
         self._snapshots.append(row.id)
-        self._state, self._context, self._head = None, {}, None
+        self._state, self._context = None, {}
+        self._head, self._guard = None, row.id
         self._apply(row)
 
     def _apply(self, row: HistoryEntry) -> None:
@@ -173,19 +176,14 @@ class _Walk:
         entity_id, machine_name = self.key
         rest = self.ids
         if self._head is not None:
-            row, state, context = self._head
-            first = array("q", [row.id])
-            rest = array("q", [number for number in rest if number != row.id])
-            first.extend(rest[: batch - 1])
+            guard = self._guard  # what every other plan of now would begin with, too
+            rest = array("q", [number for number in rest if number != guard])
+            first = rest[: batch - 1]
             rest = rest[batch - 1 :]
-            yield Cut(
-                entity_id,
-                machine_name,
-                first,
-                _snapshot(row, state, context),
-                tuple(self._snapshots),
-                self._snapshots[-1] if self._snapshots else row.id,
-            )
+            if guard not in self._snapshots:
+                first.append(guard)
+            snapshot = _snapshot(*self._head)
+            yield Cut(entity_id, machine_name, first, snapshot, tuple(self._snapshots), guard)
         elif len(self._snapshots) > 1:  # two prunes at once, by different rules
             yield Cut(entity_id, machine_name, self._snapshots[:-1])
         for start in range(0, len(rest), batch):

@@ -26,7 +26,7 @@ from pystator.stores import sqlite_pruning, sqlite_reads
 from pystator.stores.codec import LIMIT
 from pystator.stores.facade import StoreFacade
 from pystator.stores.programs import long_ago
-from pystator.stores.prunable import Prunable
+from pystator.stores.prunable import Prunable, apart
 from pystator.stores.sqlite_files import Files, Synchronous
 from pystator.stores.sqlite_ops import prepare
 from pystator.stores.sqlite_within import borrow
@@ -372,9 +372,7 @@ class _Within(SQLiteStateStore):
     def prune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
         """A `ConfigurationError`: each batch of a prune is a transaction of its own."""
         del cuts
-        raise ConfigurationError(
-            "a prune cannot be part of your transaction: call prune_history of the store itself"
-        )
+        raise apart()
 
     async def _aside(self, call: Callable[[], T]) -> T:
         return call()  # the connection may belong to this thread
