@@ -118,7 +118,7 @@ def warn_of_pooler(url: PostgresURL) -> None:
     warnings.warn(
         f"{url} is behind a connection pooler such as pgbouncer: statements are not prepared; "
         "add ?prepare=false to the URL, and this warning is not needed",
-        stacklevel=3,
+        stacklevel=5,  # who calls store.connect()
     )
 
 

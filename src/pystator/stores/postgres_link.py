@@ -25,6 +25,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from pystator.db.postgres import check_server, conninfo, is_pooled, translate, warn_of_pooler
+from pystator.db.postgres_schema import telling
 from pystator.db.postgres_url import PostgresURL
 from pystator.errors import FSMError, StoreUnavailableError
 from pystator.stores.postgres_errors import Trouble
@@ -96,7 +97,6 @@ class Link:
         self._pool: ConnectionPool[SyncConnection] | None = None
         self._connections: WeakSet[SyncConnection] = WeakSet()
         self._loops: Loops | None = None
-        self._warned = False
 
     # Opening and closing --------------------------------------------------------------------------
 
@@ -119,6 +119,8 @@ class Link:
                 raise translate(error, self.url, written=False) from error
             with connection:
                 check_server(connection, self.url)
+                if self.prepare is None:
+                    self._look_for_pooler(connection)
                 first(connection)
             self.is_open = True
 
@@ -256,10 +258,7 @@ class Link:
                 pool.close()
 
     def _configure(self, connection: SyncConnection) -> None:
-        prepares = self.prepare
-        if prepares is None:
-            prepares = not is_pooled(connection)
-        connection.wire = self.wire(connection.pgconn, prepares=prepares)
+        connection.wire = self.wire(connection.pgconn)
         self._connections.add(connection)
 
     # Async ----------------------------------------------------------------------------------------
@@ -351,12 +350,16 @@ class Link:
         """Keep why a connection could not be made: the pool only tells that there is none."""
         self._failure = (time.monotonic(), error)
 
-    def wire(self, pgconn: "PGconn", *, prepares: bool) -> Wire:
+    def wire(self, pgconn: "PGconn") -> Wire:
         """For a new connection."""
-        if not prepares and self.prepare is None and not self._warned:
-            self._warned = True
+        return Wire(pgconn, prepares=self.prepare is not False)
+
+    def _look_for_pooler(self, connection: psycopg.Connection[TupleRow]) -> None:
+        """Prepare nothing behind one, and say so: once, to who calls `connect`."""
+        with telling(self.url):
+            self.prepare = not is_pooled(connection)
+        if not self.prepare:
             warn_of_pooler(self.url)
-        return Wire(pgconn, prepares=prepares)
 
 
 _OPTIONS: Final[dict[str, Any]] = {"autocommit": True, "prepare_threshold": None}

@@ -131,7 +131,7 @@ class LoopPool:
                     connection = await AsyncConnection.connect(
                         link.conninfo, autocommit=True, prepare_threshold=None
                     )
-                    await self._configure(connection)
+                    self._configure(connection)
                 except psycopg.Error as error:
                     link.note_failure(error)
                     await asyncio.sleep(link.next_try(deadline))
@@ -142,15 +142,10 @@ class LoopPool:
             self._wake(None)
             raise
 
-    async def _configure(self, connection: AsyncConnection) -> None:
+    def _configure(self, connection: AsyncConnection) -> None:
         link = self._link
         try:
-            prepares = link.prepare
-            if prepares is None:
-                cursor = await connection.execute("SELECT pg_backend_pid()")
-                row = await cursor.fetchone()
-                prepares = row is not None and row[0] == connection.info.backend_pid
-            connection.wire = link.wire(connection.pgconn, prepares=prepares)
+            connection.wire = link.wire(connection.pgconn)
             connection.expires = time.monotonic() + link.max_lifetime
             link.check_open()
         except BaseException:
