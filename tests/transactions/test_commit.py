@@ -338,3 +338,37 @@ def test_a_scheduler_finds_a_timer_that_a_transaction_armed(shop, machine):
         await orders.close()
 
     asyncio.run(main())
+
+
+# The store itself ---------------------------------------------------------------------------------
+
+
+def test_a_store_inside_of_a_transaction_has_its_own_methods(shop):
+    connection = shop.connect()
+    inside = shop.store.within(connection)
+    inside.set_state("o-1", "placed", metadata={"machine_name": "order", "context": {"a": 1}})
+    state, version = inside.get_state_versioned("o-1")
+    inside.set_state_versioned("o-1", "paid", expected_version=version)
+    assert (state, inside.get_state("o-1"), inside.get_context("o-1")) == (
+        "placed",
+        "paid",
+        {"a": 1},
+    )
+    assert [each.entity_id for each in inside.list_entities(state="paid")] == ["o-1"]
+    assert inside.count_by_state() == {"paid": 1}
+    assert [row.version for row in inside.history("o-1").items] == [1, 2]
+    assert inside.machines("o-1") == ["order"]
+    assert shop.store.get_state("o-1") is None
+    connection.commit()
+    assert shop.store.get_state("o-1") == "paid"
+
+
+def test_a_store_inside_of_a_transaction_never_commits_the_next_one(shop):
+    connection = shop.connect()
+    inside = shop.store.within(connection)
+    inside.set_state("o-1", "placed")
+    connection.commit()
+    inside.set_state("o-1", "paid")
+    assert shop.store.get_state("o-1") == "placed"
+    connection.rollback()
+    assert shop.store.get_state("o-1") == "placed"

@@ -242,6 +242,20 @@ def test_async_sessions_and_connections_are_taken(shop, orders):
     assert [orders.get_entity(each).version for each in ("o-1", "o-2")] == [1, 1]
 
 
+def test_a_store_inside_of_a_session_goes_with_its_transactions(shop, engine):
+    """After a commit the session gives its connection back: the next one may be another."""
+    with Session(engine) as session:
+        inside = shop.store.within(session)
+        inside.set_state("o-1", "placed")
+        session.commit()
+        inside.set_state("o-1", "paid")
+        assert shop.store.get_state("o-1") == "placed"
+        session.rollback()
+        inside.set_state("o-1", "lost")
+        session.commit()
+    assert shop.store.get_state_versioned("o-1") == ("lost", 2)
+
+
 # Conflicts ----------------------------------------------------------------------------------------
 
 

@@ -227,6 +227,20 @@ def test_a_session_without_an_engine_says_so(orders):
         orders.process_event("o-1", "place", connection=session)
 
 
+def test_a_store_inside_of_a_session_goes_with_its_transactions(shop, engine):
+    """After a commit the session gives its connection back: the next one may be another."""
+    with Session(engine) as session:
+        inside = shop.store.within(session)
+        inside.set_state("o-1", "placed")
+        session.commit()
+        inside.set_state("o-1", "paid")
+        assert shop.store.get_state("o-1") == "placed"
+        session.rollback()
+        inside.set_state("o-1", "lost")
+        session.commit()
+    assert shop.store.get_state_versioned("o-1") == ("lost", 2)
+
+
 # Locks and snapshots ------------------------------------------------------------------------------
 
 

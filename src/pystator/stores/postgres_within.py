@@ -109,8 +109,6 @@ class Borrowed:
         self._link = link
         self._guests = guests
         self._reading = reading
-        self._blocking: _Blocking | None = None
-        self._async: _Async | None = None
 
     # The two functions that do I/O ----------------------------------------------------------------
 
@@ -124,14 +122,12 @@ class Borrowed:
             ConfigurationError: The connection is none of this database in a transaction.
         """
         del reads  # of a statement that failed, nothing is left either way
-        connection = self._blocking
-        if connection is None:
-            connection = self._blocking = _blocking(driver_connection(self._given))
-            if not self._guests.know(connection):
-                theirs = _row(self._ask(connection, _HOME, ()))
-                if theirs != self._guests.home:
-                    self._guests.home = _row(self._link.run(_HOME, (), reads=True))
-                self._check_home(connection, theirs)
+        connection = _blocking(driver_connection(self._given))
+        if not self._guests.know(connection):
+            theirs = _row(self._ask(connection, _HOME, ()))
+            if theirs != self._guests.home:
+                self._guests.home = _row(self._link.run(_HOME, (), reads=True))
+            self._check_home(connection, theirs)
         return self._ask(connection, statement, params)
 
     async def arun(
@@ -139,14 +135,12 @@ class Borrowed:
     ) -> "PGresult":
         """`run` on the running loop."""
         del reads
-        connection = self._async
-        if connection is None:
-            connection = self._async = _async(await adriver_connection(self._given))
-            if not self._guests.know(connection):
-                theirs = _row(await self._aask(connection, _HOME, ()))
-                if theirs != self._guests.home:
-                    self._guests.home = _row(await self._link.arun(_HOME, (), reads=True))
-                self._check_home(connection, theirs)
+        connection = _async(await adriver_connection(self._given))
+        if not self._guests.know(connection):
+            theirs = _row(await self._aask(connection, _HOME, ()))
+            if theirs != self._guests.home:
+                self._guests.home = _row(await self._link.arun(_HOME, (), reads=True))
+            self._check_home(connection, theirs)
         return await self._aask(connection, statement, params)
 
     def _ask(self, connection: _Blocking, statement: Statement, params: Params) -> "PGresult":

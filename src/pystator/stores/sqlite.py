@@ -29,7 +29,7 @@ from pystator.stores.programs import long_ago
 from pystator.stores.prunable import Prunable, apart
 from pystator.stores.sqlite_files import Files, Synchronous
 from pystator.stores.sqlite_ops import prepare
-from pystator.stores.sqlite_within import borrow
+from pystator.stores.sqlite_within import Borrowed
 from pystator.stores.sqlite_writer import Writer
 
 __all__ = ["SQLiteStateStore"]
@@ -357,7 +357,7 @@ class _Within(SQLiteStateStore):
         self.url = store.url
         files = store.parts[0]
         files.check_open()
-        borrowed = borrow(connection, files.url, files.busy_limit, reading=reading)
+        borrowed = Borrowed(connection, files.url, files.busy_limit, reading=reading)
         self._files = cast("Files", borrowed)
         self._writer = cast("Writer", borrowed)
 

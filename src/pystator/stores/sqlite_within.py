@@ -25,7 +25,7 @@ from pystator.stores.borrowed import driver_connection, refuse
 from pystator.stores.sqlite_ops import Write, load
 from pystator.stores.sqlite_writes import write_all, write_alone
 
-__all__ = ["Borrowed", "borrow"]
+__all__ = ["Borrowed"]
 
 T = TypeVar("T")
 
@@ -34,40 +34,6 @@ _LOCK: Final = "UPDATE entity_states SET version = version WHERE 0"
 
 _FIRST_PAUSE: Final = 0.000_05
 _LONGEST_PAUSE: Final = 0.005
-
-
-def borrow(connection: object, url: SQLiteURL, limit: float, *, reading: bool) -> "Borrowed":
-    """Take the caller's connection, if it can be one of this database.
-
-    Args:
-        connection: The driver's, or a SQLAlchemy ``Connection`` or ``Session`` over it.
-        url: The store's database.
-        limit: Seconds to wait for the file's write lock.
-        reading: Nothing will be written: a transaction is not needed.
-
-    Raises:
-        ConfigurationError: It is something else, of another database, or it commits each
-            statement by itself.
-        StoreUnavailableError: It is closed, or belongs to another thread.
-    """
-    driver = driver_connection(connection)
-    if not isinstance(driver, sqlite3.Connection):
-        refuse(
-            connection,
-            "the sqlite3.Connection of your transaction, or a SQLAlchemy Connection or Session"
-            " over it",
-        )
-    borrowed = Borrowed(driver, url, limit)
-    borrowed.check_database()
-    if reading:
-        borrowed.locked = True
-    elif not driver.in_transaction and _commits_by_itself(driver):
-        raise ConfigurationError(
-            "connection= is in no transaction, and commits each statement by itself: begin one"
-            ' first, with connection.execute("BEGIN IMMEDIATE")',
-            context={"option": "connection"},
-        )
-    return borrowed
 
 
 def _commits_by_itself(connection: sqlite3.Connection) -> bool:
@@ -102,23 +68,49 @@ class _Statements:
 class Borrowed:
     """Stands for a store's files and its writer: everything goes over the caller's connection.
 
-    Attributes:
-        locked: The file's write lock is ours until the transaction ends, or is not needed.
+    Args:
+        given: The driver's connection, or a SQLAlchemy ``Connection`` or ``Session`` over it.
+        url: The store's database.
+        limit: Seconds to wait for the file's write lock.
+        reading: Nothing will be written: neither a transaction nor the lock is needed.
+
+    Raises:
+        ConfigurationError: The connection is something else, or of another database.
+        StoreUnavailableError: It is closed, or belongs to another thread.
     """
 
-    def __init__(self, connection: sqlite3.Connection, url: SQLiteURL, limit: float) -> None:
-        self.locked = False
-        self._connection = connection
-        self._statements = cast("sqlite3.Connection", _Statements(connection))
+    _connection: sqlite3.Connection
+    _statements: sqlite3.Connection
+
+    def __init__(self, given: object, url: SQLiteURL, limit: float, *, reading: bool) -> None:
+        self._given = given
         self._url = url
         self._limit = limit
+        self._reading = reading
+        self._locked = False
+        self._take()
 
-    def check_database(self) -> None:
-        """See that the connection's main database is the store's.
+    def _take(self) -> None:
+        """Take the connection that is the caller's now: in a later transaction, it may be another.
 
         Raises:
-            ConfigurationError: It is another one.
+            ConfigurationError: It is none of the store's database.
         """
+        driver = driver_connection(self._given)
+        if driver is getattr(self, "_connection", None):
+            return
+        if not isinstance(driver, sqlite3.Connection):
+            refuse(
+                self._given,
+                "the sqlite3.Connection of your transaction, or a SQLAlchemy Connection or Session"
+                " over it",
+            )
+        self._connection = driver
+        self._statements = cast("sqlite3.Connection", _Statements(driver))
+        self._locked = False
+        self._check_database()
+
+    def _check_database(self) -> None:
         path = self._url.path
         if path is None:
             raise ConfigurationError(
@@ -126,10 +118,9 @@ class Borrowed:
                 " own can reach it; use a file",
                 context={"option": "connection"},
             )
-        names: dict[str, str] = self.read(
-            lambda each: {row[1]: row[2] for row in each.execute("PRAGMA database_list")}
-        )
-        main = names.get("main") or ""
+        with self._guarded():
+            databases = self._statements.execute("PRAGMA database_list").fetchall()
+        main = next((row[2] for row in databases if row[1] == "main"), None) or ""
         try:
             same = path.samefile(main)
         except OSError:
@@ -145,6 +136,10 @@ class Borrowed:
 
     def read(self, call: Callable[[sqlite3.Connection], T]) -> T:
         """Call with the caller's connection."""
+        self._take()
+        return self._read(call)
+
+    def _read(self, call: Callable[[sqlite3.Connection], T]) -> T:
         with self._guarded():
             return call(self._statements)
 
@@ -152,7 +147,7 @@ class Borrowed:
 
     def load(self, lookups: Sequence[Lookup]) -> list[Loaded]:
         """Entities and known event ids, as the transaction sees them."""
-        for pause in self._lock():
+        for pause in () if self._reading else self._lock():
             time.sleep(pause)
         return self.read(lambda connection: load(connection, lookups))
 
@@ -164,7 +159,8 @@ class Borrowed:
 
     async def aload(self, lookups: Sequence[Lookup]) -> list[Loaded]:
         """`load` for asyncio: in the loop's own thread, as the connection is the caller's."""
-        await self._alock()
+        if not self._reading:
+            await self._alock()
         return self.read(lambda connection: load(connection, lookups))
 
     async def acommit(self, writes: list[Write]) -> list[Outcome]:
@@ -191,11 +187,14 @@ class Borrowed:
         Raises:
             StaleVersionError: Others wrote since this transaction has begun to read.
             StoreUnavailableError: Others held it for too long.
+            ConfigurationError: There is no transaction, and the caller has to begin it.
         """
+        self._take()
+        self._check_transaction()
         pause, deadline = _FIRST_PAUSE, 0.0
-        while not self.locked:
+        while not self._locked:
             if self._try_to_lock():
-                self.locked = True
+                self._locked = True
                 return
             now = time.monotonic()
             deadline = deadline or now + self._limit
@@ -208,6 +207,18 @@ class Borrowed:
                 )
             yield min(pause * (0.5 + (time.time_ns() & 0xFF) / 256), deadline - now)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _check_transaction(self) -> None:
+        with self._guarded():
+            if self._connection.in_transaction:
+                return
+            self._locked = False
+            if _commits_by_itself(self._connection):
+                raise ConfigurationError(
+                    "connection= is in no transaction, and commits each statement by itself: begin"
+                    ' one first, with connection.execute("BEGIN IMMEDIATE")',
+                    context={"option": "connection"},
+                )
 
     def _try_to_lock(self) -> bool:
         with self._guarded():
