@@ -14,6 +14,7 @@ from pystator import (
 )
 from pystator.records import EventRequest
 from pystator.scheduler import AsyncioScheduler
+from pystator.testing import FakeClock
 
 # One commit ---------------------------------------------------------------------------------------
 
@@ -335,6 +336,31 @@ def test_a_scheduler_finds_a_timer_that_a_transaction_armed(shop, machine):
         async with asyncio.timeout(5):
             while (await orders.async_get_entity("o-1")).state != "c":  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
+        await orders.close()
+
+    asyncio.run(main())
+
+
+def test_a_scheduler_is_told_by_run_actions(shop, machine):
+    """So that it need not look: a clock that is moved by hand rings for what it was told."""
+
+    async def main() -> None:
+        clock = FakeClock()
+        scheduler = AsyncioScheduler(poll_interval=1_000)
+        orders = Orchestrator(
+            machine,
+            shop.store,
+            actions={"mail": lambda ctx: None},
+            scheduler=scheduler,
+            clock=clock,
+        )
+        await scheduler.idle()
+        connection = shop.connect()
+        placed = orders.process_event("o-1", "place", connection=connection)
+        connection.commit()
+        await orders.async_run_actions(placed)
+        await clock.aadvance(timedelta(seconds=61))
+        assert (await orders.async_get_entity("o-1")).state == "lost"
         await orders.close()
 
     asyncio.run(main())

@@ -9,6 +9,7 @@ from pystator.engine.actions import ActionExecutor
 from pystator.engine.machine import StateMachine
 from pystator.engine.public import Event
 from pystator.engine.registry import ActionRegistry, GuardRegistry
+from pystator.engine.result import TransitionResult
 from pystator.errors import EvaluationError, InvalidValueError
 from pystator.orchestrator.calls import names_of
 from pystator.orchestrator.cases import Case, Item, case_of
@@ -122,6 +123,14 @@ class Core:
         if self._scheduler is not None:
             self._scheduler.start()
         return await (driver or self._driver).arun(program)
+
+    def _wake(self, results: Iterable[TransitionResult]) -> None:
+        """Tell the scheduler of timers that were armed in transactions it has not seen."""
+        if self._scheduler is None:
+            return
+        deadlines = [moment for each in results for moment in each.timers.armed.values()]
+        if deadlines:
+            self._scheduler.wake(min(deadlines))
 
     def _case(
         self,

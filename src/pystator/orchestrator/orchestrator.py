@@ -265,7 +265,8 @@ class Orchestrator(Entities):
 
         Actions run as those of other events do: in order, each result's once, however often this is
         called; an error is in ``metadata["action_errors"]`` and in history. Hooks are told that the
-        events are complete. A result with which nothing waits is no mistake.
+        events are complete, and the scheduler of their timers. A result with which nothing waits is
+        no mistake.
 
         Args:
             results: One result, or several.
@@ -273,13 +274,17 @@ class Orchestrator(Entities):
         Raises:
             InvalidValueError: One of the events is not committed; nothing was run.
         """
-        self._run(release(self._settings, several(results)))
+        committed = several(results)
+        self._run(release(self._settings, committed))
+        self._wake(committed)
 
     async def async_run_actions(
         self, results: TransitionResult | Iterable[TransitionResult]
     ) -> None:
         """`run_actions` for asyncio; async actions are awaited."""
-        await self._arun(release(self._settings, several(results)))
+        committed = several(results)
+        await self._arun(release(self._settings, committed))
+        self._wake(committed)
 
     # Timers -------------------------------------------------------------------------------------
 
