@@ -79,6 +79,7 @@ class PostgresDatabase:
         try:
             with self.connected() as connection, connection.begin():
                 raw.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+                raw.execute("SET LOCAL statement_timeout = 0")  # a large table takes its time
                 raw.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
                 yield connection
         finally:
