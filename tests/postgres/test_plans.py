@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from psycopg import pq, sql
 
-from pystator.records import Lookup
-from pystator.stores import postgres_entities, postgres_reads
+from pystator.records import Cut, EntryKind, Lookup
+from pystator.stores import postgres_entities, postgres_pruning, postgres_reads
 from pystator.stores.postgres_ops import committing, loading, prepare
 from pystator.testing.building import change, note
 from servers.postgres import TABLES
@@ -158,6 +158,8 @@ READS: Final = {
     ),
     "due": Read(postgres_reads.DUE, (RECENT, 10), DUE, 10),
     "due of a machine": Read(postgres_reads.DUE_OF, (RECENT, 10, "order"), DUE, 40),
+    "prune keys": Read(postgres_pruning.KEYS, ("", "", 10), ENTITY, 22),
+    "prune keys, later": Read(postgres_pruning.KEYS, (*MIDDLE, 10), ENTITY, 22),
     "feed": Read(postgres_reads.FEED, ("0", 0, 10), FEED, 10),
     "feed at the end": Read(postgres_reads.FEED, ("4000000000", 0, 10), FEED, 0),
     "count": Read(postgres_reads.COUNT, (), COUNTS, ENTITIES + LONG),
@@ -222,7 +224,23 @@ def changes(*numbers: int, **fields: Any):
     return request(committing(prepare(made, NOW, 10**6)))
 
 
+def cuts(*numbers: int):
+    """Cuts of a row each, with a snapshot in its place, and one of many rows."""
+    made = [
+        Cut(
+            *key(n),
+            [n],
+            note(key(n)[0], machine=key(n)[1], kind=EntryKind.SNAPSHOT),
+            (n + 9_000,),
+            n,
+        )
+        for n in numbers
+    ]
+    return request(postgres_pruning.prune_rows([*made, Cut(*key(1), range(1, 900))], NOW, 10**6))
+
+
 OPERATIONS: Final = {
+    "prune": (lambda: cuts(*range(1, 901)), {"pk_transition_history"}),
     "load": (lambda: request(loading([Lookup(*key(5))])), PK),
     "load with an event id": (
         lambda: request(loading([Lookup(*key(5), ("event-4",))])),
