@@ -12,8 +12,8 @@
 Laws:
 
 - No part reads more than it gives, so that a page costs the same at the start and at the end, and
-  whether one entity in ten fits or one in a million. The one exception: of entities that are few
-  enough (`FEW`), the keys are sorted.
+  whether one entity in ten fits or one in a million. There are two exceptions: of entities that are
+  few enough (`FEW`), the keys are sorted; and those with a long state are walked to see which fit.
 - No part leaves the planner a choice. It knows nothing of parameters, guesses the same share for
   every inequality, and would sort a million rows where an index has them sorted. So a condition is
   spelled in a way that one index alone has an answer to: see the comments.
