@@ -1,5 +1,6 @@
 """Real processes that send events to one database, and the audit of what they leave."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -66,17 +67,28 @@ def start(url: str) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 
 class Listener:
-    """What a process says, as it says it: lines of words."""
+    """What a process says, as it says it: lines of words. Nobody else may read its pipes."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
         self.lines: list[bytes] = []
-        self.thread = threading.Thread(target=self.listen, daemon=True)
-        self.thread.start()
+        self.errors: list[bytes] = []
+        self.threads = [
+            threading.Thread(target=lines.extend, args=(pipe,), daemon=True)
+            for lines, pipe in ((self.lines, process.stdout), (self.errors, process.stderr))
+        ]
+        for thread in self.threads:
+            thread.start()
 
-    def listen(self) -> None:
-        for line in self.process.stdout:
-            self.lines.append(line)
+    def join(self) -> None:
+        """Wait until the process has ended and all is heard."""
+        self.process.wait()
+        for thread in self.threads:
+            thread.join()
+
+    def said(self) -> str:
+        """Its last words, for people."""
+        return b"".join(self.lines[-5:] + self.errors[-200:]).decode()
 
     def count(self, word: str = "") -> int:
         """Lines that begin with the word."""
@@ -86,8 +98,11 @@ class Listener:
         """Wait until it has said so many lines that begin with the word."""
         deadline = time.monotonic() + 60
         while self.count(word) < number:
-            assert self.process.poll() is None, self.process.stderr.read().decode()
-            assert time.monotonic() < deadline, "the sender does not send"
+            assert self.process.poll() is None, self.said()
+            if time.monotonic() > deadline:
+                self.process.send_signal(signal.SIGUSR1)  # some tell where they stand
+                time.sleep(1)
+                raise AssertionError(f"the sender does not send:\n{self.said()}")
             time.sleep(0.001 if number < 100 else 0.01)
 
     def told(self, word: str) -> set[tuple[str, ...]]:

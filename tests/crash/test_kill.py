@@ -48,8 +48,7 @@ def test_a_killed_sender_leaves_every_promise_kept(url, start, listen, machine, 
         listener.wait_for(2)
         time.sleep(luck.random() * 0.25)
         sender.send_signal(signal.SIGKILL)
-        sender.wait()
-        listener.thread.join()
+        listener.join()
         sent |= listener.told("sent")
         done |= listener.told("done")
         with SQLiteStateStore(url) as store:

@@ -16,9 +16,10 @@ from pystator import EventRequest, Orchestrator, create_state_store
 ENTITIES = 6
 
 PRELUDE = f"""
-import asyncio, random, threading, time
+import asyncio, faulthandler, random, signal, threading, time
 from pystator.errors import StoreUnavailableError
 
+faulthandler.register(signal.SIGUSR1)
 luck = random.Random(name)
 over = threading.Event()
 
@@ -98,6 +99,8 @@ async def send(task):
         await asyncio.sleep(0.01)
 
 async def everybody():
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, lambda: [each.print_stack() for each in asyncio.all_tasks()])
     async with asyncio.TaskGroup() as group:
         for task in range(16):
             group.create_task(send(task))
@@ -143,14 +146,13 @@ class Load:
             each.process.stdin.write(b"over\n")
             each.process.stdin.flush()
         for each in self.listeners:
-            assert each.process.wait(60) == 0, each.process.stderr.read().decode()
+            assert each.process.wait(60) == 0, each.said()
         self.collect()
         assert {key[:2] for key in self.done} == self.sent
 
     def collect(self) -> None:
         for each in self.listeners:
-            each.process.wait()
-            each.thread.join()
+            each.join()
             self.sent |= each.told("sent")
             self.done |= each.told("done")
 
