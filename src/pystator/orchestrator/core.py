@@ -15,6 +15,7 @@ from pystator.orchestrator.calls import names_of
 from pystator.orchestrator.cases import Case, Item, case_of
 from pystator.orchestrator.drivers import Driver
 from pystator.orchestrator.hooks import Hooks
+from pystator.orchestrator.lines import batches_of
 from pystator.orchestrator.options import check_most, check_options
 from pystator.orchestrator.requests import Program
 from pystator.orchestrator.scheduling import Scheduler, StoredTimers, watch
@@ -25,6 +26,7 @@ from pystator.stores.protocols import lack
 
 if TYPE_CHECKING:
     from pystator.orchestrator.batching import Combiner
+    from pystator.orchestrator.leading import Leaders
 
 __all__ = ["Core"]
 
@@ -79,7 +81,8 @@ class Core:
         self._async = store.has_async
         plain = self._settings.plain
         self._batching = store.has_async and (store.combines if batching is None else batching)
-        self._plain = plain and store.sync
+        self._leaders = _leaders(self._settings, self._driver) if batching and store.sync else None
+        self._plain = plain and store.sync and self._leaders is None
         self._aplain = plain and store.has_async and not self._batching
         self._combiner: Callable[[], Combiner] | None = None
         self._scheduler = scheduler
@@ -185,3 +188,9 @@ class Core:
 
             self._combiner = Loops(self._settings, self._driver, self._most_held).combiner
         return self._combiner()
+
+
+def _leaders(settings: Settings, driver: Driver) -> "Leaders":
+    from pystator.orchestrator.leading import Leaders  # only who asks for it pays for it
+
+    return Leaders(settings, driver, in_flight=batches_of(driver.store))

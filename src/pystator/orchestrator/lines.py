@@ -23,8 +23,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from pystator.orchestrator.cases import Case
+from pystator.stores.protocols import NativeStore
 
-__all__ = ["MOST", "MOST_OF_ONE", "WORTH", "Batch", "Groups", "Lines"]
+__all__ = ["MOST", "MOST_OF_ONE", "WORTH", "Batch", "Groups", "Lines", "batches_of"]
 
 MOST: Final = 256
 """Events of one batch."""
@@ -37,6 +38,12 @@ WORTH: Final = 8
 
 Groups = dict[str, list[Case]]
 """Cases by entity, each entity's in order."""
+
+
+def batches_of(store: NativeStore) -> int:
+    """How many batches the store works on at once."""
+    number: int = getattr(store, "in_flight", 1)  # a native store of a user's need not say
+    return number
 
 
 class Batch:

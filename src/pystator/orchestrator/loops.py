@@ -6,6 +6,7 @@ from weakref import WeakKeyDictionary, ref
 
 from pystator.orchestrator.batching import Combiner
 from pystator.orchestrator.drivers import Driver
+from pystator.orchestrator.lines import batches_of
 from pystator.orchestrator.settings import Settings
 
 __all__ = ["Loops"]
@@ -38,8 +39,7 @@ class Loops:
                 found = self._known[loop] = Combiner(
                     self._settings,
                     self._driver,
-                    # a store of a user's own need not know of it
-                    in_flight=getattr(self._driver.store, "in_flight", 1),
+                    in_flight=batches_of(self._driver.store),
                     most_held=self._most_held,
                 )
         self._last = (ref(loop), found)

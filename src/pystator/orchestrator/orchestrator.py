@@ -38,8 +38,8 @@ class Orchestrator(Entities):
             rejected.
         action_delivery: ``"inline"``: after the commit, at most once. ``"outbox"`` is not in this
             release.
-        batching: Concurrent async calls share loads and commits; by default where the store gains
-            from it.
+        batching: Concurrent calls share loads and commits: async ones by default where the store
+            gains from it, those of threads only with True. Guards then run in any caller's thread.
         most_waiting: Async calls that an event loop may have waiting for shared commits; further
             ones wait for their turn before they are taken in.
         clock: Microseconds since the epoch, for tests.
@@ -117,6 +117,8 @@ class Orchestrator(Entities):
             payload = payload_of(context) if context else None
             return self._run_one(self._settings, entity_id, trigger, payload)
         case = self._case(entity_id, trigger, context, event_id, actor, occurred_at, now)
+        if self._leaders is not None and connection is None:
+            return self._leaders.submit(case)
         settings, driver = self._home(connection)
         self._run(process(settings, (case,)), driver)
         return case.answer()
@@ -234,6 +236,8 @@ class Orchestrator(Entities):
         """
         brought = plain_payload(data, "data")
         case = self._case(entity_id, "", brought, event_id, actor, occurred_at, now, is_data=True)
+        if self._leaders is not None and connection is None:
+            return self._leaders.submit(case)
         settings, driver = self._home(connection)
         self._run(process(settings, (case,)), driver)
         return case.answer()

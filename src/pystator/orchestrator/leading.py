@@ -1,0 +1,200 @@
+"""Group commit for threads: one of those who wait sends for all.
+
+::
+
+    callers --> lines, by entity --> the first caller in line leads: load, decide, commit
+                                                 |
+                 answered <----------------------+---> the next one leads what came meanwhile
+
+No thread of its own, and no time in which nobody sends while somebody waits. The laws are those of
+`pystator.orchestrator.batching`, and:
+
+- Whoever leads decides for others: what is asked and told while deciding (guards, validators, the
+  hook ``on_transition_start``) runs in any caller's thread. Actions and the other hooks run in the
+  thread of their own caller.
+- The main thread sends its own events alone. It is the one that Ctrl-C interrupts, at any moment,
+  and whoever is interrupted must not take others along.
+- A guard that sends an event sends it alone: the caller that leads would wait for itself.
+- A guard that leaves by an exception that is none of an error's (``SystemExit``) leaves its own
+  caller: the others of its batch are decided without it.
+"""
+
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from inspect import GEN_CLOSED, getgeneratorstate
+from queue import SimpleQueue
+from typing import Any, Final
+
+from pystator.engine.result import TransitionResult
+from pystator.errors import StoreUnavailableError
+from pystator.orchestrator.actions import finish
+from pystator.orchestrator.cases import Case
+from pystator.orchestrator.drivers import Driver
+from pystator.orchestrator.lines import Batch, Groups, Lines
+from pystator.orchestrator.program import announce, decide, decide_groups, process
+from pystator.orchestrator.requests import Program
+from pystator.orchestrator.settings import Settings
+
+__all__ = ["Leaders"]
+
+_Duty = Batch | list[Case] | None
+"""What a caller that waits is called for: to send a batch; to go on with the cases of its entity;
+or because it is answered."""
+
+
+class _Here(threading.local):
+    """What is true of the running thread."""
+
+    decides = False
+
+
+_here: Final = _Here()
+
+
+class Leaders:
+    """Collects the calls of threads into batches.
+
+    Args:
+        in_flight: Batches that the store works on at once.
+    """
+
+    def __init__(self, settings: Settings, driver: Driver, *, in_flight: int) -> None:
+        self._settings = settings
+        self._driver = driver
+        self._in_flight = in_flight
+        self.reset()
+        _all.add(self)
+
+    def reset(self) -> None:
+        """Nobody waits: at the beginning, and in a forked child, which has none of the callers."""
+        self._turn = threading.Lock()
+        self._lines = Lines(self._in_flight)
+
+    def submit(self, case: Case) -> TransitionResult:
+        """Have the case decided and written in a batch, then run its actions.
+
+        Raises:
+            FSMError: The event could not be decided or written.
+        """
+        settings, run = self._settings, self._driver.run
+        if _here.decides or threading.get_ident() == threading.main_thread().ident:
+            run(process(settings, (case,)))
+            return case.answer()
+        announce(settings, (case,))
+        duties: SimpleQueue[_Duty] = SimpleQueue()
+        case.caller = duties
+        with self._turn:
+            self._lines.put(case)
+            duty: _Duty = self._lines.next()
+        while duty is not None or (duty := duties.get()) is not None:
+            if isinstance(duty, Batch):
+                self._lead(duty)
+            else:
+                self._go_on(duty, case)
+            duty = None
+        if case.todos or settings.hooks is not None:
+            run(finish(settings, (case,)))
+        return case.answer()
+
+    def _lead(self, batch: Batch) -> None:
+        """Decide and write a batch; what is left over of an entity is its first caller's."""
+        cases = batch.cases
+        try:
+            self._decide(decide_groups(self._settings, batch.groups), cases)
+        finally:
+            left: Groups = {}
+            for case in cases:
+                if case.open:
+                    left.setdefault(case.entity_id, []).append(case)
+            entities = [each for each in batch.groups if each not in left]
+            with self._turn:
+                self._lines.end(batch)
+                following = self._follow(entities)
+            _call(following, cases)
+            for group in left.values():
+                group[0].caller.put(group)
+
+    def _go_on(self, cases: list[Case], own: Case) -> None:
+        """Decide an entity's cases with all the patience they need."""
+        try:
+            self._decide(decide(self._settings, cases), cases, lone=len(cases) == 1)
+            if own.open:
+                self._decide(decide(self._settings, (own,)), (own,), lone=True)
+        finally:
+            left = [case for case in cases if case.open and case is not own]
+            if left:
+                left[0].caller.put(left)
+                _call([], cases)
+            else:
+                with self._turn:
+                    following = self._follow([own.entity_id])
+                _call(following, cases)
+
+    def _decide(self, program: Program[Any], cases: Sequence[Case], *, lone: bool = False) -> None:
+        """Run a program; each case has its answer then, unless it has to go on alone.
+
+        Args:
+            program: Decides the cases.
+            cases: The cases.
+            lone: There is one, and it is this thread's own.
+        """
+        _here.decides = True
+        try:
+            self._driver.run(program)
+        except Exception as error:  # noqa: BLE001 # each caller gets it
+            _fail(cases, error)
+        except BaseException:
+            if getgeneratorstate(program) != GEN_CLOSED:  # the store was to answer
+                _fail(cases, _interrupted())
+                raise
+            if lone:
+                raise
+            # A guard has left, before anything was sent: whose it is will show.
+        finally:
+            _here.decides = False
+
+    def _follow(self, entities: Sequence[str]) -> list[Batch]:
+        """Free entities; the batches to send next."""
+        self._lines.free(entities)
+        following: list[Batch] = []
+        while (batch := self._lines.next()) is not None:
+            following.append(batch)
+        return following
+
+
+def _call(batches: Sequence[Batch], cases: Sequence[Case]) -> None:
+    """Call the leaders of batches, and those who are answered."""
+    for batch in batches:
+        next(iter(batch.groups.values()))[0].caller.put(batch)
+    for case in cases:
+        if not case.open:
+            case.caller.put(None)
+
+
+def _fail(cases: Sequence[Case], error: Exception) -> None:
+    for case in cases:
+        if case.open:
+            case.error = error
+
+
+def _interrupted() -> StoreUnavailableError:
+    return StoreUnavailableError(
+        "the thread that was writing for several was ended: it is unknown whether this event was"
+        " written; with an event id it can be sent again"
+    )
+
+
+# Forks ------------------------------------------------------------------------------------------
+
+_all: Final[weakref.WeakSet[Leaders]] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for each in list(_all):
+        each.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
