@@ -151,3 +151,13 @@ def test_ten_thousand_events_on_one_entity_and_one_on_each_of_ten_thousand(machi
     assert {result.version for result in results} == {1}
     assert store.count_by_state() == {"draft": 10_001}
     audit(store, "o-1")
+
+
+def test_results_of_one_commit_share_no_data(orders, store):
+    """They may belong to several callers; what one does with its result is no business of the others."""
+    items = [("o-1", "note", {"deep": {"list": [1]}}), ("o-1", "ship"), ("o-1", "note")]
+    for result in orders.process_events(items):
+        assert result.context["deep"] == {"list": [1]}
+        result.context["deep"]["list"].append("scribble")
+        result.context["amount"] = "scribble"
+    assert store.get_context("o-1") == {"deep": {"list": [1]}, "notes": 2}

@@ -187,6 +187,26 @@ def test_a_store_that_is_sure_is_believed(orders, store):
     assert store.sizes == [1]
 
 
+def test_a_store_that_is_sure_of_a_second_try_says_nothing_of_the_first(machine, store):
+    """What was sent first may have come through since: nobody is told that it was not written."""
+    orders = Orchestrator(machine, store)
+    sent = []
+
+    def lose(commits):
+        sent.extend(commits)
+        raise ConnectionError("timed out")
+
+    def come_through(commits):
+        InMemoryStateStore.commit(store, sent)
+        raise StoreUnavailableError("busy for 30 s", context={"written": False})
+
+    store.before = [lose, come_through]
+    results = orders.process_events([(f"o-{n}", "note") for n in range(4)])
+    assert not any(result.success for result in results)
+    assert all("written" not in result.error.context for result in results)
+    assert store.sizes == [4, 4]
+
+
 def test_a_batch_that_fails_as_a_whole_is_cut_until_the_bad_one_stands_alone(machine, store, audit):
     """One row that the database chokes on must not lose its neighbours."""
     orders = Orchestrator(machine, store)

@@ -213,6 +213,31 @@ def test_who_is_cancelled_at_the_gate_has_sent_nothing_and_leaves_no_gap(machine
     assert [each.entity_id for each in network.list_entities()] == ["o-0", "o-1", "o-6", "o-7"]
 
 
+def test_who_is_passed_over_in_the_turn_of_its_cancellation_is_cancelled(machine, network):
+    """Its place at the gate is gone before it can give it back."""
+    orders = Orchestrator(machine, network, most_waiting=1)
+
+    async def main():
+        network.gate = asyncio.Event()
+        calls = [start(orders, f"o-{number}")[0] for number in range(3)]
+        await until(lambda: network.batches)
+        combiner = orders._combine()
+        leave = combiner._leave
+
+        def cancel_and_leave(number):
+            calls[1].cancel()
+            leave(number)
+
+        combiner._leave = cancel_and_leave
+        network.gate.set()
+        first, second, third = await asyncio.gather(*calls, return_exceptions=True)
+        assert (first.success, third.success) == (True, True)
+        assert isinstance(second, asyncio.CancelledError)
+        assert (held(orders), len(combiner._gate)) == (0, 0)
+
+    run(main)
+
+
 def test_callers_that_give_up_on_a_store_that_does_not_answer_leave_nothing_behind(
     machine, network
 ):

@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pystator import EventRequest
+from pystator.engine.copying import copy_mapping
 from pystator.errors import FSMError
 from pystator.orchestrator import actions, program
 from pystator.orchestrator.cases import Case
-from simulation.journal import said
+from pystator.records import to_datetime
+from simulation.journal import said, scribble
 from simulation.loop import OWNER
 from simulation.network import Killed
 from simulation.plan import CallerPlan, Item, Op
@@ -82,7 +85,7 @@ class Caller:
             world.tell(f"{self.name} in {process.name}", f"calls {op}", None)
         alone = len(op.items) == 1
         for item in op.items:
-            world.journal.sent(item, self.name, op.kind, alone=alone)
+            world.journal.sent(item, self.name, op.kind, world.steps, alone=alone)
         self._busy = True
         answers: Sequence[Any]
         try:
@@ -106,8 +109,10 @@ class Caller:
             note = world.journal.notes[item.tag]
             if isinstance(answer, asyncio.CancelledError):
                 note.left = True
-            if note.told(answer):
+            if note.told(answer, world.steps):
                 again.append(item)
+            elif getattr(answer, "success", False) and item.tag not in world.server.written:
+                raise AssertionError(f"{item} is answered ({said(answer)}), and is not written")
         if world.trace is not None:
             told = ", ".join(
                 f"{item.tag} {said(answer)}" for item, answer in zip(op.items, answers, strict=True)
@@ -122,14 +127,17 @@ class Caller:
     async def _event(self, process: "Process", items: tuple[Item, ...]) -> list[Any]:
         item = items[0]
         self.world.journal.arrived(item)
-        options: dict[str, Any] = {}
-        if item.event_id is not None:
-            options["event_id"] = item.event_id
+        options = _options(item)
+        data = copy_mapping(item.data)
         if item.trigger is None:
-            return [await _ask(process, "apply_data", item.entity, item.data, **options)]
-        return [
-            await _ask(process, "process_event", item.entity, item.trigger, item.data, **options)
-        ]
+            answer = await _ask(process, "apply_data", item.entity, data, **options)
+        else:
+            answer = await _ask(
+                process, "process_event", item.entity, item.trigger, data, **options
+            )
+        if not process.blocks:  # there the result may share what is deep in the caller's own data
+            scribble(data)
+        return [answer]
 
     async def _pipeline(self, process: "Process", items: tuple[Item, ...]) -> Sequence[Any]:
         """All at once, and none waits for the other."""
@@ -139,6 +147,22 @@ class Caller:
         self._children = [create(self._safely(process, item)) for item in items]
         return await asyncio.gather(*self._children, return_exceptions=True)
 
+    async def _stream(self, process: "Process", items: tuple[Item, ...]) -> Sequence[Any]:
+        """One after the other, and none waits for the answer of the one before."""
+        if process.blocks:
+            return [await self._safely(process, item) for item in items]
+        children: list[asyncio.Task[Any]] = []
+        self._children = children
+        try:
+            for item in items:
+                children.append(self.world.loop.create_task(self._safely(process, item)))
+                await self.world.breathe(self.name, process)
+            return await asyncio.gather(*children, return_exceptions=True)
+        except asyncio.CancelledError:
+            for child in children:
+                child.cancel()
+            raise
+
     async def _safely(self, process: "Process", item: Item) -> Any:
         try:
             return (await self._event(process, (item,)))[0]
@@ -147,7 +171,9 @@ class Caller:
 
     async def _batch(self, process: "Process", items: tuple[Item, ...]) -> list[Any]:
         requests = [
-            EventRequest(item.entity, item.trigger or "note", item.data, item.event_id)
+            EventRequest(
+                item.entity, item.trigger or "note", item.data, item.event_id, now=_moment(item)
+            )
             for item in items
         ]
         return await _ask(process, "process_events", requests)
@@ -157,13 +183,16 @@ class Caller:
         orchestrator = process.orchestrator
         cases: list[Case] = []
         for item in items:
-            case = Case(item.entity, item.trigger or "", item.data, item.event_id)
+            case = Case(
+                item.entity, item.trigger or "", item.data, item.event_id, now=_moment(item)
+            )
             case.is_data = item.trigger is None
             if item.event_id is not None:
                 case.identify(item.trigger)
             cases.append(case)
 
         def decided() -> Any:
+            program.announce(orchestrator._settings, cases)
             left = yield from program.decide_once(orchestrator._settings, cases)
             yield from program.decide(orchestrator._settings, left)
             yield from actions.finish(orchestrator._settings, cases)
@@ -176,9 +205,7 @@ class Caller:
 
     async def _create(self, process: "Process", items: tuple[Item, ...]) -> list[Any]:
         (item,) = items
-        return [
-            await _ask(process, "create_entity", item.entity, item.data, event_id=item.event_id)
-        ]
+        return [await _ask(process, "create_entity", item.entity, item.data, **_options(item))]
 
     async def _force(self, process: "Process", items: tuple[Item, ...]) -> list[Any]:
         (item,) = items
@@ -190,6 +217,19 @@ class Caller:
     async def _sweep(self, process: "Process", items: tuple[Item, ...]) -> list[Any]:
         self.world.journal.fired += await _ask(process, "fire_due")
         return []
+
+
+def _options(item: Item) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if item.event_id is not None:
+        options["event_id"] = item.event_id
+    if item.at is not None:
+        options["now"] = _moment(item)
+    return options
+
+
+def _moment(item: Item) -> datetime | None:
+    return None if item.at is None else to_datetime(item.at)
 
 
 def _ask(process: "Process", name: str, *args: Any, **options: Any) -> Awaitable[Any]:

@@ -5,7 +5,7 @@ what rows do not tell is checked too: what compound states remember, which timer
 fired before the event, each once, and that what was rejected had to be.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pystator import StateMachine
@@ -21,12 +21,15 @@ _HISTORY = "_history"
 class Fold:
     """An entity as its rows tell it.
 
+    Args:
+        machines: By fingerprint: each row is decided by the one that wrote it.
+
     Attributes:
         contexts: After each version, as users see it; a version is its place.
     """
 
-    def __init__(self, machine: StateMachine, rows: Sequence[HistoryEntry]) -> None:
-        self._machine = machine
+    def __init__(self, machines: Mapping[str, StateMachine], rows: Sequence[HistoryEntry]) -> None:
+        self._machine = next(iter(machines.values()))
         self.rows = rows
         self.state: str | None = None
         self.context: Context = {}
@@ -37,6 +40,7 @@ class Fold:
         self._planned: dict[int, tuple[str, ...]] = {}
         self._acted: set[int] = set()
         for row in rows:
+            self._machine = machines[row.fingerprint]
             if row.kind is EntryKind.ACTION:
                 self._act(row)
             elif row.kind is EntryKind.REJECTED:
@@ -74,6 +78,9 @@ class Fold:
         if row.trigger is None:
             return
         state, context = self._states[row.version]
+        if row.error_code == "entity_not_found":
+            assert state is None, f"it was there, and {row.trigger} was told otherwise"
+            return
         if state is None:
             begun = self._machine.begin({}, row.now, alone=False)
             state, context = begun.target_state, begun.context
@@ -91,7 +98,7 @@ class Fold:
             self._force(row)
         elif row.kind is EntryKind.TIMER:
             self._fire(row)
-        else:
+        elif row.kind is not EntryKind.MIGRATED:
             if row.kind is EntryKind.EVENT:
                 self._look_for_overdue(row.now, row.trigger)
             self._decide(row)

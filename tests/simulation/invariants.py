@@ -4,6 +4,7 @@
 - An event is applied at most once; exactly once if its caller was told so, and not at all if it was told otherwise.
 - What a caller was told is what stands in the row: version, states, actions, context.
 - Events of one caller for one entity are applied in the order in which they were sent.
+- An event that was sent after another was answered comes after it, whoever sent it.
 - Actions run at most once, and only of what is written; once where nothing hindered them.
 - Whatever is still armed fires when its time comes.
 """
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING
 from pystator import Orchestrator
 from pystator.engine.result import TransitionResult
 from pystator.errors import IdempotencyConflictError
-from pystator.records import EntryKind, HistoryEntry
+from pystator.records import Context, EntryKind, HistoryEntry
 from simulation.fold import Fold, rows_of
 from simulation.journal import Note, said
-from simulation.machines import machine
+from simulation.machines import by_fingerprint, machine
+from simulation.server import tag_of
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -42,6 +44,7 @@ class _Check:
         self.world = world
         self.store = world.server.store
         self.machine = machine(world.plan.machine)
+        self.machines = by_fingerprint(world.plan.machine)
         plan = world.plan
         self.modes = {caller.name: plan.modes[caller.process] for caller in plan.callers}
         self.folds: dict[str, Fold] = {}
@@ -58,7 +61,9 @@ class _Check:
         strange = set(self.applied) - set(self.world.journal.notes)
         assert not strange, f"nobody sent {sorted(strange)}"
         self.order()
+        self.time()
         self.actions()
+        self.hooks()
         self.fired()
         self.timers()
 
@@ -71,7 +76,7 @@ class _Check:
         for entity_id in sorted(sent | set(stored)):
             try:
                 rows = rows_of(store, entity_id, name)
-                fold = self.folds[entity_id] = Fold(self.machine, rows)
+                fold = self.folds[entity_id] = Fold(self.machines, rows)
                 if entity_id in stored:
                     fold.check(stored[entity_id])
                 else:
@@ -83,8 +88,7 @@ class _Check:
 
     def keep(self, row: HistoryEntry) -> None:
         """Remember whose event the row is of."""
-        payload = row.payload or {}
-        tag = str(payload.get("reason" if row.kind is EntryKind.FORCED else "tag"))
+        tag = tag_of(row)
         if row.kind is EntryKind.REJECTED:
             self.rejected[tag].append(row)
         elif row.kind in {EntryKind.EVENT, EntryKind.CREATED, EntryKind.FORCED}:
@@ -106,8 +110,8 @@ class _Check:
         if note.item.wrong == "taken":
             self.taken(note)
         elif note.answers:
-            for answer in note.answers:
-                self.answer(note, answer)
+            for answer, context in note.answers:
+                self.answer(note, answer, context)
         elif note.error is not None and not note.maybe:
             assert not applied, f"it is applied, and its caller was told: {said(note.error)}"
 
@@ -115,12 +119,12 @@ class _Check:
         """Its id belongs to the event before it, if that has left a row."""
         tag = note.item.tag
         owner = self.world.journal.notes.get(str(note.item.event_id))
-        if owner is None or not owner.answers:
+        if owner is None or not owner.answers or owner.item.wrong:
             return
         assert not self.applied[tag], "its id belongs to another event, and it is applied"
         assert isinstance(note.error, IdempotencyConflictError), f"it was told {said(note.error)}"
 
-    def answer(self, note: Note, answer: TransitionResult) -> None:
+    def answer(self, note: Note, answer: TransitionResult, context: Context | None) -> None:
         tag = note.item.tag
         if not answer.success:
             assert not self.applied[tag], "it was refused, and it is applied"
@@ -140,7 +144,6 @@ class _Check:
             row.trigger, tuple(each["name"] for each in row.actions),
         )  # fmt: skip
         assert told == stands, f"it was told {told}, and its row is {stands}"
-        context = answer.context
         if not answer.facts.replayed:
             stood = self.folds[entity_id].contexts[row.version]
             assert context == stood, f"it was told {context}, and the context was {stood}"
@@ -162,9 +165,26 @@ class _Check:
                 f"{caller} sent otherwise to {entity_id} than {[tag for _, _, tag in lane]}"
             )
 
+    def time(self) -> None:
+        """By entity: nothing was answered before something older was even sent."""
+        lanes: dict[str, list[tuple[int, Note]]] = defaultdict(list)
+        for tag, applied in self.applied.items():
+            for entity_id, row in applied:
+                lanes[entity_id].append((row.version, self.world.journal.notes[tag]))
+        for entity_id, lane in lanes.items():
+            lane.sort(key=lambda each: -each[0])
+            first: Note | None = None
+            for _, note in lane:
+                assert first is None or note.since <= (first.until or 0), (
+                    f"{first.item} was answered before {note.item} was sent,"
+                    f" and comes after it in {entity_id}"
+                )
+                if note.until is not None and (first is None or note.until < (first.until or 0)):
+                    first = note
+
     def ordered(self, note: Note) -> bool:
         """Calls at the same time have an order where they share commits, or where they block."""
-        return note.kind != "pipeline" or self.modes[note.caller] != "plain"
+        return note.kind not in {"pipeline", "stream"} or self.modes[note.caller] != "plain"
 
     # Actions and timers ---------------------------------------------------------------------------
 
@@ -179,9 +199,21 @@ class _Check:
             if not applied or not applied[0][1].actions or note is None:
                 continue
             certain = not note.maybe and not note.died
-            cancelled = combined and note.left and note.kind in {"event", "pipeline"}
+            cancelled = combined and note.left and note.kind in {"event", "pipeline", "stream"}
             if certain or (cancelled and not self.world.crashes and not self.world.unsure):
                 assert ran[tag] == 1, f"{tag} is written and answered, and its actions did not run"
+
+    def hooks(self) -> None:
+        """Whatever was begun before the eyes of an observer has ended."""
+        made = {note.caller for note in self.world.journal.notes.values() if note.kind == "create"}
+        for process in self.world.processes:
+            witness = process.witness
+            if witness is None or process.cancelled:
+                continue
+            if not any(caller.name in made for caller in process.callers):
+                assert witness.begun == witness.ended, (
+                    f"{witness.begun} events began in {process.name}, and {witness.ended} ended"
+                )
 
     def fired(self) -> None:
         """Whoever fired a timer was told what stands in its row, and nobody else was told it."""
@@ -213,4 +245,4 @@ class _Check:
         left = store.due(late, 10, machine_name=name)
         assert not left, f"timers of {left} never fire"
         for entity in store.entities(limit=1_000).items:
-            Fold(self.machine, rows_of(store, entity.entity_id, name)).check(entity)
+            Fold(self.machines, rows_of(store, entity.entity_id, name)).check(entity)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pystator.engine.copying import copy_mapping
 from pystator.engine.result import TransitionResult
 from pystator.errors import (
     EntityExistsError,
@@ -13,9 +14,10 @@ from pystator.errors import (
     StoreUnavailableError,
 )
 from pystator.orchestrator.answers import REFUSALS
+from pystator.records import Context  # noqa: TC001 - one import style
 from simulation.plan import Item
 
-__all__ = ["Journal", "Note"]
+__all__ = ["Journal", "Note", "said", "scribble"]
 
 _FINAL = (
     EntityExistsError,
@@ -35,30 +37,40 @@ class Note:
         alone: It was the only event of its call.
         maybe: A try ended without a certain answer.
         died, left: Its process died under it; its caller did not wait.
-        answers: What was said about it, in the end: one result, or several that have to agree.
+        answers: What was said about it, in the end: one result, or several that have to agree, each with the context
+            that it had.
+        since, until: The steps at which it was first sent, and first answered.
         error: What was said in the end, where it is an error that says that nothing was written.
         done: There is nothing more to come.
     """
 
     __slots__ = (
-        "alone", "answers", "caller", "died", "done", "error", "item", "kind", "left", "maybe", "number", "tries",
+        "alone", "answers", "caller", "died", "done", "error", "item", "kind", "left", "maybe", "number", "since", "tries", "until",
     )  # fmt: skip
 
-    def __init__(self, item: Item, caller: str, kind: str, number: int, *, alone: bool) -> None:
+    def __init__(
+        self, item: Item, caller: str, kind: str, number: int, since: int, *, alone: bool
+    ) -> None:
         self.item = item
         self.caller = caller
         self.kind = kind
         self.number = number
         self.alone = alone
         self.tries = 0
+        self.since = since
+        self.until: int | None = None
         self.maybe = self.died = self.left = self.done = False
-        self.answers: list[TransitionResult] = []
+        self.answers: list[tuple[TransitionResult, Context | None]] = []
         self.error: Exception | None = None
 
-    def told(self, answer: object) -> bool:
+    def told(self, answer: object, step: int) -> bool:
         """Take an answer; True when it is safe and sensible to ask again."""
         if isinstance(answer, TransitionResult) and (answer.success or answer.reason in REFUSALS):
-            self.answers.append(answer)
+            context = answer.context
+            self.answers.append((answer, None if context is None else copy_mapping(context)))
+            if context is not None:
+                scribble(context)
+            self.until = step if self.until is None else self.until
             self.done = True
             return False
         error = answer.error if isinstance(answer, TransitionResult) else answer
@@ -86,12 +98,12 @@ class Journal:
         self.fired: list[TransitionResult] = []
         self._number = 0
 
-    def sent(self, item: Item, caller: str, kind: str, *, alone: bool) -> Note:
+    def sent(self, item: Item, caller: str, kind: str, step: int, *, alone: bool) -> Note:
         """It is about to be sent."""
         self._number += 1
         note = self.notes.get(item.tag)
         if note is None:
-            note = self.notes[item.tag] = Note(item, caller, kind, self._number, alone=alone)
+            note = self.notes[item.tag] = Note(item, caller, kind, self._number, step, alone=alone)
         note.tries += 1
         return note
 
@@ -101,6 +113,13 @@ class Journal:
         if note.tries == 1:
             self._number += 1
             note.number = self._number
+
+
+def scribble(own: dict[str, Any]) -> None:
+    """Do with data what its owner may do."""
+    own["scribble"] = True
+    if "deep" in own:
+        own["deep"]["list"].append("scribble")
 
 
 def said(answer: Any) -> str:

@@ -57,7 +57,7 @@ class Drawn:
         troubles: How many there were.
     """
 
-    __slots__ = ("_draw", "_rate", "_style", "script", "troubles")
+    __slots__ = ("_calm", "_draw", "_rate", "_style", "script", "troubles")
 
     def __init__(self, plan: Plan, script: Script | None = None, again: int = 0) -> None:
         self._draw = random.Random(~plan.seed - again * 1_000_003).random
@@ -65,10 +65,14 @@ class Drawn:
         self._style = plan.style
         self.script = script
         self.troubles = 0
+        self._calm = plan.limit * 0.6
 
     def turn(self, waiting: Sequence[Any]) -> int:
         count = len(waiting)
         draw = self._draw
+        self._calm -= 1
+        if self._calm < 0:  # in calm weather everything comes to its end
+            self._rate, self._style = 0.0, "any"
         if count == 1:
             place = 0
         elif self._style == "any" or draw() < 0.3:

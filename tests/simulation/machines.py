@@ -13,7 +13,7 @@ from typing import Any
 from pystator import StateMachine
 from pystator.testing.statecharts import CHART
 
-__all__ = ["COUNTER", "MACHINES", "async_machine", "event_of", "machine"]
+__all__ = ["MACHINES", "async_machine", "by_fingerprint", "event_of", "machine"]
 
 MACHINES = ("counter", "chart")
 
@@ -69,17 +69,44 @@ async def _allowed_later(ctx: dict[str, Any]) -> bool:
 
 
 @cache
-def machine(name: str) -> StateMachine:
-    """The machine with blocking guards: of processes that block, and of the checks afterwards."""
-    if name == "counter":
-        return StateMachine.from_dict(COUNTER).with_guards({"allowed": _allowed})
+def machine(name: str, version: str = "1.0") -> StateMachine:
+    """The machine with blocking guards: of processes that block, and of the checks afterwards.
+
+    Another version knows another trigger; its states and timers are the same.
+    """
+    definition = COUNTER if name == "counter" else _chart()
+    if version != "1.0":
+        extra = {
+            "trigger": "newest",
+            "source": "*",
+            "internal": True,
+            "actions": [{"set": {"v": 2}}],
+        }
+        definition = {
+            **definition,
+            "meta": {**definition["meta"], "version": version},
+            "transitions": [*definition["transitions"], extra],
+        }
+    made = StateMachine.from_dict(definition)
+    return made.with_guards({"allowed": _allowed}) if name == "counter" else made
+
+
+def _chart() -> dict[str, Any]:
+    """The chart, begun in its regions, with deadlines that come while its callers are at work."""
     text = json.dumps(CHART).replace("3600", "40").replace("60", "15")
     text = text.replace('"type": "initial"', '"type": "stable"')
-    return StateMachine.from_dict({**json.loads(text), "initial": "review"})
+    return {**json.loads(text), "initial": "review"}
 
 
 @cache
-def async_machine(name: str) -> StateMachine:
+def by_fingerprint(name: str) -> dict[str, StateMachine]:
+    """All versions of a machine, as rows name them."""
+    versions = [machine(name, version) for version in ("1.0", "2.0")]
+    return {each.fingerprint: each for each in versions}
+
+
+@cache
+def async_machine(name: str, version: str = "1.0") -> StateMachine:
     """The same machine, whose guards take their time."""
-    made = machine(name)
+    made = machine(name, version)
     return made.with_guards({"allowed": _allowed_later}) if name == "counter" else made

@@ -7,7 +7,8 @@ slow        it is done; the answer stays under way
 never       it never arrives; the caller gets an error that says nothing
 lost        it is done; the caller gets an error that says nothing
 late        the caller gets an error that says nothing; it is done at some later time, or after all is over
-torn        some commits of a batch are done, others are not; the caller gets an error that says nothing
+torn        some commits of a batch are done, others are not, or late; the caller gets an error that says nothing
+down        the database starts again: all that is under way is done or not, and none of it is answered
 busy        it is not done; the caller gets an error that says so
 stale       it is answered by a replica that lags behind
 crash       the process dies: before the request arrives, after it is done, or while it is still under way
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "Answer", "Belated", "Killed", "Request", "Wake", "busy", "lost"]
 
 KINDS = {
-    "load": ("slow", "slow", "stale", "stale", "lost", "busy", "crash", "cancel"),
+    "load": ("slow", "slow", "stale", "stale", "lost", "busy", "down", "crash", "cancel"),
     "commit": (
-        "slow", "lost", "lost", "late", "late", "never", "torn", "torn", "busy", "crash", "crash", "cancel",
+        "slow", "lost", "lost", "late", "late", "never", "torn", "torn", "busy", "down", "crash", "crash", "cancel",
     ),
     "history": ("slow", "lost", "busy", "crash", "cancel"),
     "due": ("slow", "lost", "crash"),
@@ -224,7 +225,25 @@ class Request:
             some = [commit for place, commit in enumerate(args[0]) if way >> place % 6 & 1]
             if some:
                 world.server.commit(some)
+            if way & 32 and (rest := [each for each in args[0] if each not in some]):
+                world.waiting.append(Belated(self.label, rest))
+        elif kind == "down":
+            self.swept(world, way)
         return None, lost()
+
+    def swept(self, world: "World", way: int) -> None:
+        """The database stops and starts: this and all that is under way gets no answer."""
+        if way & 1:
+            self.done(world)
+        for number, other in enumerate(world.waiting.copy(), 1):
+            if isinstance(other, Request) and other.future is not None and not other.process.dead:
+                world.waiting.remove(other)
+                if way >> number % 6 & 1:
+                    other.done(world)
+                world.tell(
+                    other.process.name, told(other.what, other.args[0]), Trouble("down", way)
+                )
+                Answer(other, None, lost()).happen(world)
 
     def done(self, world: "World") -> Any:
         """What the database does and says."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pystator import Orchestrator
 from pystator.engine.registry import ActionRegistry
 from pystator.records import Commit, Entity, HistoryEntry, Key, Loaded, Lookup, Outcome, Page
+from pystator.scheduler import AsyncioScheduler
 from pystator.stores.facade import StoreFacade
 from pystator.stores.immediate import ImmediateAsync
 from simulation.loop import Owner
@@ -47,6 +48,7 @@ class Client(ImmediateAsync, StoreFacade):
     def __init__(self, process: "Process") -> None:
         super().__init__()
         self._process = process
+        self.in_flight = process.world.plan.flights
 
     # Calls that wait ------------------------------------------------------------------------------
 
@@ -124,12 +126,31 @@ class Client(ImmediateAsync, StoreFacade):
             process.world.waiting.append(request)
 
 
+class Witness:
+    """Counts the events that an orchestrator began and ended."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.ended = 0
+
+    def on_before_process(self, *_: Any) -> None:
+        self.begun += 1
+
+    def on_transition_complete(self, _: str, result: Any) -> None:
+        self.ended += ":" not in (result.trigger or "")  # else it was a timer
+
+    def on_transition_error(self, _: str, trigger: str | None, __: Exception) -> None:
+        self.ended += trigger is not None and ":" not in trigger
+
+
 class Process(Owner):
     """One life of a process.
 
     Attributes:
         clock: Microseconds; it may jump to and fro.
         callers: Who calls from it.
+        witness: Its observer.
+        cancelled: Some of its calls were.
     """
 
     def __init__(self, world: "World", number: int, life: int = 0) -> None:
@@ -142,11 +163,22 @@ class Process(Owner):
         self.mode = plan.modes[number]
         self.blocks = self.mode == "blocking"
         self.skew = plan.skews[number]
+        self.cancelled = False
         self.client = Client(self)
         self.callers: list[Caller] = []
+        extra = plan.extras[number]
+        version = "2.0" if extra == "newer" else "1.0"
+        self.witness = Witness() if extra == "hooks" else None
+        self.scheduler: AsyncioScheduler | None = None
+        if extra == "scheduler" and not self.blocks:
+            self.scheduler = AsyncioScheduler(poll_interval=5.0)
         self.orchestrator = Orchestrator(
-            (machine if self.blocks else async_machine)(plan.machine),
+            (machine if self.blocks else async_machine)(plan.machine, version),
             self.client,
+            hooks=None if self.witness is None else [self.witness],
+            scheduler=self.scheduler,
+            most_waiting=plan.room,
+            use_initial_state_when_missing=extra != "strict",
             actions=_SLOW if self.mode == "combined" else _QUICK,
             batching=self.mode == "combined",
             clock=self.clock,
@@ -183,6 +215,7 @@ class Process(Owner):
         """Cancel one of the calls under way."""
         calls: list[asyncio.Task[Any]] = [task for each in self.callers for task in each.calls()]
         if calls:
+            self.cancelled = True
             self.world.tell(self.name, f"call {way % len(calls)} is cancelled", None)
             calls[way % len(calls)].cancel()
 

@@ -4,11 +4,14 @@ It is what every process talks to, through a network that is not to be trusted (
 """
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 
 from pystator import InMemoryStateStore
 from pystator.records import (
     Commit,
     Entity,
+    Entry,
+    EntryKind,
     HistoryEntry,
     Key,
     Loaded,
@@ -18,7 +21,7 @@ from pystator.records import (
     Page,
 )
 
-__all__ = ["Server"]
+__all__ = ["Server", "tag_of"]
 
 PAGE = 3
 """Rows of a page of history: so few that what is read back often takes several."""
@@ -29,10 +32,12 @@ class Server:
 
     Attributes:
         store: What is true now.
+        written: Tags of events that were applied.
     """
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self.store = InMemoryStateStore(clock=clock)
+        self.written: set[str] = set()
         self._lines = 0
         self._points: list[int] = [0]
         self._past: dict[Key, list[tuple[int, Entity]]] = {}
@@ -49,23 +54,21 @@ class Server:
             before = self._past.get((lookup.entity_id, lookup.machine_name), ())
             entity = next((each for at, each in reversed(before) if at <= point), None)
             known = {name: row for name, row in now.known.items() if row.id <= point}
-            answer.append(Loaded(entity, known))
+            answer.append(Loaded(deepcopy(entity), known))  # whoever gets it may write on it
         return answer
 
     def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """Written, or not, each for itself."""
         outcomes = self.store.commit(commits)
-        written = [
-            Lookup(commit.entity_id, commit.machine_name)
-            for commit, outcome in zip(commits, outcomes, strict=True)
-            if outcome.kind is OutcomeKind.APPLIED
-        ]
+        written: list[Lookup] = []
+        for commit, outcome in zip(commits, outcomes, strict=True):
+            if outcome.kind is OutcomeKind.APPLIED:
+                written.append(Lookup(commit.entity_id, commit.machine_name))
+                self._lines += len(commit.entries)
+                for entry in commit.entries:
+                    if entry.payload and entry.kind is not EntryKind.REJECTED:
+                        self.written.add(tag_of(entry))
         if written:
-            self._lines += sum(
-                len(commit.entries)
-                for commit, outcome in zip(commits, outcomes, strict=True)
-                if outcome.kind is OutcomeKind.APPLIED
-            )
             self._points.append(self._lines)
             for loaded in self.store.load(written):
                 if loaded.entity is not None:
@@ -83,3 +86,9 @@ class Server:
     def due(self, now: int, limit: int, machine_name: str) -> list[Key]:
         """Whose timers are due."""
         return self.store.due(now, limit, machine_name=machine_name)
+
+
+def tag_of(entry: Entry | HistoryEntry) -> str:
+    """Whose event it is."""
+    payload = entry.payload or {}
+    return str(payload.get("reason" if entry.kind is EntryKind.FORCED else "tag"))

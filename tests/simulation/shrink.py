@@ -5,6 +5,7 @@ last the turns that luck took. Each smaller world is tried with the old script a
 fresh luck.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -22,6 +23,10 @@ Run = Callable[[Plan, Luck, Trace | None], object]
 """Runs a world; an `AssertionError` is a failure."""
 
 
+Same = Callable[[Plan, Drawn | Given], "Failure | None"]
+"""Runs a world; whether it fails in the way that is looked into."""
+
+
 class Failure:
     """A world that fails, and how.
 
@@ -34,6 +39,13 @@ class Failure:
         self.plan = plan
         self.script = script
         self.error = error
+
+    @property
+    def kind(self) -> str:
+        """What it says, without names and numbers: a smaller world has to fail in the same way."""
+        words = str(self.error).split(": ")
+        plain = [word for word in words if not set(word) & set("0123456789")] or words
+        return re.sub(r"[0-9]+.*", "", plain[-1])[:40]
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -56,9 +68,14 @@ def shrink(run: Run, plan: Plan) -> Failure | None:
     failure = _tried(run, plan, Drawn(plan, Script()))
     if failure is None:
         return None
-    failure = _tried(run, plan, Given(failure.script)) or failure
+    kind = failure.kind
+
+    def same(plan: Plan, luck: Drawn | Given) -> Failure | None:
+        found = _tried(run, plan, luck)
+        return found if found is not None and found.kind == kind else None
+
     while True:
-        smaller = _smaller(run, failure)
+        smaller = _smaller(same, failure)
         if smaller is None:
             return failure
         failure = smaller
@@ -72,25 +89,25 @@ def _tried(run: Run, plan: Plan, luck: Drawn | Given) -> Failure | None:
     return None
 
 
-def _smaller(run: Run, failure: Failure) -> Failure | None:
+def _smaller(same: Same, failure: Failure) -> Failure | None:
     for plan in _plans(failure.plan):
-        found = _tried(run, plan, Given(failure.script))
+        found = same(plan, Given(failure.script))
         for again in range(1, _FRESH):
             if found is not None:
                 break
-            fresh = _tried(run, plan, Drawn(plan, Script(), again))
+            fresh = same(plan, Drawn(plan, Script(), again))
             if fresh is not None:
-                found = _tried(run, fresh.plan, Given(fresh.script))
+                found = same(fresh.plan, Given(fresh.script))
         if found is not None:
             return found
     for script in _scripts(failure.script):
-        found = _tried(run, failure.plan, Given(script))
+        found = same(failure.plan, Given(script))
         if found is not None and _weight(found.script) < _weight(failure.script):
             return found
     for again in range(1, _FRESH):
-        found = _tried(run, failure.plan, Drawn(failure.plan, Script(), again))
+        found = same(failure.plan, Drawn(failure.plan, Script(), again))
         if found is not None and len(found.script.troubles) < len(failure.script.troubles):
-            return _tried(run, found.plan, Given(found.script))
+            return same(found.plan, Given(found.script))
     return None
 
 
@@ -121,8 +138,16 @@ def _plans(plan: Plan) -> Iterator[Plan]:
 def _plainer(plan: Plan) -> Iterator[Plan]:
     if any(plan.skews):
         yield replace(plan, skews=tuple([0] * len(plan.skews)))
+    if any(plan.extras):
+        yield replace(plan, extras=tuple([""] * len(plan.extras)))
     if plan.eager:
         yield replace(plan, eager=0)
+    if plan.flights > 1:
+        yield replace(plan, flights=1)
+    if plan.room < 10_000:
+        yield replace(plan, room=10_000)
+    if plan.most < 256:
+        yield replace(plan, most=256)
     if not plan.patience:
         yield replace(plan, patience=1e9)
     if plan.pace:
@@ -132,6 +157,7 @@ def _plainer(plan: Plan) -> Iterator[Plan]:
         yield replace(
             plan,
             modes=tuple([plan.modes[number] for number in used]),
+            extras=tuple([plan.extras[number] for number in used]),
             skews=tuple([plan.skews[number] for number in used]),
             callers=tuple(
                 [replace(each, process=used.index(each.process)) for each in plan.callers]

@@ -85,7 +85,7 @@ def test_the_trouble_is_real(seen):
 
 
 def test_every_call_is_made(seen):
-    kinds = ["event", "batch", "pipeline", "once", "create", "force", "sweep"]
+    kinds = ["event", "batch", "pipeline", "stream", "once", "create", "force", "sweep"]
     assert min(seen[f"op {kind}"] for kind in kinds) > 30, seen
     rows = ["event", "rejected", "created", "timer", "action", "forced"]
     assert min(seen[f"row {row}"] for row in rows) > 20, seen

@@ -12,14 +12,17 @@ A run is a function of a plan and of luck, and of nothing else: no clock, no thr
 """
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pystator.orchestrator import batching, lines
 from simulation.callers import Caller
 from simulation.journal import Journal
 from simulation.loop import OWNER, Loop
 from simulation.luck import Label, Luck, Trouble
 from simulation.network import Wake
-from simulation.plan import Plan
+from simulation.plan import START, Plan
 from simulation.process import Process
 from simulation.server import Server
 from simulation.trace import Trace
@@ -28,8 +31,6 @@ if TYPE_CHECKING:
     import asyncio
 
 __all__ = ["Violation", "World"]
-
-START = 1_700_000_000_000_000
 
 
 class Violation(AssertionError):  # noqa: N818 - it reads as what it is
@@ -106,19 +107,18 @@ class World:
             Violation: Somebody waits for ever, or failed as nobody may.
         """
         plan = self.plan
-        limit = 400 + 100 * sum(len(op.items) or 1 for each in plan.callers for op in each.ops)
         for number in range(len(plan.modes)):
             self.processes.append(Process(self, number))
         for caller, each in zip(self.callers, plan.callers, strict=True):
             caller.start(self.processes[each.process])
-        with self.loop as loop:
-            self._until_quiet(loop, limit)
+        with self.loop as loop, _bounds(plan.most):
+            self._until_quiet(loop, plan.limit)
             self._look_at_callers()
             if loop.complaints:
                 raise Violation(f"asyncio complains: {loop.complaints[0]}")
 
     def _until_quiet(self, loop: Loop, limit: int) -> None:
-        waiting, ready, sleeping = self.waiting, loop.ready, loop.sleeping
+        waiting, ready = self.waiting, loop.ready
         eager, pace = self.plan.eager, self.plan.pace
         turns = 0
         while True:
@@ -126,13 +126,23 @@ class World:
             turns += 1
             if ready and not (eager and turns % eager == 0 and waiting):
                 continue
-            if not waiting and not sleeping:
+            if not waiting and self._rests():
                 return
             self.steps += 1
             if self.steps > limit:
                 raise Violation(f"after {limit} steps somebody still waits")
             self.micro += pace
             self._next(loop)
+
+    def _rests(self) -> bool:
+        """Nothing is left to wait for; schedulers are told that it is over."""
+        if not self.loop.sleeping:
+            return True
+        if all(caller.done for caller in self.callers):
+            for process in self.processes:
+                if process.scheduler is not None:
+                    process.scheduler.cease()
+        return False
 
     def _next(self, loop: Loop) -> None:
         """Let the next thing happen: one of what waits, or that time comes for a sleeper."""
@@ -154,6 +164,19 @@ class World:
                 raise Violation(f"caller {caller.name} failed: {error!r}") from error
             if not caller.done:
                 raise Violation(f"caller {caller.name} waits for ever")
+
+
+@contextmanager
+def _bounds(most: int) -> Iterator[None]:
+    """So many events are in a batch, and of one entity in it; worlds are small, and so are these."""
+    usual = lines.MOST, lines.MOST_OF_ONE
+    lines.MOST = batching.MOST = most
+    lines.MOST_OF_ONE = min(most, usual[1])
+    try:
+        yield
+    finally:
+        lines.MOST, lines.MOST_OF_ONE = usual
+        batching.MOST = usual[0]
 
 
 class Alarm:

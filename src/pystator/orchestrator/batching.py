@@ -93,10 +93,10 @@ class Combiner:
         try:
             await place
         except asyncio.CancelledError:
-            if place.cancelled():
-                self._gate.remove(place)
-            else:  # let in and cancelled in one turn
+            if not place.cancelled():  # let in and cancelled in one turn
                 self._leave(1)
+            elif place in self._gate:  # else it was passed over in the turn of its cancellation
+                self._gate.remove(place)
             raise
         self._held -= 1  # kept for this call
         return await self._submit(case)

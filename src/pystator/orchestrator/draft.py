@@ -13,6 +13,7 @@ by ``meta.orchestrator_default_fallback``, names the fallback state in the resul
 (``hint``), or also puts the entity there (``persist``).
 """
 
+from pystator.engine.copying import detach
 from pystator.engine.result import TransitionResult
 from pystator.errors import ErrorCode, EvaluationError, FSMError
 from pystator.orchestrator.answers import REFUSALS, refusal
@@ -367,6 +368,8 @@ class Draft(Paper):
         self._answer(case, result)
 
     def _answer(self, case: Case, result: TransitionResult) -> None:
+        if self.answers:  # several callers may share a commit, and no context of it
+            result.context = detach(result.context)
         self.answers.append((case, result, self.todos))
         self.todos = []
 
