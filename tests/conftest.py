@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from servers import find
 from servers import postgres as pg
 from servers.shared import locked, once, run_folder
 
@@ -96,6 +97,16 @@ def own_postgres() -> Iterator[Callable[..., pg.Server]]:
     yield begin
     for server in servers:
         server.remove()
+
+
+@pytest.fixture
+def trusting_postgres_url(request: pytest.FixtureRequest) -> str:
+    """An empty database of a server that asks nobody for a password."""
+    if find.url_of("postgres") is None:
+        url: str = request.getfixturevalue("empty_postgres_url")
+        return url
+    server: pg.Server = request.getfixturevalue("own_postgres")()
+    return server.url
 
 
 @pytest.fixture

@@ -12,21 +12,21 @@ from servers.pooler import Pooler, pgbouncer
 
 
 @pytest.fixture(params=["ours", "pgbouncer"])
-def pooled_url(request, empty_postgres_url):
+def pooled_url(request, trusting_postgres_url):
     """An empty database behind our own small pooler, and behind the real one where there is one."""
     if request.param == "ours":
-        with Pooler(empty_postgres_url) as pooler:
+        with Pooler(trusting_postgres_url) as pooler:
             yield pooler.url
             assert pooler.transactions > 10
         return
-    with pgbouncer(empty_postgres_url) as url:
-        yield url or empty_postgres_url
+    with pgbouncer(trusting_postgres_url) as url:
+        yield url or trusting_postgres_url
 
 
-def test_our_pooler_is_one(empty_postgres_url) -> None:
+def test_our_pooler_is_one(trusting_postgres_url) -> None:
     """What a client left in its session is not there any more: that is what it is for."""
     with (
-        Pooler(empty_postgres_url) as pooler,
+        Pooler(trusting_postgres_url) as pooler,
         psycopg.connect(pooler.url, autocommit=True, prepare_threshold=None) as connection,
     ):
         assert is_pooled(connection)
@@ -53,6 +53,6 @@ def test_every_command_works(pooled_url) -> None:
     assert next(each.is_current for each in commands.history(pooled_url))
 
 
-def test_a_direct_connection_is_not_taken_for_a_pooled_one(empty_postgres_url) -> None:
-    with open_connection(parse_postgres(empty_postgres_url)) as connection:
+def test_a_direct_connection_is_not_taken_for_a_pooled_one(trusting_postgres_url) -> None:
+    with open_connection(parse_postgres(trusting_postgres_url)) as connection:
         assert not is_pooled(connection)

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import warnings
 
+import psycopg
 import pytest
 
 from pystator import Orchestrator, PostgresStateStore, StateMachine
@@ -27,15 +28,15 @@ COUNTER = StateMachine.from_dict(
 
 
 @pytest.fixture(params=["ours", "pgbouncer"])
-def pooled_url(request, postgres_url):
+def pooled_url(request, trusting_postgres_url):
     """A database behind our own small pooler, and behind the real one where there is one."""
     if request.param == "ours":
-        with Pooler(postgres_url) as pooler:
+        with Pooler(trusting_postgres_url) as pooler:
             yield pooler.url
             assert pooler.transactions > 10
         return
-    with pgbouncer(postgres_url) as url:
-        yield url or f"{postgres_url}{'&' if '?' in postgres_url else '?'}prepare=false"
+    with pgbouncer(trusting_postgres_url) as url:
+        yield url or f"{trusting_postgres_url}&prepare=false"
 
 
 def use(store: PostgresStateStore, entity: str) -> None:
@@ -76,6 +77,22 @@ def test_nothing_is_lost_and_the_pooler_is_told_of_once(pooled_url) -> None:
             assert store.count_by_state() == {"on": 1}
     assert len(caught) == is_told
     assert not is_told or "?prepare=false" in str(caught[0].message)
+
+
+def test_an_event_inside_a_transaction_of_the_caller_s(pooled_url) -> None:
+    """The transaction has one server process from its begin to its end: the pooler sees to that."""
+    with (
+        PostgresStateStore(pooled_url, prepare=False) as store,
+        psycopg.connect(pooled_url.partition("?prepare")[0], prepare_threshold=None) as caller,
+    ):
+        orchestrator = Orchestrator(machine=COUNTER, state_store=store)
+        for keeps in (True, False, True):
+            assert orchestrator.process_event("e-1", "add", connection=caller).success
+            assert orchestrator.process_event("e-2", "add", event_id="x", connection=caller).success
+            (caller.commit if keeps else caller.rollback)()
+        assert store.get_context("e-1") == {"n": 2}
+        assert store.get_context("e-2") == {"n": 1}
+        assert [row.version for row in store.feed(None).items] == [1, 1, 2]
 
 
 def test_who_says_so_is_not_warned(pooled_url) -> None:
