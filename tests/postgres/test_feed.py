@@ -112,13 +112,14 @@ from pystator.records import OutcomeKind
 from pystator.stores.postgres import PostgresStateStore
 from pystator.testing.building import change, lookup, note
 
-url, seed, wanted = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+url = sys.argv[1]
+seed, wanted, entities = map(int, sys.argv[2:])
 chance = random.Random(seed)
 written = 0
 
 
 def names(most):
-    return sorted(chance.sample([f"e{number:03}" for number in range(200)], chance.randint(1, most)))
+    return sorted(chance.sample([f"e{number:05}" for number in range(entities)], chance.randint(1, most)))
 
 
 def some(store, names):
@@ -141,7 +142,7 @@ def some(store, names):
 with PostgresStateStore(url) as store, psycopg.connect(url) as connection:
     while written < wanted:
         if chance.random() < 0.85:
-            written += some(store, names(20))
+            written += some(store, names(entities // 10))
             continue
         within = store.within(connection)
         rows = 0
@@ -159,17 +160,17 @@ with PostgresStateStore(url) as store, psycopg.connect(url) as connection:
 Row = tuple[int, str, int, str]
 
 
-def race(store, url: str, rows: int, writers: int) -> None:
+def race(store, url: str, rows: int, writers: int, entities: int) -> None:
     """Writers in processes of their own, short and long transactions, and two readers."""
     environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
     running = [
         subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", WRITER, url, str(seed), str(rows // writers)],
+            [sys.executable, "-W", "error", "-c", WRITER, url, *map(str, numbers)],
             stderr=subprocess.PIPE,
             text=True,
             env=environment,
         )
-        for seed in range(writers)
+        for numbers in [(seed, rows // writers + 1, entities) for seed in range(writers)]
     ]
     done = threading.Event()
     seen: list[list[Row]] = [[], []]
@@ -195,6 +196,10 @@ def race(store, url: str, rows: int, writers: int) -> None:
     try:
         errors = [process.communicate()[1] for process in running]
     finally:
+        for process in running:
+            process.kill()
+            process.wait()
+            process.stderr.close()
         done.set()
         for reader in readers:
             reader.join()
@@ -222,9 +227,10 @@ def in_order(rows: list[Row]) -> bool:
 
 
 def test_many_writers_and_two_readers(store, postgres_url) -> None:
-    race(store, postgres_url, 2_400, 3)
+    race(store, postgres_url, 2_400, 3, 200)
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1_800)
 def test_many_writers_and_two_readers_for_long(store, postgres_url) -> None:
-    race(store, postgres_url, 200_000, 6)
+    race(store, postgres_url, 200_000, 6, 2_000)

@@ -144,12 +144,15 @@ def next_due(timers: Timers) -> int | None:
 def state_since(commit: Commit) -> int | None:
     """When the entity came into the state the commit leaves it in; None: before the commit.
 
-    A run of events may leave a state and come back: what counts is the last row that led elsewhere.
+    A run of events may leave a state and come back: what counts is the last row that led elsewhere,
+    or the first one of a new entity.
     """
     if len(commit.entries) > 1:
         for entry in reversed(commit.entries):
             if entry.target_state is not None and entry.target_state != entry.source_state:
                 return entry.now
+        if not commit.expected_version:
+            return commit.entries[0].now
     return None if commit.state is None else commit.now
 
 
