@@ -2,8 +2,8 @@
 
 import pytest
 
-from pystator.stores.postgres import PostgresStateStore
 from pystator.testing import StoreContract
+from servers.sessions import Settled
 
 
 class TestPostgresStateStore(StoreContract):
@@ -14,4 +14,4 @@ class TestPostgresStateStore(StoreContract):
         return tmp_path
 
     def make_store(self, path):
-        return PostgresStateStore(self.url)
+        return Settled(self.url)

@@ -15,7 +15,9 @@ from psycopg import pq, sql
 
 from pystator.records import Cut, EntryKind, Lookup
 from pystator.stores import postgres_entities, postgres_pruning, postgres_reads
-from pystator.stores.postgres_ops import committing, loading, prepare
+from pystator.stores.postgres_encode import prepare
+from pystator.stores.postgres_ops import loading
+from pystator.stores.postgres_writing import committing
 from pystator.testing.building import change, note
 from servers.postgres import TABLES
 

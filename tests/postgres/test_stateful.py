@@ -5,8 +5,8 @@ import pytest
 from hypothesis import settings
 
 from pystator.db.schema import TABLES
-from pystator.stores.postgres import PostgresStateStore
 from pystator.testing.stateful import StoreComparison
+from servers.sessions import Settled
 
 urls: list[str] = []
 
@@ -26,7 +26,7 @@ class PostgresAgainstMemory(StoreComparison):
             with psycopg.connect(urls[-1], autocommit=True) as connection:
                 for table in TABLES:  # they are all but empty: quicker than TRUNCATE
                     connection.execute(f"DELETE FROM {table}")
-        return PostgresStateStore(urls[-1], pool_size=2)
+        return Settled(urls[-1], pool_size=2)
 
 
 class PostgresAgainstMemoryAsync(PostgresAgainstMemory):
@@ -35,10 +35,10 @@ class PostgresAgainstMemoryAsync(PostgresAgainstMemory):
 
 TestPostgresAgainstMemory = PostgresAgainstMemory.TestCase
 TestPostgresAgainstMemory.settings = settings(
-    max_examples=20, stateful_step_count=15, deadline=None
+    max_examples=10, stateful_step_count=15, deadline=None
 )
 
 TestPostgresAgainstMemoryAsync = PostgresAgainstMemoryAsync.TestCase
 TestPostgresAgainstMemoryAsync.settings = settings(
-    max_examples=6, stateful_step_count=15, deadline=None
+    max_examples=4, stateful_step_count=12, deadline=None
 )

@@ -290,11 +290,12 @@ class TestRefusals:
             assert store.get_state_versioned("e") == ("open", 31)
 
     def test_a_deadlock_is_tried_again(self, altered):
-        url = altered("deadlock_timeout = '20ms'")
+        url = altered("deadlock_timeout = '700ms'")
         with PostgresStateStore(url) as store, psycopg.connect(url) as other:
             store.commit([change("a"), change("b")])
             admin = psycopg.connect(url, autocommit=True)
-            other.execute("SET deadlock_timeout = '10s'")  # the store's statement is the victim
+            # A session looks once for a deadlock, after so long a wait: here, the store's does.
+            other.execute("SET deadlock_timeout = '20s'")
             other.execute("SELECT FROM entity_states WHERE entity_id = 'b' FOR UPDATE")
             call = Background(lambda: store.commit([change("a", after=1), change("b", after=1)]))
             until(lambda: waiting(admin))

@@ -8,9 +8,39 @@ from typing import Any
 
 import psycopg
 
+from pystator.records import HistoryEntry, Page
+from pystator.stores.postgres import PostgresStateStore
+from pystator.stores.postgres_wire import Statement
 from pystator.testing.building import change
 
-__all__ = ["Background", "cut_off", "locked", "turn", "until", "waiting"]
+__all__ = ["Background", "Settled", "cut_off", "locked", "turn", "until", "waiting"]
+
+_SETTLED = Statement(
+    "settled",
+    "SELECT FROM transition_history WHERE txid >= pg_snapshot_xmin(pg_current_snapshot()) LIMIT 1",
+    (),
+)
+
+
+class Settled(PostgresStateStore):
+    """A store whose feed waits for those who have nothing to do with it.
+
+    Transactions are numbered for a whole server: while one of another test runs, the feed holds
+    back what this test has written. It may; a test that wants to see it all has to wait.
+    """
+
+    def feed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
+        self._settle()
+        return super().feed(cursor, limit)
+
+    async def afeed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
+        self._settle()
+        return await super().afeed(cursor, limit)
+
+    def _settle(self) -> None:
+        deadline = time.monotonic() + 5
+        while self.parts[0].run(_SETTLED, (), reads=True).ntuples and time.monotonic() < deadline:
+            time.sleep(0.002)
 
 
 @contextmanager

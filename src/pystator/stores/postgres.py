@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, Self, TypeVar, cast
 
 from pystator.db.extras import from_extra
 from pystator.db.postgres_url import find_postgres
-from pystator.errors import ConfigurationError, FSMError
+from pystator.errors import ConfigurationError, FSMError, StoreUnavailableError
 from pystator.records import Commit, Cut, Entity, HistoryEntry, Key, Loaded, Lookup, Outcome, Page
 from pystator.stores.codec import LIMIT
 from pystator.stores.facade import StoreFacade
@@ -21,10 +21,12 @@ with from_extra("postgres", "psycopg", "psycopg_pool"):
 
     from pystator.db.postgres_schema import ensure
     from pystator.stores import postgres_pruning, postgres_reads
+    from pystator.stores.postgres_encode import prepare
     from pystator.stores.postgres_later import Later
     from pystator.stores.postgres_link import Link
-    from pystator.stores.postgres_ops import Operation, Write, committing, loading, prepare
+    from pystator.stores.postgres_ops import Operation, Request, loading
     from pystator.stores.postgres_within import Borrowed, Guests
+    from pystator.stores.postgres_writing import committing, streaming
 
 __all__ = ["PostgresStateStore"]
 
@@ -136,15 +138,15 @@ class PostgresStateStore(Prunable, StoreFacade):
 
     def load(self, lookups: Sequence[Lookup]) -> list[Loaded]:
         """Entities and known event ids, one `Loaded` for each lookup, in order."""
-        return _run(self._link, loading(lookups)) if lookups else []
+        return _run(self._link, loading(lookups, streams=self._link.streams)) if lookups else []
 
     def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """Write; one `Outcome` for each commit, in order."""
-        return _run(self._link, committing(self._prepared(commits))) if commits else []
+        return _run(self._link, self._committing(commits)) if commits else []
 
     def append_later(self, commits: Sequence[Commit]) -> None:
         """Append rows in a moment, together with others; returns at once."""
-        self._later.add(self._prepared(commits))
+        self._later.add(prepare(commits, self.now(), self.context_limit))
 
     def flush(self) -> None:
         """Wait until what `append_later` took is written."""
@@ -152,11 +154,13 @@ class PostgresStateStore(Prunable, StoreFacade):
 
     async def aload(self, lookups: Sequence[Lookup]) -> list[Loaded]:
         """`load` for asyncio."""
-        return await _arun(self._link, loading(lookups)) if lookups else []
+        if not lookups:
+            return []
+        return await _arun(self._link, loading(lookups, streams=self._link.streams))
 
     async def acommit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """`commit` for asyncio."""
-        return await _arun(self._link, committing(self._prepared(commits))) if commits else []
+        return await _arun(self._link, self._committing(commits)) if commits else []
 
     async def aflush(self) -> None:
         """`flush` for asyncio: in a thread, as it waits for the one that writes."""
@@ -179,8 +183,10 @@ class PostgresStateStore(Prunable, StoreFacade):
         """
         return _Within(self, connection, reading=reading)
 
-    def _prepared(self, commits: Sequence[Commit]) -> list[Write]:
-        return prepare(commits, self.now(), self.context_limit)
+    def _committing(self, commits: Sequence[Commit]) -> Operation[list[Outcome]]:
+        if self._link.streams:
+            return streaming(commits, self.now(), self.context_limit)
+        return committing(prepare(commits, self.now(), self.context_limit))
 
     # Reads ----------------------------------------------------------------------------------------
 
@@ -357,15 +363,23 @@ class _Within(PostgresStateStore):
 
 def _run(link: Link, operation: Operation[T]) -> T:
     answer: Any = None
-    error: psycopg.Error | None = None
+    blamed: psycopg.Error | None = None
+    wrote = False
     try:
         while True:
-            request = operation.send(answer) if error is None else operation.throw(error)
-            answer = error = None
+            request = operation.send(answer) if blamed is None else operation.throw(blamed)
+            answer = blamed = None
             try:
-                answer = link.run(request.statement, request.params, reads=request.reads)
-            except psycopg.Error as blame:
-                error = blame
+                if isinstance(request, Request):
+                    answer = link.run(request.statement, request.params, reads=request.reads)
+                else:
+                    link.run_all(request)
+                wrote = wrote or not request.reads
+            except psycopg.Error as error:
+                blamed = error
+            except StoreUnavailableError as error:
+                _qualify(error, wrote=wrote)
+                raise
     except StopIteration as done:
         result: T = done.value
         return result
@@ -373,18 +387,32 @@ def _run(link: Link, operation: Operation[T]) -> T:
 
 async def _arun(link: Link, operation: Operation[T]) -> T:
     answer: Any = None
-    error: psycopg.Error | None = None
+    blamed: psycopg.Error | None = None
+    wrote = False
     while True:
         try:
-            request = operation.send(answer) if error is None else operation.throw(error)
+            request = operation.send(answer) if blamed is None else operation.throw(blamed)
         except StopIteration as done:
             result: T = done.value
             return result
-        answer = error = None
+        answer = blamed = None
         try:
-            answer = await link.arun(request.statement, request.params, reads=request.reads)
-        except psycopg.Error as blame:
-            error = blame
+            if isinstance(request, Request):
+                answer = await link.arun(request.statement, request.params, reads=request.reads)
+            else:
+                await link.arun_all(request)
+            wrote = wrote or not request.reads
+        except psycopg.Error as error:
+            blamed = error
+        except StoreUnavailableError as error:
+            _qualify(error, wrote=wrote)
+            raise
+
+
+def _qualify(error: StoreUnavailableError, *, wrote: bool) -> None:
+    """That nothing was written is said of the whole operation, not of its last statement."""
+    if wrote:
+        error.context.pop("written", None)
 
 
 def _close_quietly(link: Link, later: Later) -> None:

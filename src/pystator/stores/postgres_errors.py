@@ -66,12 +66,17 @@ class Trouble:
         self._pause = 0.0
         self._reprepared = 0
 
-    def pause_after(self, error: psycopg.Error, wire: Wire, statement: Statement) -> float:
+    def pause_after(self, error: psycopg.Error, wire: Wire, statement: Statement | None) -> float:
         """Seconds after which the statement may be sent again.
 
         Raises:
             psycopg.Error: A value is to blame: whoever made the statement knows which.
             FSMError: It may not, or has been tried for long enough.
+
+        Args:
+            error: What it met.
+            wire: The connection it was sent over.
+            statement: None for several.
         """
         if blames_a_row(error):
             raise error
@@ -82,8 +87,8 @@ class Trouble:
         certain = self._reads or error.sqlstate == _READ_ONLY or is_certain(error, wire)
         raise self.told(error, written=False if certain else None) from error
 
-    def _may_resend(self, error: psycopg.Error, wire: Wire, statement: Statement) -> bool:
-        if error.sqlstate in _UNKNOWN_STATEMENT and not wire.is_lost():
+    def _may_resend(self, error: psycopg.Error, wire: Wire, statement: Statement | None) -> bool:
+        if statement and error.sqlstate in _UNKNOWN_STATEMENT and not wire.is_lost():
             return self._prepares_again(error, wire, statement)
         if error.sqlstate in _AGAIN:
             return True

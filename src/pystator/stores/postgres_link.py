@@ -33,6 +33,7 @@ from pystator.stores.postgres_wire import (
     LateError,
     Params,
     Statement,
+    Stream,
     Wire,
     abandon,
     astop,
@@ -79,7 +80,12 @@ class Link:
         pool_size: Connections of the threads, and of each event loop, at most.
         timeout: Seconds to wait for a connection, and for the answer to a statement.
         prepare: Prepare statements; None finds out whether a pooler stands in between.
+
+    Attributes:
+        streams: `run_all` can be used.
     """
+
+    streams = True
 
     def __init__(
         self, url: PostgresURL, *, pool_size: int, timeout: float, prepare: bool | None
@@ -191,6 +197,27 @@ class Link:
                 self._give_back(connection)
             time.sleep(pause)
 
+    def run_all(self, stream: Stream) -> None:
+        """Execute statements one after the other, each in a transaction of its own.
+
+        Raises:
+            StoreUnavailableError: The connection was lost; what was not taken is unknown.
+        """
+        trouble: Trouble | None = None
+        while True:
+            connection = self._take()
+            wire = connection.wire
+            try:
+                wait_for(wire, wire.talk_all(stream), self.timeout)
+            except psycopg.Error as error:
+                trouble = trouble or self.trouble(reads=stream.reads)
+                pause = trouble.pause_after(error, wire, None)
+            else:
+                return
+            finally:
+                self._give_back(connection)
+            time.sleep(pause)
+
     def _take(self) -> SyncConnection:
         """A connection that nobody else uses meanwhile, and that works as far as one can know.
 
@@ -285,6 +312,26 @@ class Link:
                 pause = trouble.pause_after(error, wire, statement)
             else:
                 return result
+            finally:
+                pool.give_back(connection)
+            await sleep(pause)
+
+    async def arun_all(self, stream: Stream) -> None:
+        """`run_all` on the running loop."""
+        from asyncio import sleep
+
+        trouble: Trouble | None = None
+        while True:
+            pool = self._loop_pool()
+            connection = await pool.take()
+            wire = connection.wire
+            try:
+                await await_for(wire, wire.talk_all(stream), self.timeout)
+            except psycopg.Error as error:
+                trouble = trouble or self.trouble(reads=stream.reads)
+                pause = trouble.pause_after(error, wire, None)
+            else:
+                return
             finally:
                 pool.give_back(connection)
             await sleep(pause)

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pystator.records import Commit, Cut, Key
-from pystator.stores.postgres_ops import LARGEST, Operation, Request, prepare
+from pystator.stores.postgres_encode import LARGEST, prepare
+from pystator.stores.postgres_ops import Operation, Request
 from pystator.stores.postgres_rows import Value, binary, from_time, integers, number, texts
 from pystator.stores.postgres_sql import BIGINT, BIGINTS, TEXT, TIME, TIMES, WRITE_NAMES
 from pystator.stores.postgres_wire import Statement, rows_of

@@ -254,21 +254,19 @@ LOAD_KNOWING: Final = _load_knowing("load_knowing", long=False)
 LOAD_KNOWING_LONG: Final = _load_knowing("load_knowing_long", long=True)
 """For event ids that are not in the index of the others."""
 
-_WANTED: Final = (
-    f"unnest({_column(1, TEXT)}, {_column(2, TEXT)}) WITH ORDINALITY AS k (id, machine, ord)"
-)
+_WANTED: Final = f"unnest({_column(1, TEXT)}, {_column(2, TEXT)}, $3) AS k (id, machine, ord)"
 _ONE_ENTITY: Final = (
     f"LATERAL (SELECT {ENTITY_COLUMNS} FROM entity_states e"
     f" WHERE {_KEY.format('e', 'k.id', 'k.machine')} LIMIT 1) e"
 )
 _WANTED_IDS: Final = (
-    f"unnest({_column(3, TEXT)}, {_column(4, TEXT)}, {_column(5, TEXT)}, $6)"
+    f"unnest({_column(4, TEXT)}, {_column(5, TEXT)}, {_column(6, TEXT)}, $7)"
     " AS k (id, machine, event_id, ord)"
 )
 LOAD_MANY: Final = Statement(
     "load_many",
     f"SELECT k.ord, {_of('e', ENTITY_COLUMNS)} FROM {_WANTED}, {_ONE_ENTITY}",
-    (TEXT, TEXT),
+    (TEXT, TEXT, BIGINTS),
 )
 
 
@@ -280,7 +278,7 @@ def _load_many_knowing(name: str, *, long: bool) -> Statement:
         f" UNION ALL SELECT k.ord, {_nulls(ENTITY_COLUMNS, _ENTITY_TYPES)}, h.*"
         f" FROM {_WANTED_IDS}, LATERAL ("
         f"{_entry(HISTORY_COLUMNS, 'k.id', 'k.machine', 'k.event_id', long=long)} LIMIT 1) h",
-        (TEXT, TEXT, TEXT, TEXT, TEXT, BIGINTS),
+        (TEXT, TEXT, BIGINTS, TEXT, TEXT, TEXT, BIGINTS),
     )
 
 

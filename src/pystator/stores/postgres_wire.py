@@ -15,14 +15,14 @@ Laws:
 import select
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import psycopg
 from psycopg import errors, pq
-from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
@@ -34,6 +34,7 @@ __all__ = [
     "Params",
     "Row",
     "Statement",
+    "Stream",
     "Wire",
     "abandon",
     "astop",
@@ -51,11 +52,19 @@ Params = Sequence[bytes | None]
 
 _OK: Final = frozenset({int(ExecStatus.TUPLES_OK), int(ExecStatus.COMMAND_OK)})
 _FATAL: Final = int(ExecStatus.FATAL_ERROR)
+_SYNC: Final = int(ExecStatus.PIPELINE_SYNC)
+_IDLE: Final = int(TransactionStatus.IDLE)
+_OFF: Final = int(PipelineStatus.OFF)
 _READ: Final = False
 _WRITE: Final = True
 
-Talk = Generator[bool, None, "PGresult"]
-"""Yields whether it waits for room to write, or else for something to read; ends in the result."""
+T = TypeVar("T")
+
+Talk = Generator[bool, None, T]
+"""Yields whether it waits for room to write, or else for something to read; ends in its answer."""
+
+_PIPELINES: Final = pq.version() >= 140_000
+"""This libpq can send a statement before it has heard of the one before."""
 
 GRACE: Final = 2.0
 """Seconds for a cancelled statement to come back."""
@@ -82,6 +91,24 @@ class Statement:
         self.name = f"pystator_{name}_{blake2b(self.sql, digest_size=4).hexdigest()}".encode()
         self.types = tuple(types)
         self.formats = [int(pq.Format.BINARY)] * len(types)
+
+
+class Stream(Protocol):
+    """Several statements that are sent one after the other, and answered meanwhile.
+
+    Attributes:
+        reads: They write nothing.
+    """
+
+    reads: bool
+
+    def requests(self) -> Iterator[tuple[Statement, Params]]:
+        """The statements: each is made while the server works on those before it."""
+        ...
+
+    def take(self, number: int, result: "PGresult | psycopg.Error") -> None:
+        """What became of one of them, in order, counted from 0."""
+        ...
 
 
 class Wire:
@@ -122,7 +149,8 @@ class Wire:
 
     def is_clean(self) -> bool:
         """Ready for the next statement."""
-        return self.pgconn.transaction_status == TransactionStatus.IDLE
+        pgconn = self.pgconn
+        return pgconn.transaction_status == _IDLE and pgconn.pipeline_status == _OFF
 
     def is_lost(self) -> bool:
         """There is nobody at the other end any more."""
@@ -137,7 +165,7 @@ class Wire:
         """The name under which a statement is prepared in this session."""
         return b"%b_%d" % (statement.name, self.forgotten) if self.forgotten else statement.name
 
-    def talk(self, statement: Statement, params: Params) -> Talk:
+    def talk(self, statement: Statement, params: Params) -> "Talk[PGresult]":
         """Execute a statement; its result, or the server's error.
 
         Raises:
@@ -159,7 +187,51 @@ class Wire:
             pgconn.send_query_prepared(name, params, statement.formats, 1)
         return (yield from self._answer())
 
-    def _answer(self) -> Talk:
+    def talk_all(self, stream: Stream) -> Talk[None]:
+        """Execute statements, each in a transaction of its own.
+
+        Raises:
+            psycopg.Error: The connection is lost; what was not taken by then is unknown.
+        """
+        if self.prepares and _PIPELINES:
+            yield from self._pipeline(stream)
+            return
+        for number, (statement, params) in enumerate(stream.requests()):
+            try:
+                result = yield from self.talk(statement, params)
+            except psycopg.Error as error:
+                if not self.is_clean():
+                    raise
+                stream.take(number, error)
+            else:
+                stream.take(number, result)
+
+    def _pipeline(self, stream: Stream) -> Talk[None]:
+        pgconn = self.pgconn
+        self.sent = False
+        pgconn.enter_pipeline_mode()
+        answers = _Answers(self, stream)
+        for statement, params in stream.requests():
+            name = self.prepared.get(statement.name)
+            if name is None:
+                name = self.prepared[statement.name] = self.name_of(statement)
+                pgconn.send_prepare(name, statement.sql, statement.types)
+            self.sent = True
+            pgconn.send_query_prepared(name, params, statement.formats, 1)
+            pgconn.pipeline_sync()
+            answers.expected += 1
+            while pgconn.flush():
+                yield _WRITE
+                pgconn.consume_input()
+            pgconn.consume_input()
+            answers.take()
+        while answers.expected > answers.taken:
+            yield _READ
+            pgconn.consume_input()
+            answers.take()
+        pgconn.exit_pipeline_mode()
+
+    def _answer(self) -> "Talk[PGresult]":
         pgconn = self.pgconn
         while pgconn.flush():
             yield _WRITE
@@ -184,6 +256,39 @@ class Wire:
         return first
 
 
+class _Answers:
+    """Hands the answers of a pipeline on, as far as they have come."""
+
+    __slots__ = ("_answer", "_pgconn", "_stream", "_wire", "expected", "taken")
+
+    def __init__(self, wire: Wire, stream: Stream) -> None:
+        self._wire = wire
+        self._pgconn = wire.pgconn
+        self._stream = stream
+        self._answer: PGresult | psycopg.Error | None = None
+        self.expected = 0
+        self.taken = 0
+
+    def take(self) -> None:
+        pgconn = self._pgconn
+        while self.taken < self.expected and not pgconn.is_busy():
+            result = pgconn.get_result()
+            if result is None:
+                continue  # what follows is the next statement's
+            if result.status == _SYNC:
+                answer, self._answer = self._answer, None
+                if answer is None:
+                    raise psycopg.OperationalError("the server gave no answer")
+                if isinstance(answer, psycopg.Error):
+                    self._wire.forget()  # the statement may have failed to be prepared
+                self._stream.take(self.taken, answer)
+                self.taken += 1
+            elif result.status in _OK:
+                self._answer = result  # after that of its preparation
+            elif not isinstance(self._answer, psycopg.Error):
+                self._answer = errors.error_from_result(result)
+
+
 def rows_of(result: "PGresult") -> list[Row]:
     """The rows of a result."""
     value = result.get_value
@@ -194,7 +299,7 @@ def rows_of(result: "PGresult") -> list[Row]:
 # Waiting ------------------------------------------------------------------------------------------
 
 
-def wait_for(wire: Wire, talk: Talk, seconds: float) -> "PGresult":
+def wait_for(wire: Wire, talk: Talk[T], seconds: float) -> T:
     """Have the conversation, blocking; signal handlers run meanwhile.
 
     Raises:
@@ -211,11 +316,11 @@ def wait_for(wire: Wire, talk: Talk, seconds: float) -> "PGresult":
                 if left <= 0:
                     raise LateError("the server did not answer in time")
     except StopIteration as done:
-        result: PGresult = done.value
-        return result
+        answer: T = done.value
+        return answer
 
 
-async def await_for(wire: Wire, talk: Talk, seconds: float) -> "PGresult":
+async def await_for(wire: Wire, talk: Talk[T], seconds: float) -> T:
     """Have the conversation on the running loop.
 
     Raises:
@@ -237,16 +342,16 @@ async def await_for(wire: Wire, talk: Talk, seconds: float) -> "PGresult":
             loop.remove_writer(wire.fd)
 
 
-class _Steps:
+class _Steps(Generic[T]):
     """A conversation that goes on by a step whenever the loop sees the socket ready."""
 
     __slots__ = ("_fd", "_loop", "_talk", "answer", "writing")
 
-    def __init__(self, loop: "AbstractEventLoop", fd: int, talk: Talk) -> None:
+    def __init__(self, loop: "AbstractEventLoop", fd: int, talk: Talk[T]) -> None:
         self._loop = loop
         self._fd = fd
         self._talk = talk
-        self.answer: Future[PGresult] = loop.create_future()
+        self.answer: Future[T] = loop.create_future()
         self.writing = False
 
     def step(self) -> None:
@@ -274,7 +379,7 @@ class _Steps:
 # Breaking off -------------------------------------------------------------------------------------
 
 
-def stop(wire: Wire, talk: Talk, late: LateError) -> "PGresult":
+def stop(wire: Wire, talk: "Talk[PGresult]", late: LateError) -> "PGresult":
     """Have the server end a statement that is late, and hear how it ended.
 
     Raises:
@@ -292,7 +397,7 @@ def stop(wire: Wire, talk: Talk, late: LateError) -> "PGresult":
             _forgo(wire, thread)
 
 
-async def astop(wire: Wire, talk: Talk, late: LateError) -> "PGresult":
+async def astop(wire: Wire, talk: "Talk[PGresult]", late: LateError) -> "PGresult":
     """`stop` on the running loop."""
     from asyncio import to_thread
 

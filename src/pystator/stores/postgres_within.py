@@ -104,6 +104,8 @@ class Borrowed:
         reading: Nothing will be written: a transaction is not needed.
     """
 
+    streams = False
+
     def __init__(self, connection: object, link: "Link", guests: Guests, *, reading: bool) -> None:
         self._given = connection
         self._link = link
