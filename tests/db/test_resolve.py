@@ -92,6 +92,13 @@ def test_a_file_that_cannot_be_read_is_a_mistake(places) -> None:
         look()
 
 
+def test_the_other_form_of_libpq_gets_the_url_to_write_and_is_not_shown(places) -> None:
+    _, _, look = places
+    with pytest.raises(ConfigurationError, match="is written postgresql://") as caught:
+        look("host=localhost password=secret")
+    assert "secret" not in f"{caught.value.to_dict()}"
+
+
 def test_a_plain_path_gets_the_url_to_write(places) -> None:
     _, _, look = places
     with pytest.raises(ConfigurationError, match=r"sqlite:///shop\.db"):

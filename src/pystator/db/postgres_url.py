@@ -103,7 +103,8 @@ def parse_postgres(url: str) -> PostgresURL:
     scheme = scheme_of(url)
     name, _, driver = scheme.partition("+")
     if name not in _NAMES or driver not in _DRIVERS:
-        raise _wrong(url, f"a PostgreSQL URL is written {EXAMPLE}")
+        ours = f"the driver is psycopg, not {driver}: " if name in _NAMES else ""
+        raise _wrong(url, f"{ours}a PostgreSQL URL is written {EXAMPLE}")
     rest = url[len(scheme) + 1 :]
     if not rest.startswith("//"):
         raise _wrong(url, f"two slashes follow the colon: {EXAMPLE}")

@@ -194,6 +194,11 @@ def _said(value: str, where: str) -> str:
             f"{where} is empty: give a URL such as sqlite:///pystator.db, or remove it",
             context={"where": where},
         )
+    if not _SCHEME.match(url) and "=" in url:
+        raise ConfigurationError(
+            f"{where} is not a URL: a server is written postgresql://user:password@host/database",
+            context={"where": where},
+        )
     if not _SCHEME.match(url):
         raise ConfigurationError(
             f"{where} is not a URL: {redact(url)!r}; a file is written sqlite:///{Path(redact(url)).name}",
