@@ -7,6 +7,7 @@ from pystator.engine.result import TransitionResult
 from pystator.errors import (
     EntityExistsError,
     EntityNotFoundError,
+    EvaluationError,
     FSMError,
     IdempotencyConflictError,
     InvalidValueError,
@@ -22,10 +23,25 @@ __all__ = ["Journal", "Note", "said", "scribble"]
 _FINAL = (
     EntityExistsError,
     EntityNotFoundError,
+    EvaluationError,
     IdempotencyConflictError,
     InvalidValueError,
 )
 """Errors that say that nothing was written, and that asking again is of no use."""
+
+
+def _is_written(result: TransitionResult) -> bool:
+    """It has a row; a failure that was only told has none."""
+    return result.version is not None
+
+
+def _is_final(result: TransitionResult) -> bool:
+    """It was applied or rejected; else it could not be decided or written."""
+    return (
+        result.success
+        or result.reason in REFUSALS
+        or (isinstance(result.error, EvaluationError) and _is_written(result))
+    )
 
 
 class Note:
@@ -36,6 +52,7 @@ class Note:
         tries: How often it was sent.
         alone: It was the only event of its call.
         maybe: A try ended without a certain answer.
+        home: The process that sent it by itself; None for events of callers.
         died, left: Its process died under it; its caller did not wait.
         answers: What was said about it, in the end: one result, or several that have to agree, each with the context
             that it had.
@@ -45,7 +62,7 @@ class Note:
     """
 
     __slots__ = (
-        "alone", "answers", "caller", "died", "done", "error", "item", "kind", "left", "maybe", "number", "since", "tries", "until",
+        "alone", "answers", "caller", "died", "done", "error", "home", "item", "kind", "left", "maybe", "number", "since", "tries", "until",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +74,7 @@ class Note:
         self.number = number
         self.alone = alone
         self.tries = 0
+        self.home: object = None
         self.since = since
         self.until: int | None = None
         self.maybe = self.died = self.left = self.done = False
@@ -65,7 +83,7 @@ class Note:
 
     def told(self, answer: object, step: int) -> bool:
         """Take an answer; True when it is safe and sensible to ask again."""
-        if isinstance(answer, TransitionResult) and (answer.success or answer.reason in REFUSALS):
+        if isinstance(answer, TransitionResult) and _is_final(answer):
             context = answer.context
             self.answers.append((answer, None if context is None else copy_mapping(context)))
             if context is not None:

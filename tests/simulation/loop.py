@@ -49,6 +49,7 @@ class Loop(asyncio.AbstractEventLoop):
 
     Attributes:
         ready: What runs next, in order.
+        now: Seconds since the beginning.
         sleeping: What waits for a time: (when, number, handle).
         complaints: What asyncio would have logged.
     """
@@ -58,7 +59,7 @@ class Loop(asyncio.AbstractEventLoop):
         self.ready: deque[Handle] = deque()
         self.sleeping: list[tuple[float, int, Handle]] = []
         self.complaints: list[str] = []
-        self._now = 0.0
+        self.now = 0.0
         self._number = 0
         self._closed = False
         self._tasks: list[tuple[asyncio.Task[Any], Context]] = []
@@ -79,6 +80,12 @@ class Loop(asyncio.AbstractEventLoop):
         finally:
             asyncio._set_running_loop(None)
 
+    def end(self) -> None:
+        """Let go of everything."""
+        self.world = None
+        self._tasks.clear()
+        self.sleeping.clear()
+
     # What runs ------------------------------------------------------------------------------------
 
     def turn(self) -> None:
@@ -97,7 +104,7 @@ class Loop(asyncio.AbstractEventLoop):
     def wake(self) -> None:
         """Let the time come for which the first sleeper waits."""
         when, _, handle = heappop(self.sleeping)
-        self._now = max(self._now, when)
+        self.now = max(self.now, when)
         self.ready.append(handle)
 
     # What asyncio asks for ------------------------------------------------------------------------
@@ -115,7 +122,7 @@ class Loop(asyncio.AbstractEventLoop):
     def call_later(
         self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> Any:
-        return self.call_at(self._now + delay, callback, *args, context=context)
+        return self.call_at(self.now + delay, callback, *args, context=context)
 
     def call_at(
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
@@ -127,7 +134,7 @@ class Loop(asyncio.AbstractEventLoop):
         return handle
 
     def time(self) -> float:
-        return self._now
+        return self.now
 
     def create_future(self) -> "asyncio.Future[Any]":
         return asyncio.Future(loop=self)

@@ -60,11 +60,18 @@ def event_of(name: str, luck: random.Random) -> tuple[str | None, dict[str, Any]
 
 
 def _allowed(ctx: dict[str, Any]) -> bool:
-    return ctx.get("n", 0) % 3 != 1
+    number = ctx.get("n", 0)
+    if number % 7 == 5:
+        raise ValueError("nobody knows")
+    return number % 3 != 1
 
 
 async def _allowed_later(ctx: dict[str, Any]) -> bool:
-    await asyncio.get_running_loop().world.breathe()
+    """It takes its time, and in some worlds it sends an event itself."""
+    world = asyncio.get_running_loop().world
+    await world.breathe()
+    if world.plan.chatty:
+        await world.send_on(ctx["tag"], "guard")
     return _allowed(ctx)
 
 
@@ -95,7 +102,11 @@ def _chart() -> dict[str, Any]:
     """The chart, begun in its regions, with deadlines that come while its callers are at work."""
     text = json.dumps(CHART).replace("3600", "40").replace("60", "15")
     text = text.replace('"type": "initial"', '"type": "stable"')
-    return {**json.loads(text), "initial": "review"}
+    chart = {**json.loads(text), "initial": "review"}
+    for way in chart["transitions"]:
+        if way["trigger"] in {"pause", "agree"}:
+            way["actions"] = ["tell"]
+    return chart
 
 
 @cache

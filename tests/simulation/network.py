@@ -35,7 +35,7 @@ KINDS = {
     "commit": (
         "slow", "lost", "lost", "late", "late", "never", "torn", "torn", "busy", "down", "crash", "crash", "cancel",
     ),
-    "history": ("slow", "lost", "busy", "crash", "cancel"),
+    "history": ("slow", "stale", "lost", "busy", "crash", "cancel"),
     "due": ("slow", "lost", "crash"),
     "append": ("never", "late"),
     "wake": ("cancel", "crash"),
@@ -215,6 +215,8 @@ class Request:
             world.unsure += 1
         if kind == "busy":
             return None, busy()
+        if kind == "stale" and self.what == "history":
+            return world.server.history_of_replica(*args, 1 + way % 6), None
         if kind == "stale":
             return world.server.load_of_replica(args[0], 1 + way % 6), None
         if kind == "lost":

@@ -28,6 +28,9 @@ STYLES = ("any", "any", "any", "newest", "oldest")
 PACES = (0, 1_000, 1_000_000, 4_000_000, 15_000_000)
 """Microseconds that pass with each answer: from no time at all to half a timer's."""
 
+PATIENCES = (0.0, 0.1, 1e9, 1e9, 1e9, 1e9, 1e9)
+"""Seconds, of the loop's."""
+
 RATES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 """How often a request meets trouble."""
 
@@ -90,6 +93,7 @@ class Plan:
     Attributes:
         modes: The way of each process.
         extras: What is special about each, see `EXTRAS`.
+        chatty: Guards and actions send events themselves.
         flights: Batches in flight of one process.
         room: Calls that a process lets wait.
         most: Events of one batch, and of one entity in it.
@@ -111,6 +115,7 @@ class Plan:
     flights: int = 1
     room: int = 10_000
     most: int = 256
+    chatty: bool = False
     eager: int = 0
 
     @property
@@ -126,6 +131,8 @@ class Plan:
         bounds = (
             f"pace {self.pace} us, {self.flights} in flight, room for {self.room}, most {self.most}"
         )
+        if self.chatty:
+            bounds += ", guards and actions send events"
         lines = [
             f"machine {self.machine}; {processes}; {bounds}",
             *map(str, self.callers),
@@ -159,11 +166,12 @@ def plan_of(seed: int) -> Plan:
         _any(luck, RATES),
         _any(luck, PACES),
         _any(luck, STYLES),
-        0.0 if luck.random() < 0.1 else 1e9,
+        _any(luck, PATIENCES),
         eager=_any(luck, (0, 0, 2, 3)),
         flights=_any(luck, (1, 2, 2, 3)),
         room=_any(luck, (1, 2, 3, 10_000, 10_000)),
         most=_any(luck, (1, 2, 256, 256)),
+        chatty=luck.random() < 0.15,
     )
 
 

@@ -29,7 +29,10 @@ def _tell(ctx: dict[str, Any]) -> None:
 async def _tell_slowly(ctx: dict[str, Any]) -> None:
     """The same, and it takes its time."""
     _tell(ctx)
-    await asyncio.get_running_loop().world.breathe()
+    world = asyncio.get_running_loop().world
+    await world.breathe()
+    if world.plan.chatty:
+        await world.send_on(ctx["tag"], "action")
 
 
 _QUICK = ActionRegistry({"tell": _tell})
@@ -156,6 +159,7 @@ class Process(Owner):
     def __init__(self, world: "World", number: int, life: int = 0) -> None:
         super().__init__()
         plan = world.plan
+        world.lives.append(self)
         self.world = world
         self.number = number
         self.life = life
@@ -179,7 +183,7 @@ class Process(Owner):
             scheduler=self.scheduler,
             most_waiting=plan.room,
             use_initial_state_when_missing=extra != "strict",
-            actions=_SLOW if self.mode == "combined" else _QUICK,
+            actions=_QUICK if self.blocks else _SLOW,
             batching=self.mode == "combined",
             clock=self.clock,
         )
@@ -206,6 +210,9 @@ class Process(Owner):
         for task in self.tasks:
             if not task.done():
                 task._log_destroy_pending = False
+        for note in self.world.journal.notes.values():
+            if note.home is self and not note.done:
+                note.died = note.maybe = note.done = True
         again = Process(self.world, self.number, self.life + 1)
         self.world.processes[self.number] = again
         for caller in self.callers:

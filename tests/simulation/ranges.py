@@ -69,7 +69,9 @@ def run_some(seeds: range, how: str | None = None) -> tuple[int, int, int, list[
             plan = plan_of(seed)
             luck = Drawn(plan)
             try:
-                steps += run(plan, luck).steps
+                world = run(plan, luck)
+                steps += world.steps
+                world.end()
             except AssertionError:
                 failed.append(seed)
             troubles += luck.troubles

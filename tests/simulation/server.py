@@ -83,6 +83,14 @@ class Server:
             entity_id, machine_name=machine_name, after=after, newest_first=True, limit=PAGE
         )
 
+    def history_of_replica(
+        self, entity_id: str, machine_name: str, after: str | None, lag: int
+    ) -> Page[HistoryEntry]:
+        """The same some commits ago."""
+        point = self._points[max(0, len(self._points) - 1 - lag)]
+        page = self.history(entity_id, machine_name, after)
+        return Page([row for row in page.items if row.id <= point], page.next)
+
     def due(self, now: int, limit: int, machine_name: str) -> list[Key]:
         """Whose timers are due."""
         return self.store.due(now, limit, machine_name=machine_name)

@@ -142,6 +142,8 @@ def _plainer(plan: Plan) -> Iterator[Plan]:
         yield replace(plan, extras=tuple([""] * len(plan.extras)))
     if plan.eager:
         yield replace(plan, eager=0)
+    if plan.chatty:
+        yield replace(plan, chatty=False)
     if plan.flights > 1:
         yield replace(plan, flights=1)
     if plan.room < 10_000:

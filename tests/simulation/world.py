@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pystator.orchestrator import batching, lines
+from pystator.orchestrator import batching, drivers, lines
 from simulation.callers import Caller
+from simulation.chatter import send_on
 from simulation.journal import Journal
 from simulation.loop import OWNER, Loop
 from simulation.luck import Label, Luck, Trouble
@@ -46,6 +47,7 @@ class World:
         waiting: What may happen next.
         ran: Actions that ran, by the tag of their event.
         crashes: Processes that died.
+        processes, lives: Those of now, and all that ever were.
         unsure: Commits, and questions about them, that were not answered.
     """
 
@@ -71,6 +73,7 @@ class World:
         self._labels: dict[str, int] = {}
         self._commits = 0
         self.processes: list[Process] = []
+        self.lives: list[Process] = []
         self.callers = [Caller(self, caller) for caller in plan.callers]
 
     # What its inhabitants ask ---------------------------------------------------------------------
@@ -94,6 +97,10 @@ class World:
         self.waiting.append(Wake(self.label(name), process, future))
         return future
 
+    async def send_on(self, tag: str, kind: str) -> None:
+        """What a guard or an action does in chatty worlds, see `simulation.chatter`."""
+        await send_on(self, tag, kind)
+
     def tell(self, who: str, what: str, trouble: Trouble | None, reply: Any = None) -> int:
         """Keep a line of the trace; its number."""
         return 0 if self.trace is None else self.trace.add(who, what, trouble, reply)
@@ -111,11 +118,18 @@ class World:
             self.processes.append(Process(self, number))
         for caller, each in zip(self.callers, plan.callers, strict=True):
             caller.start(self.processes[each.process])
-        with self.loop as loop, _bounds(plan.most):
+        with self.loop as loop, _laws_of_this_world(self):
             self._until_quiet(loop, plan.limit)
             self._look_at_callers()
             if loop.complaints:
                 raise Violation(f"asyncio complains: {loop.complaints[0]}")
+
+    def end(self) -> None:
+        """Let go of everything: it is full of circles, and would wait for the garbage collector."""
+        self.loop.end()
+        for part in (*self.lives, *self.callers):
+            vars(part).clear()
+        vars(self).clear()
 
     def _until_quiet(self, loop: Loop, limit: int) -> None:
         waiting, ready = self.waiting, loop.ready
@@ -167,16 +181,29 @@ class World:
 
 
 @contextmanager
-def _bounds(most: int) -> Iterator[None]:
-    """So many events are in a batch, and of one entity in it; worlds are small, and so are these."""
-    usual = lines.MOST, lines.MOST_OF_ONE
-    lines.MOST = batching.MOST = most
-    lines.MOST_OF_ONE = min(most, usual[1])
+def _laws_of_this_world(world: World) -> Iterator[None]:
+    """Batches are as small as the plan says, and drivers sleep in the loop's time."""
+    usual = lines.MOST, lines.MOST_OF_ONE, drivers.time
+    lines.MOST = batching.MOST = world.plan.most
+    lines.MOST_OF_ONE = min(world.plan.most, usual[1])
+    drivers.time = Time(world.loop)
     try:
         yield
     finally:
-        lines.MOST, lines.MOST_OF_ONE = usual
+        lines.MOST, lines.MOST_OF_ONE, drivers.time = usual
         batching.MOST = usual[0]
+
+
+class Time:
+    """What the drivers use of the module."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self.monotonic = loop.time
+
+    def sleep(self, seconds: float) -> None:
+        """Who blocks makes time pass."""
+        self._loop.now += seconds
 
 
 class Alarm:
