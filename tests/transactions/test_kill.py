@@ -39,8 +39,10 @@ for number in range(start, start + 100_000):
         connection.commit()
 """
 
+KILLS = [3, pytest.param(50, marks=[pytest.mark.soak, pytest.mark.timeout(1_800)])]
 
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.soak)])
+
+@pytest.mark.parametrize("kills", KILLS)
 def test_the_users_rows_and_the_entities_agree_after_each_kill(shop, orders, kills):
     luck = random.Random()
     for kill in range(kills):
