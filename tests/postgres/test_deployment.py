@@ -10,6 +10,7 @@ from pystator import PostgresStateStore
 from pystator.db import commands
 from pystator.db.schema import HEAD
 from pystator.errors import SchemaError, StoreUnavailableError
+from servers.sessions import Settled
 
 PAGE = (Path(__file__).parents[2] / "docs" / "postgres.md").read_text(encoding="utf-8")
 OWNER = "postgresql://user:pass@localhost/pystator"
@@ -69,11 +70,9 @@ def test_after_a_restored_dump_the_feed_goes_on_with_the_statement_of_the_page(
         assert store.feed(None).items == []
         with psycopg.connect(postgres_url) as connection:
             connection.execute(sql_of_the_page("UPDATE"))
-        assert [row.entity_id for row in store.feed(None).items] == [
-            "order-0",
-            "order-1",
-            "order-2",
-        ]
+    with Settled(postgres_url) as store:
+        rows = store.feed(None).items
+        assert [row.entity_id for row in rows] == ["order-0", "order-1", "order-2"]
 
 
 def test_the_queries_of_the_page_run(postgres_url) -> None:

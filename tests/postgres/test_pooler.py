@@ -9,6 +9,7 @@ import pytest
 
 from pystator import Orchestrator, PostgresStateStore, StateMachine
 from servers.pooler import Pooler, pgbouncer
+from servers.sessions import Settled
 
 COUNTER = StateMachine.from_dict(
     {
@@ -82,7 +83,7 @@ def test_nothing_is_lost_and_the_pooler_is_told_of_once(pooled_url) -> None:
 def test_an_event_inside_a_transaction_of_the_caller_s(pooled_url) -> None:
     """The transaction has one server process from its begin to its end: the pooler sees to that."""
     with (
-        PostgresStateStore(pooled_url, prepare=False) as store,
+        Settled(pooled_url, prepare=False) as store,
         psycopg.connect(pooled_url.partition("?prepare")[0], prepare_threshold=None) as caller,
     ):
         orchestrator = Orchestrator(machine=COUNTER, state_store=store)
