@@ -21,7 +21,7 @@ _CHUNK = 500
 _COLLECTED = 100
 """Worlds after which garbage is collected: they are full of circles, and small."""
 
-_TOLD = 10.0
+_TOLD = 30.0
 """Seconds between two reports."""
 
 
@@ -50,11 +50,11 @@ class Tally:
             rest = f" of {total:,}; about {left / 60:.0f} min left"
         else:
             rest = f", seeds {self.wanted[0]}-{self.wanted[-1]}, in {seconds:,.0f} s"
-        broken_ = (
-            f"{len(self.failed)} with a broken promise" if self.failed else "no promise broken"
-        )
+        told = "no promise broken"
+        if self.failed:
+            told = f"{len(self.failed)} with a broken promise, e.g. seed {self.failed[0]}"
         return (
-            f"{self.worlds:,} worlds{rest}: {broken_};"
+            f"{self.worlds:,} worlds{rest}: {told};"
             f" {self.steps:,} requests and pauses, {self.troubles:,} troubles"
         )
 
@@ -115,7 +115,7 @@ def run_ranges(seeds: range, jobs: int, how: str | None, tell: Callable[[Tally],
             tally.steps += steps
             tally.troubles += troubles
             tally.failed += failed
-            if time.monotonic() - told > _TOLD:
+            if failed or time.monotonic() - told > _TOLD:
                 told = time.monotonic()
                 tell(tally)
     tally.failed.sort()

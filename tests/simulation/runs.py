@@ -5,7 +5,7 @@ from simulation.luck import Drawn, Luck
 from simulation.plan import Plan, plan_of
 from simulation.shrink import shrink
 from simulation.trace import Trace
-from simulation.world import World
+from simulation.world import Violation, World
 
 __all__ = ["run", "run_seed", "told"]
 
@@ -17,8 +17,13 @@ def run(plan: Plan, luck: Luck, trace: Trace | None = None) -> World:
         AssertionError: A promise was broken.
     """
     world = World(plan, luck, trace=trace)
-    world.run()
-    check(world)
+    try:
+        world.run()
+        check(world)
+    except AssertionError:
+        raise
+    except Exception as error:
+        raise Violation(f"the world itself fails: {error!r}") from error
     return world
 
 

@@ -1,5 +1,9 @@
 """The command that runs worlds by hand."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from simulation.__main__ import main
@@ -35,3 +39,26 @@ def test_what_is_to_be_run_has_to_be_said(capsys):
     with pytest.raises(SystemExit):
         main([])
     assert "--seed" in capsys.readouterr().err
+
+
+DIGEST = """
+from hashlib import sha256
+from simulation.runs import run_seed
+from simulation.trace import Trace
+digest = sha256()
+for seed in range(100, 200):
+    trace = Trace()
+    run_seed(seed, trace)
+    digest.update(str(trace).encode())
+print(digest.hexdigest())
+"""
+
+
+def test_a_seed_is_the_same_world_in_every_process():
+    """Whatever the order is in which this process walks through its sets."""
+    digests = set()
+    for order in ("1", "2"):
+        path = os.pathsep.join(filter(None, sys.path))
+        environment = {**os.environ, "PYTHONHASHSEED": order, "PYTHONPATH": path}
+        digests.add(subprocess.check_output([sys.executable, "-c", DIGEST], env=environment))
+    assert len(digests) == 1

@@ -14,8 +14,10 @@ A run is a function of a plan and of luck, and of nothing else: no clock, no thr
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from random import Random
 from typing import TYPE_CHECKING, Any
 
+from pystator import scheduler
 from pystator.orchestrator import batching, drivers, lines
 from simulation.callers import Caller
 from simulation.chatter import send_on
@@ -112,6 +114,7 @@ class World:
 
         Raises:
             Violation: Somebody waits for ever, or failed as nobody may.
+            AssertionError: Another promise was broken on the way.
         """
         plan = self.plan
         for number in range(len(plan.modes)):
@@ -182,15 +185,16 @@ class World:
 
 @contextmanager
 def _laws_of_this_world(world: World) -> Iterator[None]:
-    """Batches are as small as the plan says, and drivers sleep in the loop's time."""
-    usual = lines.MOST, lines.MOST_OF_ONE, drivers.time
+    """Batches are as small as the plan says, drivers sleep in the loop's time, and chance is the seed's."""
+    usual = lines.MOST, lines.MOST_OF_ONE, drivers.time, scheduler.random
     lines.MOST = batching.MOST = world.plan.most
     lines.MOST_OF_ONE = min(world.plan.most, usual[1])
     drivers.time = Time(world.loop)
+    scheduler.random = Random(world.plan.seed)
     try:
         yield
     finally:
-        lines.MOST, lines.MOST_OF_ONE, drivers.time = usual
+        lines.MOST, lines.MOST_OF_ONE, drivers.time, scheduler.random = usual
         batching.MOST = usual[0]
 
 
