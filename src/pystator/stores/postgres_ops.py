@@ -19,12 +19,10 @@ from pystator.stores.postgres_rows import (
     entity_of,
     entry_of,
     integers,
+    rows_of,
     texts,
 )
-from pystator.stores.postgres_rows import (
-    number as number_of,
-)
-from pystator.stores.postgres_wire import Params, Statement, Stream, rows_of
+from pystator.stores.postgres_wire import Params, Statement, Stream
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
@@ -88,7 +86,7 @@ def _load_one(lookup: Lookup) -> Operation[Loaded]:
     entity = None if row[0] is None else entity_of(row)
     if len(row) == _ENTITY_WIDTH or row[_ENTITY_WIDTH] is None:
         return Loaded(entity, {})
-    return Loaded(entity, {lookup.event_ids[0]: entry_of(row[_ENTITY_WIDTH:])})
+    return Loaded(entity, {lookup.event_ids[0]: entry_of(row, _ENTITY_WIDTH)})
 
 
 class _Load:
@@ -123,11 +121,11 @@ class _Load:
             return
         found = self._found
         for row in rows_of(result):
-            place = number_of(row[0]) - 1
+            place = row[0] - 1
             if row[1] is not None:
-                found[place] = entity_of(row[1 : _ENTITY_WIDTH + 1])
+                found[place] = entity_of(row, 1)
             else:
-                entry = entry_of(row[_ENTITY_WIDTH + 1 :])
+                entry = entry_of(row, _ENTITY_WIDTH + 1)
                 self._known.setdefault(place, {})[str(entry.event_id)] = entry
 
     def at_once(self) -> Operation[None]:

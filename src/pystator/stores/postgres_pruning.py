@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from pystator.records import Commit, Cut, Key
 from pystator.stores.postgres_encode import LARGEST, prepare
 from pystator.stores.postgres_ops import Operation, Request
-from pystator.stores.postgres_rows import Value, binary, from_time, integers, number, texts
+from pystator.stores.postgres_rows import Value, binary, from_time, integers, rows_of, texts
 from pystator.stores.postgres_sql import BIGINT, BIGINTS, TEXT, TIME, TIMES, WRITE_NAMES
-from pystator.stores.postgres_wire import Statement, rows_of
+from pystator.stores.postgres_wire import Statement
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
@@ -85,7 +85,7 @@ def prune_keys(after: Key | None, limit: int) -> Operation[list[tuple[Key, int |
     result: PGresult = yield Request(KEYS, binary((*(after or ("", "")), limit)), True)
     return [
         (
-            ((entity_id or b"").decode(), (machine or b"").decode()),
+            (entity_id, machine),
             None if recorded is None else from_time(recorded),
         )
         for entity_id, machine, recorded in rows_of(result)
@@ -97,7 +97,7 @@ def prune_rows(cuts: Sequence[Cut], recorded_at: int, limit: int) -> Operation[l
     answers: list[int | None] = []
     for part, snapshots in _parts(cuts, recorded_at, limit):
         result: PGresult = yield Request(CUT, _params(part, snapshots), False)
-        gone = {number(row[0]) for row in rows_of(result)}
+        gone = {row[0] for row in rows_of(result)}
         for cut in part:
             lost = cut.guard is not None and cut.guard not in gone
             answers.append(None if lost else len(gone.intersection(cut.ids)))

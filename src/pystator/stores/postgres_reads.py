@@ -15,14 +15,15 @@ from pystator.stores.keys import is_storable, read_cursor, write_cursor
 from pystator.stores.postgres_ops import Operation, Request
 from pystator.stores.postgres_rows import (
     HISTORY_COLUMNS,
+    Row,
     Value,
     binary,
     entity_of,
     entry_of,
-    number,
+    rows_of,
     to_time,
 )
-from pystator.stores.postgres_wire import Row, Statement, rows_of
+from pystator.stores.postgres_wire import Statement
 from pystator.stores.programs import the_machine
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _ask(statement: Statement, *values: Value) -> Operation[list[Row]]:
 
 def machines(entity_id: str) -> Operation[list[str]]:
     """Names of the machines that have an entity of this id, sorted."""
-    return [_text(row[0]) for row in (yield from _ask(MACHINES, entity_id))]
+    return [row[0] for row in (yield from _ask(MACHINES, entity_id))]
 
 
 def history(
@@ -101,7 +102,7 @@ def history(
         place = read_cursor("history", after, int, int)
     if machine_name is None:
         names = yield from _ask(MACHINES_OF_HISTORY, entity_id)
-        machine_name = the_machine(entity_id, [_text(row[0]) for row in names])
+        machine_name = the_machine(entity_id, [row[0] for row in names])
         if machine_name is None:
             return Page([])
     statement = HISTORY_DOWN if newest_first else HISTORY_UP
@@ -152,7 +153,7 @@ def count_by_state(machine_name: str | None) -> Operation[dict[str, int]]:
     found: Counter[str] = Counter()
     named = () if machine_name is None else (machine_name,)
     for state, count in (yield from _ask(COUNT_OF if named else COUNT, *named)):
-        found[_text(state)] += number(count)
+        found[state] += count
     return dict(found)
 
 
@@ -169,7 +170,7 @@ def due(now: int, limit: int, machine_name: str | None) -> Operation[list[Key]]:
     named = () if machine_name is None else (machine_name,)
     moment = to_time(min(now, _LATEST))
     rows = yield from _ask(DUE_OF if named else DUE, moment, _one_more(limit) - 1, *named)
-    return [(_text(row[0]), _text(row[1])) for row in rows]
+    return [(row[0], row[1]) for row in rows]
 
 
 # Ids are given before a commit, and commits end in another order: who remembers the last id misses
@@ -191,16 +192,12 @@ def feed(cursor: str | None, limit: int) -> Operation[Page[HistoryEntry]]:
     rows = yield from _ask(FEED, str(place[0]), place[1], _one_more(limit) - 1)
     items = [entry_of(row) for row in rows]
     if rows:
-        place = (number(rows[-1][-1]), items[-1].id)
+        place = (rows[-1][-1], items[-1].id)
     return Page(items, write_cursor("feed", *place))
 
 
 def _one_more(limit: int) -> int:
     return min(max(limit, 0), _MOST) + 1
-
-
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode()
 
 
 def _page(found: list[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:

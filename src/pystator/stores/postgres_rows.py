@@ -9,9 +9,14 @@ that is ten times as fast as making an array. A text that may contain anything -
 import json
 import re
 import struct
+import threading
 from collections.abc import Callable, Sequence
 from itertools import chain, repeat
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import psycopg
+from psycopg.adapt import AdaptersMap, Transformer
+from psycopg.types.numeric import Int8BinaryLoader
 
 from pystator.errors import InvalidValueError
 from pystator.records import Entity, EntryKind, HistoryEntry
@@ -23,19 +28,24 @@ from pystator.stores.columns import (
     decode_payload,
     decode_timers,
 )
-from pystator.stores.postgres_wire import Row
+
+if TYPE_CHECKING:
+    from psycopg.abc import AdaptContext
+    from psycopg.pq.abc import PGresult
 
 __all__ = [
     "ENTITY_COLUMNS",
     "HISTORY_COLUMNS",
     "UNSTORABLE",
+    "Row",
+    "Value",
     "binary",
     "entity_of",
     "entry_of",
     "escaped",
     "from_time",
     "integers",
-    "number",
+    "rows_of",
     "texts",
     "to_time",
 ]
@@ -52,6 +62,9 @@ HISTORY_COLUMNS: Final = (
     " recorded_at"
 )
 
+Row = tuple[Any, ...]
+"""A row of a result: values as Python has them, times as the wire counts them."""
+
 Value = str | int | bytes | None
 """Of a column; bytes are in binary form already."""
 
@@ -66,7 +79,6 @@ _NULL: Final = "\x1e"
 _ESCAPED: Final = "\x01"
 
 _pack: Final = struct.Struct("!q").pack
-_unpack: Final = struct.Struct("!q").unpack
 
 
 # Values -> bytes ----------------------------------------------------------------------------------
@@ -158,76 +170,93 @@ def escaped(text: str | None) -> str | None:
 _AWKWARD: Final = re.compile("[\x00\x01\x1e\x1f\ud800-\udfff]")
 
 
-# Bytes -> records ---------------------------------------------------------------------------------
+# Results -> records -------------------------------------------------------------------------------
 
 
-def number(value: bytes | None) -> int:
-    """A bigint."""
-    found: int = _unpack(value)[0]  # type: ignore[arg-type] # where it can be NULL, the caller looks
-    return found
+class _Plain:
+    """What psycopg's loaders ask of a connection; times are integers here."""
+
+    connection = None
+    adapters = AdaptersMap(psycopg.adapters)
 
 
-def from_time(value: bytes | None) -> int:
-    """A timestamptz."""
-    return number(value) + _EPOCH
+_Plain.adapters.register_loader("timestamptz", Int8BinaryLoader)
 
 
-def entity_of(row: Row) -> Entity:
-    """A row of `ENTITY_COLUMNS` -> the entity."""
+class _OfThread(threading.local):
+    """A transformer keeps the loaders it has found, for one thread at a time."""
+
+    def __init__(self) -> None:
+        self.transformer = Transformer(cast("AdaptContext", _Plain))
+
+
+_of_thread: Final = _OfThread()
+
+
+def rows_of(result: "PGresult") -> list[Row]:
+    """The rows of a result, loaded in C: ten times as fast as value by value."""
+    transformer = _of_thread.transformer
+    transformer.set_pgresult(result)
+    return transformer.load_rows(0, result.ntuples, tuple)
+
+
+def from_time(value: int) -> int:
+    """A moment that the wire counted."""
+    return value + _EPOCH
+
+
+def entity_of(row: Row, at: int = 0) -> Entity:
+    """A row with `ENTITY_COLUMNS` from this place on -> the entity."""
+    history, timers = row[at + 5], row[at + 6]
     return Entity(
-        _text(row[0]),
-        _text(row[1]),
-        number(row[2]),
-        _text(row[3]),
-        decode(_text(row[4])),
-        None if row[5] is None else decode_history(_text(row[5])),
-        {} if row[6] is None else decode_timers(_text(row[6])),
-        _text(row[7]),
-        _text(row[8]),
-        from_time(row[9]),
-        from_time(row[10]),
-        _text(row[11]),
-        from_time(row[12]),
+        row[at],
+        row[at + 1],
+        row[at + 2],
+        row[at + 3],
+        decode(row[at + 4]),
+        None if history is None else decode_history(history),
+        {} if timers is None else decode_timers(timers),
+        row[at + 7],
+        row[at + 8],
+        row[at + 9] + _EPOCH,
+        row[at + 10] + _EPOCH,
+        row[at + 11],
+        row[at + 12] + _EPOCH,
     )
 
 
-def entry_of(row: Row) -> HistoryEntry:
-    """A row of `HISTORY_COLUMNS` -> the entry."""
+def entry_of(row: Row, at: int = 0) -> HistoryEntry:
+    """A row with `HISTORY_COLUMNS` from this place on -> the entry."""
+    number, entity_id, machine, version, kind, trigger, payload, now, patch, *rest = row[at:]
+    source, target, actions, success, code, message, event_id, digest, actor, *rest = rest
+    occurred_at, duration, ref, commit_id, machine_version, fingerprint, recorded_at, *_ = rest
     return HistoryEntry(
-        number(row[0]),
-        _text(row[1]),
-        _text(row[2]),
-        number(row[3]),
-        EntryKind(_text(row[4])),
-        _maybe(row[5]),
-        decode_payload(_maybe(row[6])),
-        from_time(row[7]),
-        decode_patch(_maybe(row[8])),
-        _maybe(row[9]),
-        _maybe(row[10]),
-        decode_actions(_maybe(row[11])),
-        row[12] == b"\x01",
-        _maybe(row[13]),
-        _unescaped(_maybe(row[14])),
-        _maybe(row[15]),
-        _maybe(row[16]),
-        _maybe(row[17]),
-        None if row[18] is None else from_time(row[18]),
-        None if row[19] is None else number(row[19]),
-        None if row[20] is None else number(row[20]),
-        _text(row[21]),
-        _text(row[22]),
-        _text(row[23]),
-        from_time(row[24]),
+        number,
+        entity_id,
+        machine,
+        version,
+        EntryKind(kind),
+        trigger,
+        decode_payload(payload),
+        now + _EPOCH,
+        decode_patch(patch),
+        source,
+        target,
+        decode_actions(actions),
+        success,
+        code,
+        _unescaped(message),
+        event_id,
+        digest,
+        actor,
+        None if occurred_at is None else occurred_at + _EPOCH,
+        duration,
+        ref,
+        commit_id,
+        machine_version,
+        fingerprint,
+        recorded_at + _EPOCH,
     )
-
-
-def _text(value: bytes | None) -> str:
-    return value.decode()  # type: ignore[union-attr] # these columns are never NULL
-
-
-def _maybe(value: bytes | None) -> str | None:
-    return None if value is None else value.decode()
 
 
 def _unescaped(text: str | None) -> str | None:

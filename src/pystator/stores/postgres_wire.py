@@ -32,20 +32,15 @@ if TYPE_CHECKING:
 __all__ = [
     "LateError",
     "Params",
-    "Row",
     "Statement",
     "Stream",
     "Wire",
     "abandon",
     "astop",
     "await_for",
-    "rows_of",
     "stop",
     "wait_for",
 ]
-
-Row = tuple[bytes | None, ...]
-"""A row in binary form; None is NULL."""
 
 Params = Sequence[bytes | None]
 """A statement's values in binary form."""
@@ -287,13 +282,6 @@ class _Answers:
                 self._answer = result  # after that of its preparation
             elif not isinstance(self._answer, psycopg.Error):
                 self._answer = errors.error_from_result(result)
-
-
-def rows_of(result: "PGresult") -> list[Row]:
-    """The rows of a result."""
-    value = result.get_value
-    columns = range(result.nfields)
-    return [tuple([value(row, column) for column in columns]) for row in range(result.ntuples)]
 
 
 # Waiting ------------------------------------------------------------------------------------------

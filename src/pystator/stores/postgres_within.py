@@ -29,7 +29,8 @@ from pystator.db.postgres import translate
 from pystator.errors import ConfigurationError, StaleVersionError, StoreUnavailableError
 from pystator.stores.borrowed import adriver_connection, driver_connection, refuse
 from pystator.stores.postgres_errors import blames_a_row, is_unique
-from pystator.stores.postgres_wire import LateError, Params, Row, Statement, rows_of
+from pystator.stores.postgres_rows import Row, rows_of
+from pystator.stores.postgres_wire import LateError, Params, Statement
 
 if TYPE_CHECKING:
     from psycopg.abc import PQGen

@@ -25,8 +25,8 @@ from pystator.stores import postgres_sql as sql
 from pystator.stores.postgres_encode import LARGEST, Write, prepare, refusal
 from pystator.stores.postgres_errors import is_unique
 from pystator.stores.postgres_ops import Operation, Request
-from pystator.stores.postgres_rows import UNSTORABLE, Value, binary, integers, number, texts
-from pystator.stores.postgres_wire import Params, Statement, rows_of
+from pystator.stores.postgres_rows import UNSTORABLE, Value, binary, integers, rows_of, texts
+from pystator.stores.postgres_wire import Params, Statement
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
@@ -238,7 +238,7 @@ def _without_known(writes: Sequence[Write]) -> Operation[list[Outcome]]:
     found: PGresult = yield Request(
         statement, [texts(column) for column in zip(*keys, strict=True)], True
     )
-    known = {tuple([(value or b"").decode() for value in row]) for row in rows_of(found)}
+    known = set(rows_of(found))
     fresh = [
         place
         for place, write in enumerate(writes)
@@ -280,7 +280,7 @@ def _outcomes(writes: Sequence[Write], result: "PGresult") -> list[Outcome]:
     if result.ntuples:
         leads = _leads(writes)
         for (lead,) in rows_of(result):
-            outcomes[leads[number(lead)]] = _STALE
+            outcomes[leads[lead]] = _STALE
     return outcomes
 
 
