@@ -238,7 +238,7 @@ def cuts(*numbers: int):
         )
         for n in numbers
     ]
-    return request(postgres_pruning.prune_rows([*made, Cut(*key(1), range(1, 900))], NOW, 10**6))
+    return request(postgres_pruning.prune_rows([*made, Cut(*key(1), range(1, 900))], NOW))
 
 
 OPERATIONS: Final = {

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from pystator.definition.model import Definition
     from pystator.engine.machine import StateMachine
-    from pystator.stores.protocols import NativeStore
+    from pystator.stores.prunable import CompleteStore
 
 __all__ = ["find_definition", "find_machine", "is_file", "machine_name", "open_store"]
 
@@ -55,7 +55,7 @@ def machine_name(machine: str | None) -> str | None:
 
 
 @contextmanager
-def open_store(url: str | None, *, create: bool) -> "Generator[NativeStore]":
+def open_store(url: str | None, *, create: bool) -> "Generator[CompleteStore]":
     """The connected store; closed in the end.
 
     Args:

@@ -124,7 +124,7 @@ def prune(
         if not (dry_run or force):
             confirm(f"This deletes history in {shown}.", "Delete it?", shown)
         with Stopping() as stopping:
-            report = _run(cast("Prunable", store), policies, batch, stopping, dry_run=dry_run)
+            report = _run(store, policies, batch, stopping, dry_run=dry_run)
     if json:
         say_json(_view(report, shown, policies, stopping, dry_run=dry_run))
     else:

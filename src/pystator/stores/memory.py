@@ -43,8 +43,6 @@ from pystator.records import (
 )
 from pystator.stores.codec import LIMIT, SURE, WIDE, freeze, is_flat
 from pystator.stores.columns import next_due, state_since
-from pystator.stores.facade import StoreFacade
-from pystator.stores.immediate import ImmediateAsync
 from pystator.stores.keys import check_commit, read_cursor, write_cursor
 from pystator.stores.memory_pruning import PrunableMemory
 from pystator.stores.programs import long_ago, the_machine
@@ -65,7 +63,7 @@ _STALE: Final = Outcome(OutcomeKind.STALE)
 _DUPLICATE: Final = Outcome(OutcomeKind.DUPLICATE)
 
 
-class InMemoryStateStore(PrunableMemory, ImmediateAsync, StoreFacade):
+class InMemoryStateStore(PrunableMemory):
     """A state store in this process's memory, complete and thread-safe; gone with the process.
 
     Args:
@@ -448,7 +446,10 @@ class InMemoryStateStore(PrunableMemory, ImmediateAsync, StoreFacade):
         with self._lock:
             rest = islice(self._feed, start, None)
             lines = list(islice((line for line in rest if line is not None), limit))
-        return Page([row_of(line) for line in lines], write_cursor("feed", _end(lines, start)))
+            last = len(self._feed)
+        if len(lines) == limit:
+            last = lines[-1][1] if lines else start
+        return Page([row_of(line) for line in lines], write_cursor("feed", max(last, start)))
 
     # Connections ----------------------------------------------------------------------------------
 
@@ -473,11 +474,6 @@ def _meets(slot: Slot, entries: Sequence[Entry]) -> bool:
     ids = slot.ids
     new = [entry.event_id for entry in entries if entry.event_id is not None]
     return len(set(new)) < len(new) or (ids is not None and any(each in ids for each in new))
-
-
-def _end(lines: Sequence[Line], start: int) -> int:
-    """The cursor behind the lines."""
-    return lines[-1][1] if lines else start
 
 
 def _nothing(_: str, absent: object) -> object:

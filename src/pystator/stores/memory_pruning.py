@@ -5,13 +5,14 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 from pystator.records import Commit, Cut, Key, Outcome
-from pystator.stores.prunable import Prunable
+from pystator.stores.immediate import ImmediateAsync
+from pystator.stores.prunable import CompleteStore
 from pystator.stores.slots import Line, Slot, forget, oldest
 
 __all__ = ["PrunableMemory"]
 
 
-class PrunableMemory(Prunable):
+class PrunableMemory(ImmediateAsync, CompleteStore):
     """The two methods, over what `InMemoryStateStore` keeps."""
 
     _lock: threading.Lock
@@ -49,7 +50,9 @@ class PrunableMemory(Prunable):
         if cut.guard is not None and cut.guard not in there:
             return None
         if cut.snapshot is not None:
-            self._commit(cut.snapshot, self.now())
+            outcome = self._commit(cut.snapshot, self.now())
+            if outcome.error is not None:
+                raise outcome.error
         gone = there.intersection(cut.ids)
         forgotten = gone.union(cut.replaced)
         forget(slot, forgotten)

@@ -14,7 +14,7 @@ from pystator.records import Commit, Cut, Entity, HistoryEntry, Key, Loaded, Loo
 from pystator.stores.codec import LIMIT
 from pystator.stores.facade import StoreFacade
 from pystator.stores.programs import long_ago
-from pystator.stores.prunable import Prunable, apart
+from pystator.stores.prunable import CompleteStore, apart
 
 with from_extra("postgres", "psycopg", "psycopg_pool"):
     import psycopg
@@ -33,7 +33,7 @@ __all__ = ["PostgresStateStore"]
 T = TypeVar("T")
 
 
-class PostgresStateStore(Prunable, StoreFacade):
+class PostgresStateStore(CompleteStore):
     """A state store in a PostgreSQL database.
 
     A load is one statement, and so is a commit, whether of one entity or of a thousand. What is
@@ -313,7 +313,7 @@ class PostgresStateStore(Prunable, StoreFacade):
         return await _arun(self._link, self._pruning(cuts))
 
     def _pruning(self, cuts: Sequence[Cut]) -> Operation[list[int | None]]:
-        return postgres_pruning.prune_rows(cuts, self.now(), self.context_limit)
+        return postgres_pruning.prune_rows(cuts, self.now())
 
 
 class _Within(PostgresStateStore):

@@ -14,6 +14,7 @@ from pystator.stores.postgres_ops import Operation, Request
 from pystator.stores.postgres_rows import Value, binary, from_time, integers, rows_of, texts
 from pystator.stores.postgres_sql import BIGINT, BIGINTS, TEXT, TIME, TIMES, WRITE_NAMES
 from pystator.stores.postgres_wire import Statement
+from pystator.stores.prunable import UNLIMITED
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
@@ -92,10 +93,10 @@ def prune_keys(after: Key | None, limit: int) -> Operation[list[tuple[Key, int |
     ]
 
 
-def prune_rows(cuts: Sequence[Cut], recorded_at: int, limit: int) -> Operation[list[int | None]]:
+def prune_rows(cuts: Sequence[Cut], recorded_at: int) -> Operation[list[int | None]]:
     """Do the cuts: one statement, or several where contexts are large."""
     answers: list[int | None] = []
-    for part, snapshots in _parts(cuts, recorded_at, limit):
+    for part, snapshots in _parts(cuts, recorded_at):
         result: PGresult = yield Request(CUT, _params(part, snapshots), False)
         gone = {row[0] for row in rows_of(result)}
         for cut in part:
@@ -107,15 +108,13 @@ def prune_rows(cuts: Sequence[Cut], recorded_at: int, limit: int) -> Operation[l
 _Snapshots = list[tuple[Value, ...]]
 
 
-def _parts(
-    cuts: Sequence[Cut], recorded_at: int, limit: int
-) -> Iterator[tuple[list[Cut], _Snapshots]]:
+def _parts(cuts: Sequence[Cut], recorded_at: int) -> Iterator[tuple[list[Cut], _Snapshots]]:
     """Cuts for one statement, and the rows of those that have a snapshot, in the same order."""
     part: list[Cut] = []
     snapshots: _Snapshots = []
     size = 0
     for cut in cuts:
-        row = None if cut.snapshot is None else _row(cut.snapshot, recorded_at, limit)
+        row = None if cut.snapshot is None else _row(cut.snapshot, recorded_at)
         if row is not None:
             added = sum([len(value) for value in row if isinstance(value, str)])
             if part and size + added > LARGEST:
@@ -128,8 +127,8 @@ def _parts(
         yield part, snapshots
 
 
-def _row(snapshot: Commit, recorded_at: int, limit: int) -> tuple[Value, ...]:
-    [write] = prepare([snapshot], recorded_at, limit)
+def _row(snapshot: Commit, recorded_at: int) -> tuple[Value, ...]:
+    [write] = prepare([snapshot], recorded_at, UNLIMITED)
     if write.refused is not None and write.refused.error is not None:
         raise write.refused.error
     return tuple([write.rows[0][place] for place in _PLACES])

@@ -7,14 +7,18 @@ from typing import Any, Final
 from pystator.definition.retention import DEDUP_WINDOW, Retention
 from pystator.errors import ConfigurationError
 from pystator.records import Pruned, from_datetime
+from pystator.stores.facade import StoreFacade
 from pystator.stores.keys import read_cursor
 from pystator.stores.protocols import PrunableStore
 from pystator.stores.pruning import KEYS, Cuts, Keys, Load, Order, Prune, Rows
 
-__all__ = ["BATCH", "Progress", "Prunable", "apart"]
+__all__ = ["BATCH", "UNLIMITED", "CompleteStore", "Progress", "Prunable", "apart"]
 
 BATCH: Final = 1_000
 """Rows deleted in one transaction, about."""
+
+UNLIMITED: Final = 2**62
+"""Bytes a snapshot's context may have: it was stored already, perhaps with another limit."""
 
 Progress = Callable[[Pruned], bool | None]
 """Told after each batch what was done so far; False ends the prune there."""
@@ -175,6 +179,10 @@ def _limits(retention: Retention, now: int) -> tuple[int, int]:
 
 
 _MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class CompleteStore(Prunable, StoreFacade):
+    """What every store of ours is: the public methods, and a history that can be pruned."""
 
 
 def apart() -> ConfigurationError:

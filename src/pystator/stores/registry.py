@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import Any, Final, cast
 
 from pystator.errors import ConfigurationError
-from pystator.stores.facade import StoreFacade
+from pystator.stores.prunable import CompleteStore
 
 __all__ = ["create_state_store"]
 
@@ -20,7 +20,7 @@ _STORES: Final = {
 _KNOWN: Final = "memory://, sqlite:///path/to/file.db and postgresql://user@host/database"
 
 
-def create_state_store(url: str, **options: Any) -> StoreFacade:
+def create_state_store(url: str, **options: Any) -> CompleteStore:
     """The store a URL names, not yet connected.
 
     Args:
@@ -44,8 +44,8 @@ def create_state_store(url: str, **options: Any) -> StoreFacade:
                 "memory:// names no place: every store in memory is its own",
                 context={"scheme": name},
             )
-        return cast("StoreFacade", make(**options))
-    return cast("StoreFacade", make(url, **options))
+        return cast("CompleteStore", make(**options))
+    return cast("CompleteStore", make(url, **options))
 
 
 def _check_url(url: object) -> None:

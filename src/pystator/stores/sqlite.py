@@ -26,7 +26,7 @@ from pystator.stores import sqlite_pruning, sqlite_reads
 from pystator.stores.codec import LIMIT
 from pystator.stores.facade import StoreFacade
 from pystator.stores.programs import long_ago
-from pystator.stores.prunable import Prunable, apart
+from pystator.stores.prunable import CompleteStore, apart
 from pystator.stores.sqlite_files import Files, Synchronous
 from pystator.stores.sqlite_ops import prepare
 from pystator.stores.sqlite_within import Borrowed
@@ -39,7 +39,7 @@ T = TypeVar("T")
 _SYNCHRONOUS: Final = frozenset({"FULL", "NORMAL", "EXTRA", "OFF"})
 
 
-class SQLiteStateStore(Prunable, StoreFacade):
+class SQLiteStateStore(CompleteStore):
     """A state store in a SQLite file.
 
     Every commit is durable when it is answered. Commits of concurrent callers, blocking or async,
@@ -330,9 +330,7 @@ class SQLiteStateStore(Prunable, StoreFacade):
         """Do the cuts in one transaction; for each, how many of its ``ids`` were there."""
         recorded_at = self.now()
         return self._writer.alone(
-            lambda connection: sqlite_pruning.prune_rows(
-                connection, cuts, recorded_at, self.context_limit
-            )
+            lambda connection: sqlite_pruning.prune_rows(connection, cuts, recorded_at)
         )
 
     async def aprune_keys(self, after: Key | None, limit: int) -> Sequence[tuple[Key, int | None]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pystator.records import Commit, Cut, Key
+from pystator.stores.prunable import UNLIMITED
 from pystator.stores.sqlite_ops import prepare
 
 __all__ = ["prune_keys", "prune_rows"]
@@ -40,24 +41,24 @@ def prune_keys(
 
 
 def prune_rows(
-    connection: sqlite3.Connection, cuts: Sequence[Cut], recorded_at: int, limit: int
+    connection: sqlite3.Connection, cuts: Sequence[Cut], recorded_at: int
 ) -> list[int | None]:
     """Do the cuts, in the transaction that is open."""
-    return [_cut(connection, cut, recorded_at, limit) for cut in cuts]
+    return [_cut(connection, cut, recorded_at) for cut in cuts]
 
 
-def _cut(connection: sqlite3.Connection, cut: Cut, recorded_at: int, limit: int) -> int | None:
+def _cut(connection: sqlite3.Connection, cut: Cut, recorded_at: int) -> int | None:
     if cut.guard is not None and connection.execute(IS_THERE, (cut.guard,)).fetchone() is None:
         return None
     if cut.snapshot is not None:
-        _append(connection, cut.snapshot, recorded_at, limit)
+        _append(connection, cut.snapshot, recorded_at)
     if cut.replaced:
         connection.execute(DELETE, (json.dumps(cut.replaced),))
     return connection.execute(DELETE, (json.dumps(list(cut.ids)),)).rowcount
 
 
-def _append(connection: sqlite3.Connection, commit: Commit, recorded_at: int, limit: int) -> None:
-    [write] = prepare([commit], recorded_at, limit)
+def _append(connection: sqlite3.Connection, commit: Commit, recorded_at: int) -> None:
+    [write] = prepare([commit], recorded_at, UNLIMITED)
     if write.refused is not None and write.refused.error is not None:
         raise write.refused.error
     for statement, rows in write.runs:

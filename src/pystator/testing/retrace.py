@@ -31,11 +31,10 @@ def retrace(machine: StateMachine, rows: Iterable[HistoryEntry]) -> tuple[str | 
     """
     state: str | None = None
     context: Context = {}
-    for row in rows:
-        if row.kind is EntryKind.SNAPSHOT:
-            state, context = None, {}
-            if row.payload is not None:  # at the entity's version: what compound states remember
-                context = {HISTORY: row.payload["history"]}
+    for row in _replayed(rows):
+        if row.kind is EntryKind.SNAPSHOT and row.payload is not None:
+            # Of the version that was the entity's own: it tells what compound states remember.
+            context = {HISTORY: row.payload["history"]}
         if row.kind in {EntryKind.REJECTED, EntryKind.ACTION}:
             continue
         if row.kind in _BY_HAND or not row.success:  # nothing was decided: it was put there
@@ -50,6 +49,13 @@ def retrace(machine: StateMachine, rows: Iterable[HistoryEntry]) -> tuple[str | 
         assert taken == (row.source_state, row.target_state), (row, result)
         state, context = result.target_state, result.context
     return state, context
+
+
+def _replayed(rows: Iterable[HistoryEntry]) -> list[HistoryEntry]:
+    """Rows from the last snapshot on; those before it lack what was pruned between them."""
+    found = list(rows)
+    snapshots = [place for place, row in enumerate(found) if row.kind is EntryKind.SNAPSHOT]
+    return found[snapshots[-1] :] if snapshots else found
 
 
 def _again(
