@@ -1,5 +1,7 @@
 """Run one world, and tell of it."""
 
+from typing import Any
+
 from simulation.invariants import check
 from simulation.luck import Drawn, Luck
 from simulation.plan import Plan, plan_of
@@ -10,13 +12,16 @@ from simulation.world import Violation, World
 __all__ = ["run", "run_seed", "told"]
 
 
-def run(plan: Plan, luck: Luck, trace: Trace | None = None) -> World:
+def run(plan: Plan, luck: Luck, trace: Trace | None = None, store: Any = None) -> World:
     """Run a world to its end and look at everything.
+
+    Args:
+        store: An empty store to keep it in; a new memory store by default.
 
     Raises:
         AssertionError: A promise was broken.
     """
-    world = World(plan, luck, trace=trace)
+    world = World(plan, luck, trace=trace, store=store)
     try:
         world.run()
         check(world)

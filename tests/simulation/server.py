@@ -5,6 +5,7 @@ It is what every process talks to, through a network that is not to be trusted (
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from typing import Any
 
 from pystator import InMemoryStateStore
 from pystator.records import (
@@ -30,16 +31,20 @@ PAGE = 3
 class Server:
     """A store that remembers, for replicas that lag behind.
 
+    Args:
+        clock: The time, in microseconds.
+        store: What keeps it all; a new memory store by default.
+
     Attributes:
         store: What is true now.
         written: Tags of events that were applied.
     """
 
-    def __init__(self, clock: Callable[[], int]) -> None:
-        self.store = InMemoryStateStore(clock=clock)
+    def __init__(self, clock: Callable[[], int], store: Any = None) -> None:
+        self.store = InMemoryStateStore(clock=clock) if store is None else store
         self.written: set[str] = set()
-        self._lines = 0
-        self._points: list[int] = [0]
+        self._now = 0
+        self._when: dict[str, int] = {}
         self._past: dict[Key, list[tuple[int, Entity]]] = {}
 
     def load(self, lookups: Sequence[Lookup]) -> list[Loaded]:
@@ -48,12 +53,12 @@ class Server:
 
     def load_of_replica(self, lookups: Sequence[Lookup], lag: int) -> list[Loaded]:
         """As it was some commits ago, event ids included."""
-        point = self._points[max(0, len(self._points) - 1 - lag)]
+        point = self._now - lag
         answer: list[Loaded] = []
         for lookup, now in zip(lookups, self.store.load(lookups), strict=True):
             before = self._past.get((lookup.entity_id, lookup.machine_name), ())
             entity = next((each for at, each in reversed(before) if at <= point), None)
-            known = {name: row for name, row in now.known.items() if row.id <= point}
+            known = {name: row for name, row in now.known.items() if self._is_old(row, point)}
             answer.append(Loaded(deepcopy(entity), known))  # whoever gets it may write on it
         return answer
 
@@ -64,17 +69,15 @@ class Server:
         for commit, outcome in zip(commits, outcomes, strict=True):
             if outcome.kind is OutcomeKind.APPLIED:
                 written.append(Lookup(commit.entity_id, commit.machine_name))
-                self._lines += len(commit.entries)
+                self._when.setdefault(commit.commit_id, self._now + 1)
                 for entry in commit.entries:
                     if entry.payload and entry.kind is not EntryKind.REJECTED:
                         self.written.add(tag_of(entry))
         if written:
-            self._points.append(self._lines)
+            self._now += 1
             for loaded in self.store.load(written):
                 if loaded.entity is not None:
-                    self._past.setdefault(loaded.entity.key, []).append(
-                        (self._lines, loaded.entity)
-                    )
+                    self._past.setdefault(loaded.entity.key, []).append((self._now, loaded.entity))
         return outcomes
 
     def history(self, entity_id: str, machine_name: str, after: str | None) -> Page[HistoryEntry]:
@@ -87,9 +90,12 @@ class Server:
         self, entity_id: str, machine_name: str, after: str | None, lag: int
     ) -> Page[HistoryEntry]:
         """The same some commits ago."""
-        point = self._points[max(0, len(self._points) - 1 - lag)]
+        point = self._now - lag
         page = self.history(entity_id, machine_name, after)
-        return Page([row for row in page.items if row.id <= point], page.next)
+        return Page([row for row in page.items if self._is_old(row, point)], page.next)
+
+    def _is_old(self, row: HistoryEntry, point: int) -> bool:
+        return self._when[row.commit_id] <= point
 
     def due(self, now: int, limit: int, machine_name: str) -> list[Key]:
         """Whose timers are due."""

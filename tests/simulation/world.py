@@ -43,6 +43,9 @@ class Violation(AssertionError):  # noqa: N818 - it reads as what it is
 class World:
     """One world.
 
+    Args:
+        store: An empty store to keep it in; a new memory store by default.
+
     Attributes:
         micro: What time it is, in microseconds.
         steps: Of what waited, so much has happened.
@@ -59,6 +62,7 @@ class World:
         luck: Luck,
         *,
         trace: Trace | None = None,
+        store: Any = None,
     ) -> None:
         self.plan = plan
         self.luck = luck
@@ -71,7 +75,7 @@ class World:
         self.unsure = 0
         self.journal = Journal()
         self.loop = Loop(self)
-        self.server = Server(lambda: self.micro)
+        self.server = Server(lambda: self.micro, store)
         self._labels: dict[str, int] = {}
         self._commits = 0
         self.processes: list[Process] = []
