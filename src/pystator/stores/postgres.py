@@ -63,6 +63,7 @@ class PostgresStateStore(CompleteStore):
     keeps_history: ClassVar[bool] = True
     has_feed: ClassVar[bool] = True
     combines: ClassVar[bool] = True
+    in_flight: ClassVar[int] = 2
 
     def __init__(
         self,
