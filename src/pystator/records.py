@@ -236,7 +236,8 @@ class Commit:
     Attributes:
         state, context, history, timers: The entity's final values; ``None`` leaves the stored value
             as it is (a new entity always brings its state and context).
-        now: Becomes the entity's ``updated_at``.
+        now: Becomes the entity's ``updated_at``; what becomes of its ``state_since`` is told by
+            `pystator.stores.columns.state_since`.
         entries: History rows, in order.
         commit_id: UUIDv7 as text; on the entity and on every row.
     """
