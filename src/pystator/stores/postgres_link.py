@@ -14,6 +14,7 @@ Laws:
 - What is done about an error is decided by `Trouble`, for both faces.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -64,6 +65,10 @@ _MAX_LIFETIME: Final = 3_600.0
 
 _STRANDED: Final[list[object]] = []
 """What a forked child must not close: it is the parent's."""
+
+
+# The pool tells of every connection that it loses: to who listens, not to every standard error.
+logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
 
 
 class SyncConnection(psycopg.Connection[TupleRow]):

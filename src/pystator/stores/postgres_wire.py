@@ -9,12 +9,12 @@ Laws:
 
 - A statement has succeeded when the server is ready for the next one, not when it says how many
   rows it wrote: the transaction is committed in between.
-- A connection whose conversation was broken off is never used again.
+- A connection whose conversation was broken off is never used again. The statement that runs is
+  cancelled; of a stream, those that were sent behind it may still be executed.
 """
 
 import select
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
@@ -290,41 +290,41 @@ class _Answers:
 def wait_for(wire: Wire, talk: Talk[T], seconds: float) -> T:
     """Have the conversation, blocking; signal handlers run meanwhile.
 
+    Args:
+        wire: The connection.
+        talk: What is said over it.
+        seconds: How long the server may say nothing.
+
     Raises:
-        LateError: It took longer than so many seconds.
+        LateError: It said nothing for so long.
     """
-    deadline = time.monotonic() + seconds
-    left = seconds
     send = talk.send
     try:
         while True:
-            ready = (wire.poll_write if send(None) else wire.poll)(left)
+            ready = (wire.poll_write if send(None) else wire.poll)(seconds)
             if not ready:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise LateError("the server did not answer in time")
+                raise LateError("the server did not answer in time")
     except StopIteration as done:
         answer: T = done.value
         return answer
 
 
 async def await_for(wire: Wire, talk: Talk[T], seconds: float) -> T:
-    """Have the conversation on the running loop.
+    """`wait_for` on the running loop.
 
     Raises:
-        LateError: It took longer than so many seconds.
+        LateError: The server said nothing for so many seconds.
     """
     from asyncio import get_running_loop  # blocking programs never pay for it
 
     loop = get_running_loop()
-    steps = _Steps(loop, wire.fd, talk)
-    alarm = loop.call_later(seconds, steps.be_late)
+    steps = _Steps(loop, wire.fd, talk, seconds)
     loop.add_reader(wire.fd, steps.step)
     try:
         steps.step()
         return await steps.answer
     finally:
-        alarm.cancel()
+        steps.alarm.cancel()
         loop.remove_reader(wire.fd)
         if steps.writing:
             loop.remove_writer(wire.fd)
@@ -333,18 +333,22 @@ async def await_for(wire: Wire, talk: Talk[T], seconds: float) -> T:
 class _Steps(Generic[T]):
     """A conversation that goes on by a step whenever the loop sees the socket ready."""
 
-    __slots__ = ("_fd", "_loop", "_talk", "answer", "writing")
+    __slots__ = ("_count", "_fd", "_loop", "_seconds", "_talk", "alarm", "answer", "writing")
 
-    def __init__(self, loop: "AbstractEventLoop", fd: int, talk: Talk[T]) -> None:
+    def __init__(self, loop: "AbstractEventLoop", fd: int, talk: Talk[T], seconds: float) -> None:
         self._loop = loop
         self._fd = fd
         self._talk = talk
+        self._seconds = seconds
+        self._count = 0
+        self.alarm = loop.call_later(seconds, self.look, 1)
         self.answer: Future[T] = loop.create_future()
         self.writing = False
 
     def step(self) -> None:
         if self.answer.done():
             return
+        self._count += 1
         try:
             wants = self._talk.send(None)
         except StopIteration as done:
@@ -359,9 +363,14 @@ class _Steps(Generic[T]):
                 else:
                     self._loop.remove_writer(self._fd)
 
-    def be_late(self) -> None:
-        if not self.answer.done():
+    def look(self, count: int) -> None:
+        """Has anything been heard since so many steps had been made?"""
+        if self.answer.done():
+            return
+        if self._count <= count:
             self.answer.set_exception(LateError("the server did not answer in time"))
+        else:
+            self.alarm = self._loop.call_later(self._seconds, self.look, self._count)
 
 
 # Breaking off -------------------------------------------------------------------------------------

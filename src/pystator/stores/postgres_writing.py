@@ -135,6 +135,7 @@ class _Stream:
             found = _outcomes([write for _, write in batch], result)
             for (place, _), outcome in zip(batch, found, strict=True):
                 self.outcomes[place] = outcome
+        self._sent[number] = []  # of a long stream, the rows need not stay
 
 
 def _key(placed: tuple[int, Write]) -> Key:
