@@ -11,7 +11,7 @@ from pystator.records import OutcomeKind
 from pystator.stores import postgres_ops, postgres_writing
 from pystator.stores.postgres_wire import Statement
 from pystator.testing.building import change, lookup, note
-from servers.sessions import Background, locked, until, waiting
+from servers.sessions import Background, cut_off, locked, until, waiting
 
 NAMES = [f"e{number:02}" for number in range(40)]
 
@@ -188,3 +188,21 @@ def test_an_unstorable_value_among_many_is_refused_alone(call):
     got = kinds(call("commit", commits))
     assert [place for place, kind in enumerate(got) if kind == "refused"] == [9, 10, 29]
     assert got.count("applied") == 37
+
+
+def test_a_plan_for_a_small_table_does_not_outlive_it(store, admin):
+    """Nobody tells the planner that the table has grown: statistics come a minute later."""
+    store.commit([change(name) for name in NAMES])
+    admin.execute("VACUUM ANALYZE entity_states")
+    for version in range(1, 8):
+        store.load([lookup(name) for name in NAMES])
+        store.commit([change(name, after=version) for name in NAMES])
+    for batch in range(12):
+        names = [f"n{batch}-{number}" for number in range(200)]
+        store.load([lookup(name) for name in names])
+        store.commit([change(name) for name in names])
+        store.commit([change(name, after=1) for name in names])
+    store.disconnect()
+    cut_off(admin)  # a session tells what it has read when it ends
+    query = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'entity_states'"
+    assert 0 < admin.execute(query).fetchone()[0] < 400_000

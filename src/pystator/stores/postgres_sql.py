@@ -200,6 +200,7 @@ BATCH: Final = Statement(
 SELECT i.lead FROM i WHERE (i.role = 1 AND i.lead NOT IN (SELECT lead FROM changed))
   OR (i.role = 2 AND (i.entity_id, i.machine_name) NOT IN (SELECT * FROM made))""",
     [_ARRAYS[kind] for _, kind in _ROWS],
+    many=True,
 )
 
 # Loads --------------------------------------------------------------------------------------------
@@ -267,6 +268,7 @@ LOAD_MANY: Final = Statement(
     "load_many",
     f"SELECT k.ord, {_of('e', ENTITY_COLUMNS)} FROM {_WANTED}, {_ONE_ENTITY}",
     (TEXT, TEXT, BIGINTS),
+    many=True,
 )
 
 
@@ -279,6 +281,7 @@ def _load_many_knowing(name: str, *, long: bool) -> Statement:
         f" FROM {_WANTED_IDS}, LATERAL ("
         f"{_entry(HISTORY_COLUMNS, 'k.id', 'k.machine', 'k.event_id', long=long)} LIMIT 1) h",
         (TEXT, TEXT, BIGINTS, TEXT, TEXT, TEXT, BIGINTS),
+        many=True,
     )
 
 
@@ -293,6 +296,7 @@ def _known(name: str, *, long: bool) -> Statement:
         f" {_column(3, TEXT)}) AS k (id, machine, event_id), LATERAL ("
         f"{_entry('1', 'k.id', 'k.machine', 'k.event_id', long=long)} LIMIT 1) h",
         (TEXT, TEXT, TEXT),
+        many=True,
     )
 
 

@@ -58,6 +58,10 @@ T = TypeVar("T")
 Talk = Generator[bool, None, T]
 """Yields whether it waits for room to write, or else for something to read; ends in its answer."""
 
+_MANY: Final = 250
+_REPLAN: Final = 16
+_GROWTH: Final = 3
+
 _PIPELINES: Final = pq.version() >= 140_000
 """This libpq can send a statement before it has heard of the one before."""
 
@@ -76,11 +80,13 @@ class Statement:
         name: Its name in the sessions where it is prepared.
         sql: Its text.
         types: OIDs of its parameters, all in binary form.
+        many: It is about many entities.
     """
 
-    __slots__ = ("formats", "name", "sql", "types")
+    __slots__ = ("formats", "name", "sql", "types", "work")
 
-    def __init__(self, name: str, sql: str, types: Sequence[int]) -> None:
+    def __init__(self, name: str, sql: str, types: Sequence[int], *, many: bool = False) -> None:
+        self.work = _MANY if many else 1
         self.sql = sql.encode()
         # Releases that share a pooler's sessions have other statements under other names.
         self.name = f"pystator_{name}_{blake2b(self.sql, digest_size=4).hexdigest()}".encode()
@@ -116,15 +122,32 @@ class Wire:
     Attributes:
         sent: The statement under way, or the last one, may have been executed.
         prepared: The statements that this session knows, and by which names.
+        work: Executions so far, those about many entities counted as many.
+        planned_until: So much work, and they are planned again. A plan that was made when the
+            tables were small reads them from end to end; when they have grown, that is slow, and
+            the server's own statistics may be a minute late.
     """
 
-    __slots__ = ("fd", "forgotten", "pgconn", "poll", "poll_write", "prepared", "prepares", "sent")
+    __slots__ = (
+        "fd",
+        "forgotten",
+        "pgconn",
+        "planned_until",
+        "poll",
+        "poll_write",
+        "prepared",
+        "prepares",
+        "sent",
+        "work",
+    )
 
     def __init__(self, pgconn: "PGconn", *, prepares: bool) -> None:
         self.pgconn = pgconn
         self.prepares = prepares
         self.prepared: dict[bytes, bytes] = {}
         self.forgotten = 0
+        self.work = 0
+        self.planned_until = _REPLAN
         self.sent = False
         self.fd = pgconn.socket
         self.poll = _poller(self.fd, write=False)
@@ -172,6 +195,9 @@ class Wire:
             self.sent = True
             pgconn.send_query_params(statement.sql, params, statement.types, statement.formats, 1)
         else:
+            self.work += statement.work
+            if self.work > self.planned_until:
+                yield from self._plan_again()
             name = self.prepared.get(statement.name)
             if name is None:
                 name = self.name_of(statement)
@@ -204,6 +230,8 @@ class Wire:
     def _pipeline(self, stream: Stream) -> Talk[None]:
         pgconn = self.pgconn
         self.sent = False
+        if self.work > self.planned_until:
+            yield from self._plan_again()
         pgconn.enter_pipeline_mode()
         answers = _Answers(self, stream)
         for statement, params in stream.requests():
@@ -212,6 +240,7 @@ class Wire:
                 name = self.prepared[statement.name] = self.name_of(statement)
                 pgconn.send_prepare(name, statement.sql, statement.types)
             self.sent = True
+            self.work += statement.work
             pgconn.send_query_prepared(name, params, statement.formats, 1)
             pgconn.pipeline_sync()
             answers.expected += 1
@@ -225,6 +254,12 @@ class Wire:
             pgconn.consume_input()
             answers.take()
         pgconn.exit_pipeline_mode()
+
+    def _plan_again(self) -> Talk[None]:
+        self.planned_until *= _GROWTH
+        self.prepared.clear()
+        self.pgconn.send_query_params(b"DEALLOCATE ALL", None)
+        yield from self._answer()
 
     def _answer(self) -> "Talk[PGresult]":
         pgconn = self.pgconn
