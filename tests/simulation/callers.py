@@ -2,18 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextvars import copy_context
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pystator import EventRequest
 from pystator.engine.copying import copy_mapping
+from pystator.engine.result import TransitionResult
 from pystator.errors import FSMError
 from pystator.orchestrator import actions, program
 from pystator.orchestrator.cases import Case
 from pystator.records import to_datetime
 from simulation.journal import said, scribble
-from simulation.loop import OWNER
 from simulation.network import Killed
 from simulation.plan import CallerPlan, Item, Op
 
@@ -46,9 +45,7 @@ class Caller:
         """Live in a process."""
         self.process = process
         process.callers.append(self)
-        context = copy_context()
-        context.run(OWNER.set, process)
-        self.task = self.world.loop.create_task(self._live(process), context=context)
+        self.task = self.world.loop.create_task(self._live(process), context=process.context.copy())
 
     def restart(self, process: "Process") -> None:
         """The process died; what was under way may have been done."""
@@ -111,7 +108,7 @@ class Caller:
                 note.left = True
             if note.told(answer, world.steps):
                 again.append(item)
-            elif getattr(answer, "success", False) and item.tag not in world.server.written:
+            elif _is_applied(answer) and item.tag not in world.server.written:
                 raise AssertionError(f"{item} is answered ({said(answer)}), and is not written")
         if world.trace is not None:
             told = ", ".join(
@@ -209,7 +206,7 @@ class Caller:
 
     async def _force(self, process: "Process", items: tuple[Item, ...]) -> list[Any]:
         (item,) = items
-        state = "odd" if self.world.plan.machine == "counter" else "paused"
+        state = "paused" if self.world.plan.machine == "chart" else "odd"
         return [
             await _ask(process, "force_state", item.entity, state, reason=item.tag, actor=self.name)
         ]
@@ -217,6 +214,10 @@ class Caller:
     async def _sweep(self, process: "Process", items: tuple[Item, ...]) -> list[Any]:
         self.world.journal.fired += await _ask(process, "fire_due")
         return []
+
+
+def _is_applied(answer: Any) -> bool:
+    return isinstance(answer, TransitionResult) and answer.success and answer.reason != "ignored"
 
 
 def _options(item: Item) -> dict[str, Any]:

@@ -22,7 +22,7 @@ async def send_on(world: Any, tag: str, kind: str) -> None:
         return
     name, number = world.label(f"{tag}{kind[0]}")
     own = f"{name}{number}"
-    trigger = "add" if world.plan.machine == "counter" else "note"
+    trigger = "note" if world.plan.machine == "chart" else "add"
     event_id = own if kind == "action" else None
     item = Item(f"e{len(journal.notes) % 3}", own, trigger, {"tag": own}, event_id)
     note = journal.sent(item, tag, kind, world.steps, alone=True)

@@ -25,22 +25,30 @@ class Fold:
         machines: By fingerprint: each row is decided by the one that wrote it.
 
     Attributes:
+        rung: Contexts after firings of timers that have actions.
         contexts: After each version, as users see it; a version is its place.
     """
 
     def __init__(self, machines: Mapping[str, StateMachine], rows: Sequence[HistoryEntry]) -> None:
+        self._machines = machines
         self._machine = next(iter(machines.values()))
-        self.rows = rows
+        self.rows: list[HistoryEntry] = []
         self.state: str | None = None
         self.context: Context = {}
         self.timers: Timers = {}
         self.version = 0
         self.contexts: list[Context] = [{}]
+        self.rung: list[Context] = []
         self._states: list[tuple[str | None, Context]] = [(None, {})]
         self._planned: dict[int, tuple[str, ...]] = {}
         self._acted: set[int] = set()
+        self.go_on(rows)
+
+    def go_on(self, rows: Sequence[HistoryEntry]) -> None:
+        """Tell what came since."""
+        self.rows += rows
         for row in rows:
-            self._machine = machines[row.fingerprint]
+            self._machine = self._machines[row.fingerprint]
             if row.kind is EntryKind.ACTION:
                 self._act(row)
             elif row.kind is EntryKind.REJECTED:
@@ -87,7 +95,10 @@ class Fold:
         result = self._machine.step(
             state or "", row.trigger, dict(row.payload or {}), context, row.now
         )
-        assert not result.success, f"{row.trigger} was rejected in {state}, and it is allowed"
+        if row.success:
+            assert result.ignored, f"{row.trigger} was ignored in {state}, and it counts"
+        else:
+            assert not result.success, f"{row.trigger} was rejected in {state}, and it is allowed"
 
     def _change(self, row: HistoryEntry) -> None:
         assert row.version == self.version + 1, (
@@ -107,6 +118,8 @@ class Fold:
             visible = {key: value for key, value in visible.items() if key != _HISTORY}
         self.contexts.append(visible)
         self._states.append((self.state, self.context))
+        if row.actions and row.kind is EntryKind.TIMER:
+            self.rung.append(visible)
         if row.actions:
             self._planned[row.version] = tuple(each["name"] for each in row.actions)
 
@@ -130,10 +143,19 @@ class Fold:
                 result = machine.merge(state or "", data, context, row.now)
             else:
                 result = machine.step(state or "", row.trigger, data, context, row.now)
+        if not row.success:
+            self._fall_back(row, result)
+            return
         self._agree(row, result)
         if begun is not None:
             self._arm(begun, row.version)
         self._arm(result, row.version)
+
+    def _fall_back(self, row: HistoryEntry, result: TransitionResult) -> None:
+        """What fails may lead to the fallback state, as if somebody had put the entity there."""
+        assert not result.success, f"{row.trigger} fell back, and it is allowed"
+        assert row.target_state is not None, f"{row.trigger} failed, and made a version"
+        self._force(row)
 
     def _agree(self, row: HistoryEntry, result: TransitionResult) -> None:
         told = (row.success, row.source_state, row.target_state)
@@ -185,6 +207,9 @@ class Fold:
         assert (row.trigger, row.now) == (timer, armed[0]), (
             f"{row.trigger} fired at {row.now}, and {timer} was due at {armed[0]}"
         )
+        if not lapses and not result.success and row.target_state is not None:
+            self._fall_back(row, result)
+            return
         if lapses or not result.success:
             assert not row.success, f"{timer} did not count, and yet it led on"
             return

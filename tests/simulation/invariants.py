@@ -126,9 +126,14 @@ class _Check:
 
     def answer(self, note: Note, answer: TransitionResult, context: Context | None) -> None:
         tag = note.item.tag
+        if answer.reason == "ignored":
+            assert not self.applied[tag], "it was ignored, and it is applied"
+            assert note.item.event_id is None or self.rejected[tag], "its id is not remembered"
+            return
         if not answer.success:
-            assert not self.applied[tag], "it was refused, and it is applied"
-            rows = self.rejected[tag]
+            fallen = [row for _, row in self.applied[tag] if not row.success]
+            assert len(fallen) == len(self.applied[tag]), "it was refused, and it is applied"
+            rows = self.rejected[tag] + fallen
             assert rows, "it was refused, and there is no row of it"
             code = None if answer.error is None else answer.error.code.value
             assert code == rows[0].error_code, f"it was told {code}: {rows[0].error_code}"
@@ -193,6 +198,12 @@ class _Check:
         for tag, times in ran.items():
             assert times == 1, f"actions of {tag} ran {times} times"
             assert self.applied[tag], f"actions of {tag} ran, and it is not written"
+        planned = {
+            (context["tag"], context["n"]) for fold in self.folds.values() for context in fold.rung
+        }
+        for seen, times in self.world.rang.items():
+            assert times == 1, f"actions of a timer ran {times} times: {seen}"
+            assert seen in planned, f"actions of a timer ran, and it is not written: {seen}"
         combined = set(self.world.plan.modes) == {"combined"}
         for tag, applied in self.applied.items():
             note = self.world.journal.notes.get(tag)
@@ -242,7 +253,12 @@ class _Check:
             sweeper.fire_due()
             if not store.due(late, 1, machine_name=name):
                 break
+        store.flush()
         left = store.due(late, 10, machine_name=name)
         assert not left, f"timers of {left} never fire"
         for entity in store.entities(limit=1_000).items:
-            Fold(self.machines, rows_of(store, entity.entity_id, name)).check(entity)
+            fold = self.folds[entity.entity_id]
+            known = {row.id for row in fold.rows}
+            rows = rows_of(store, entity.entity_id, name)
+            fold.go_on([row for row in rows if row.id not in known])
+            fold.check(entity)

@@ -1,7 +1,8 @@
-"""The two machines that live in these worlds: one that counts, and a chart with everything in it.
+"""The machines that live in these worlds: one that counts, a chart with everything in it, and a lenient counter.
 
 The first shows a lost event in a number. The second has regions, history states, timers on every level and data that
-leads on. An async guard of the first answers after a while, in which anything may happen.
+leads on. An async guard of the first answers after a while, in which anything may happen, or raises. The third ignores
+what it does not know, and falls back to a state when its guard raises.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from pystator.testing.statecharts import CHART
 
 __all__ = ["MACHINES", "async_machine", "by_fingerprint", "event_of", "machine"]
 
-MACHINES = ("counter", "chart")
+MACHINES = ("counter", "chart", "lenient")
 
 COUNTER: dict[str, Any] = {
     "meta": {"machine_name": "counter", "version": "1.0"},
@@ -33,12 +34,38 @@ COUNTER: dict[str, Any] = {
         },
         {"trigger": "never", "source": "even", "dest": "odd", "guards": [{"expr": "n < 0"}]},
         {
+            "source": "even",
+            "internal": True,
+            "after": "20s",
+            "guards": ["allowed"],
+            "actions": [{"increment": "n"}, "ring"],
+        },
+        {
             "trigger": "ask",
             "source": "*",
             "internal": True,
             "guards": ["allowed"],
             "actions": [{"increment": "n"}, "tell"],
         },
+    ],
+}
+
+LENIENT: dict[str, Any] = {
+    **COUNTER,
+    "meta": {
+        "machine_name": "lenient",
+        "version": "1.0",
+        "strict_mode": False,
+        "orchestrator_default_fallback": "persist",
+    },
+    "error_policy": {"default_fallback": "lost"},
+    "states": [
+        *COUNTER["states"],
+        {"name": "lost"},
+    ],
+    "transitions": [
+        *COUNTER["transitions"],
+        {"trigger": "add", "source": "lost", "dest": "even", "actions": [{"increment": "n"}]},
     ],
 }
 
@@ -52,7 +79,7 @@ _TRIGGERS = [
 def event_of(name: str, luck: random.Random) -> tuple[str | None, dict[str, Any]]:
     """A trigger of the machine and its data; without a trigger, data alone."""
     chance = luck.random()
-    if name == "counter":
+    if name != "chart":
         return ("add" if chance < 0.8 else "ask" if chance < 0.92 else "never"), {}
     if chance < 0.15:
         return None, {"clear": chance < 0.1}
@@ -61,7 +88,7 @@ def event_of(name: str, luck: random.Random) -> tuple[str | None, dict[str, Any]
 
 def _allowed(ctx: dict[str, Any]) -> bool:
     number = ctx.get("n", 0)
-    if number % 7 == 5:
+    if number % 5 == 2:
         raise ValueError("nobody knows")
     return number % 3 != 1
 
@@ -81,7 +108,7 @@ def machine(name: str, version: str = "1.0") -> StateMachine:
 
     Another version knows another trigger; its states and timers are the same.
     """
-    definition = COUNTER if name == "counter" else _chart()
+    definition = {"counter": COUNTER, "lenient": LENIENT}.get(name) or _chart()
     if version != "1.0":
         extra = {
             "trigger": "newest",
@@ -95,7 +122,7 @@ def machine(name: str, version: str = "1.0") -> StateMachine:
             "transitions": [*definition["transitions"], extra],
         }
     made = StateMachine.from_dict(definition)
-    return made.with_guards({"allowed": _allowed}) if name == "counter" else made
+    return made if name == "chart" else made.with_guards({"allowed": _allowed})
 
 
 def _chart() -> dict[str, Any]:
@@ -120,4 +147,4 @@ def by_fingerprint(name: str) -> dict[str, StateMachine]:
 def async_machine(name: str, version: str = "1.0") -> StateMachine:
     """The same machine, whose guards take their time."""
     made = machine(name, version)
-    return made.with_guards({"allowed": _allowed_later}) if name == "counter" else made
+    return made if name == "chart" else made.with_guards({"allowed": _allowed_later})

@@ -31,7 +31,7 @@ PACES = (0, 1_000, 1_000_000, 4_000_000, 15_000_000)
 PATIENCES = (0.0, 0.1, 1e9, 1e9, 1e9, 1e9, 1e9)
 """Seconds, of the loop's."""
 
-RATES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
+RATES = (0.0, 0.03, 0.1, 0.1, 0.2, 0.4)
 """How often a request meets trouble."""
 
 
@@ -152,7 +152,7 @@ def plan_of(seed: int) -> Plan:
         callers, events, entities = 3 + int(luck.random() * 3), 4, 1 + int(luck.random() * 3)
     else:
         callers, events, entities = 6 + int(luck.random() * 5), 8, 2 + int(luck.random() * 3)
-    machine = MACHINES[int(luck.random() * 2)]
+    machine = MACHINES[int(luck.random() * 2.3)]
     count = 1 + int(luck.random() * min(3, callers))
     return Plan(
         seed,

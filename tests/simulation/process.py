@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from pystator import Orchestrator
@@ -10,7 +11,7 @@ from pystator.records import Commit, Entity, HistoryEntry, Key, Loaded, Lookup, 
 from pystator.scheduler import AsyncioScheduler
 from pystator.stores.facade import StoreFacade
 from pystator.stores.immediate import ImmediateAsync
-from simulation.loop import Owner
+from simulation.loop import OWNER, Owner
 from simulation.machines import async_machine, machine
 from simulation.network import BLOCKING, Killed, Request, told
 
@@ -26,6 +27,11 @@ def _tell(ctx: dict[str, Any]) -> None:
     asyncio.get_running_loop().world.ran[ctx["tag"]] += 1
 
 
+def _ring(ctx: dict[str, Any]) -> None:
+    """The action of a timer: it has no event, but counts."""
+    asyncio.get_running_loop().world.rang[ctx["tag"], ctx["n"]] += 1
+
+
 async def _tell_slowly(ctx: dict[str, Any]) -> None:
     """The same, and it takes its time."""
     _tell(ctx)
@@ -35,8 +41,8 @@ async def _tell_slowly(ctx: dict[str, Any]) -> None:
         await world.send_on(ctx["tag"], "action")
 
 
-_QUICK = ActionRegistry({"tell": _tell})
-_SLOW = ActionRegistry({"tell": _tell_slowly})
+_QUICK = ActionRegistry({"tell": _tell, "ring": _ring})
+_SLOW = ActionRegistry({"tell": _tell_slowly, "ring": _ring})
 
 
 class Client(ImmediateAsync, StoreFacade):
@@ -152,6 +158,7 @@ class Process(Owner):
     Attributes:
         clock: Microseconds; it may jump to and fro.
         callers: Who calls from it.
+        context: What its tasks run in, and die by.
         witness: Its observer.
         cancelled: Some of its calls were.
     """
@@ -176,7 +183,10 @@ class Process(Owner):
         self.scheduler: AsyncioScheduler | None = None
         if extra == "scheduler" and not self.blocks:
             self.scheduler = AsyncioScheduler(poll_interval=5.0)
-        self.orchestrator = Orchestrator(
+        self.context = copy_context()
+        self.context.run(OWNER.set, self)
+        self.orchestrator = self.context.run(
+            Orchestrator,  # a scheduler begins at once
             (machine if self.blocks else async_machine)(plan.machine, version),
             self.client,
             hooks=None if self.witness is None else [self.witness],

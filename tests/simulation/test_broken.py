@@ -30,7 +30,7 @@ def test_what_is_broken_is_caught(name):
 @pytest.mark.parametrize(
     ("name", "size"),
     [
-        ("a_store_that_does_not_compare_versions", (2, 2, 2)),
+        ("a_store_that_does_not_compare_versions", (2, 3, 2)),
         ("a_program_that_guesses_that_it_was_written", (1, 1, 1)),
         ("a_program_that_drops_the_later_events_of_a_batch", (1, 2, 0)),
     ],

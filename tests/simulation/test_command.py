@@ -29,7 +29,7 @@ def test_many_seeds_are_summed_up(capsys):
 
 
 def test_seeds_that_fail_are_told_with_their_smallest_world(capsys):
-    assert main(["--seeds", "0-1", "--broken", BROKEN]) == 1
+    assert main(["--seeds", "0-2", "--broken", BROKEN]) == 1
     out = capsys.readouterr().out
     assert "the smallest world found: 1 callers, 1 events, 1 troubles" in out
     assert "with a broken promise" in out.splitlines()[-1]

@@ -12,7 +12,7 @@ from simulation.runs import told
 from simulation.world import World
 
 SEEDS = 1_000
-"""Half of them with each machine."""
+"""Some 450 with each of the two machines that matter most."""
 
 CHUNK = 125
 
@@ -60,6 +60,10 @@ def _count_rows(counts: Counter[str], world: World) -> None:
         counts[f"row {row.kind}"] += 1
         if row.kind == "event" and row.trigger is None:
             counts["led on" if row.source_state != row.target_state else "stayed"] += 1
+        if not row.success and row.kind != "rejected":
+            counts["lapsed" if row.target_state is None else "fell back"] += 1
+        if row.success and row.kind == "rejected":
+            counts["ignored"] += 1
         if row.kind == "timer":
             counts[f"timer of {str(row.trigger).split(':')[0]}"] += 1
     for entity in world.server.store.entities(limit=100).items:
@@ -69,8 +73,8 @@ def _count_rows(counts: Counter[str], world: World) -> None:
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_every_way_meets_every_machine(seen, machine):
-    assert seen[machine] > 200
-    assert min(seen[f"{machine} {mode}"] for mode in ("combined", "plain", "blocking")) > 50
+    assert seen[machine] > 30
+    assert min(seen[f"{machine} {mode}"] for mode in ("combined", "plain", "blocking")) > 15
 
 
 def test_the_trouble_is_real(seen):
@@ -89,6 +93,10 @@ def test_every_call_is_made(seen):
     assert min(seen[f"op {kind}"] for kind in kinds) > 30, seen
     rows = ["event", "rejected", "created", "timer", "action", "forced"]
     assert min(seen[f"row {row}"] for row in rows) > 20, seen
+
+
+def test_what_fails_leads_somewhere_else_or_nowhere(seen):
+    assert min(seen[what] for what in ("lapsed", "fell back", "ignored", "timer of even")) > 3, seen
 
 
 def test_the_chart_is_explored(seen):

@@ -44,12 +44,12 @@ def test_no_promise_is_broken_in_postgresql(postgresql):
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("first", range(10_000, 20_000, 500))
+@pytest.mark.parametrize("first", range(10_000, 20_000, 200))
 def test_no_promise_is_broken_in_many_worlds_in_sqlite(sqlite, first):
-    live_through(*sqlite, range(first, first + 500))
+    live_through(*sqlite, range(first, first + 200))
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("first", range(20_000, 30_000, 500))
+@pytest.mark.parametrize("first", range(20_000, 30_000, 200))
 def test_no_promise_is_broken_in_many_worlds_in_postgresql(postgresql, first):
-    live_through(*postgresql, range(first, first + 500))
+    live_through(*postgresql, range(first, first + 200))

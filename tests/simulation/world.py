@@ -51,6 +51,7 @@ class World:
         steps: Of what waited, so much has happened.
         waiting: What may happen next.
         ran: Actions that ran, by the tag of their event.
+        rang: Actions of timers that ran, by the tag and the number that they saw.
         crashes: Processes that died.
         processes, lives: Those of now, and all that ever were.
         unsure: Commits, and questions about them, that were not answered.
@@ -72,6 +73,7 @@ class World:
         self.crashes = 0
         self.waiting: list[Any] = []
         self.ran: Counter[str] = Counter()
+        self.rang: Counter[tuple[str, int]] = Counter()
         self.unsure = 0
         self.journal = Journal()
         self.loop = Loop(self)
