@@ -14,7 +14,7 @@ from pystator.stores.postgres_ops import Operation, Request
 from pystator.stores.postgres_rows import Value, binary, from_time, integers, rows_of, texts
 from pystator.stores.postgres_sql import BIGINT, BIGINTS, TEXT, TIME, TIMES, WRITE_NAMES
 from pystator.stores.postgres_wire import Statement
-from pystator.stores.prunable import UNLIMITED
+from pystator.stores.pruning import UNLIMITED
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult

@@ -12,13 +12,10 @@ from pystator.stores.keys import read_cursor
 from pystator.stores.protocols import PrunableStore
 from pystator.stores.pruning import KEYS, Cuts, Keys, Load, Order, Prune, Rows
 
-__all__ = ["BATCH", "UNLIMITED", "CompleteStore", "Progress", "Prunable", "apart"]
+__all__ = ["BATCH", "CompleteStore", "Progress", "Prunable", "apart"]
 
 BATCH: Final = 1_000
 """Rows deleted in one transaction, about."""
-
-UNLIMITED: Final = 2**62
-"""Bytes a snapshot's context may have: it was stored already, perhaps with another limit."""
 
 Progress = Callable[[Pruned], bool | None]
 """Told after each batch what was done so far; False ends the prune there."""

@@ -39,17 +39,24 @@ from pystator.records import (
     Pruned,
     record,
 )
+from pystator.stores.codec import encode
 from pystator.stores.columns import apply_patch
 from pystator.stores.keys import write_cursor
 
-__all__ = ["KEYS", "Cuts", "Keys", "Load", "Order", "Prune", "Rows", "Tell"]
+__all__ = ["KEYS", "UNLIMITED", "Cuts", "Keys", "Load", "Order", "Prune", "Rows", "Tell"]
 
 T = TypeVar("T")
 
 KEYS: Final = 1_000
 """Keys looked at in one read."""
 
-_PAGES: Final = (16, 128, 1_000)
+UNLIMITED: Final = 2**62
+"""Bytes a snapshot's context may have: it was stored already, perhaps with another limit."""
+
+_HEAVY: Final = 4_000_000
+"""Characters of the contexts whose snapshots are written in one transaction, about."""
+
+_PAGES: Final = (16, 64, 256)
 """Rows of an entity in the first reads and in all further ones: most have few that are old."""
 
 
@@ -230,7 +237,7 @@ class Prune:
         self._rows = self._entities = self._snapshots = self._kept = 0
         self._counted: Key | None = None
         self._cuts: list[Cut] = []
-        self._size = 0
+        self._size = self._weight = 0
 
     def run(self) -> Program[Pruned]:
         """Prune all entities that are asked for, in the order of their keys."""
@@ -254,18 +261,20 @@ class Prune:
         walk: _Walk = yield from _read(key, limits)
         self._kept += walk.kept
         for cut in walk.cuts(self._order.batch):
-            if self._size + len(cut.ids) > self._order.batch:
+            weight = _weight(cut)
+            if self._size + len(cut.ids) > self._order.batch or self._weight + weight > _HEAVY:
                 going = yield from self._flush(after)
                 if not going:
                     return False
             self._cuts.append(cut)
             self._size += len(cut.ids)
+            self._weight += weight
         return True
 
     def _flush(self, after: Key | None) -> Program[bool]:
         """Do what was gathered, until nobody else was quicker; False when the prune is to end."""
         while self._cuts:
-            cuts, self._cuts, self._size = self._cuts, [], 0
+            cuts, self._cuts, self._size, self._weight = self._cuts, [], 0, 0
             if self._order.dry_run:
                 answers: list[int | None] = [len(cut.ids) for cut in cuts]
             else:
@@ -301,6 +310,12 @@ class Prune:
 
 _FIRST: Final[Key] = ("", "")
 """Before every key."""
+
+
+def _weight(cut: Cut) -> int:
+    """Characters of the context that its snapshot holds."""
+    patch = None if cut.snapshot is None else cut.snapshot.entries[0].patch
+    return 0 if patch is None else len(encode(dict(patch[0]), limit=UNLIMITED))
 
 
 def _read(key: Key, limits: tuple[int, int]) -> Program[_Walk]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pystator.records import Commit, Cut, Key
-from pystator.stores.prunable import UNLIMITED
+from pystator.stores.pruning import UNLIMITED
 from pystator.stores.sqlite_ops import prepare
 
 __all__ = ["prune_keys", "prune_rows"]

@@ -279,6 +279,16 @@ class RetentionContract(StoreTests):
         self._check(drive, "a", "b", "c")
         assert [self._shape(drive, name) for name in ("a", "c")] == [[(6, "snapshot")]] * 2
 
+    def test_large_contexts_are_written_in_several_batches(self, drive: Driver) -> None:
+        context = {"text": "x" * 900_000}
+        names = [f"e{number}" for number in range(6)]
+        for name in names:
+            applied(drive, change(name, context=context, patch=(context, ())))
+        told: list[Pruned] = []
+        assert drive.prune_history(NOTHING, progress=told.append).rows == 6
+        assert [each.rows for each in told] == [4, 6]
+        self._check(drive, *names)
+
     @pytest.mark.parametrize("batch", [1, 4])
     def test_a_prune_that_stops_goes_on_where_it_was(self, drive: Driver, batch: int) -> None:
         names = [f"e{number}" for number in range(4)]
