@@ -42,3 +42,13 @@ TestPostgresAgainstMemoryAsync = PostgresAgainstMemoryAsync.TestCase
 TestPostgresAgainstMemoryAsync.settings = settings(
     max_examples=4, stateful_step_count=12, deadline=None
 )
+
+
+@pytest.mark.soak
+class TestPostgresAgainstMemoryForLong(PostgresAgainstMemory.TestCase):
+    settings = settings(max_examples=300, stateful_step_count=25, deadline=None)
+
+
+@pytest.mark.soak
+class TestPostgresAgainstMemoryAsyncForLong(PostgresAgainstMemoryAsync.TestCase):
+    settings = settings(max_examples=100, stateful_step_count=25, deadline=None)

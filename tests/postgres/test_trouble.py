@@ -11,7 +11,7 @@ import pytest
 
 from pystator import Orchestrator, PostgresStateStore, StateMachine
 from pystator.errors import SchemaError, StoreUnavailableError
-from pystator.records import OutcomeKind
+from pystator.records import EntryKind, OutcomeKind
 from pystator.stores.postgres_wire import Statement
 from pystator.testing.building import change, lookup, note
 from servers.sessions import Background, cut_off, locked, turn, until, waiting
@@ -261,6 +261,14 @@ class TestTheServer:
         with pytest.raises(SchemaError, match="db init"):
             store.commit([change()])
         store.disconnect()
+
+    def test_rows_that_wait_for_a_store_are_written_when_it_is_back(self, store, admin):
+        turn(store)
+        store.disconnect()
+        store.append_later([note(kind=EntryKind.ACTION)])
+        until(lambda: not any(each.name == "pystator-later" for each in threading.enumerate()))
+        store.connect()
+        until(lambda: len(store.history("e").items) == 2)
 
 
 class TestRefusals:

@@ -90,7 +90,7 @@ class PostgresStateStore(CompleteStore):
             prepare=parsed.prepare if prepare is None else prepare,
         )
         self.guests = Guests()
-        self._later = Later(lambda writes: _run(link, committing(writes)))
+        self._later = Later(lambda writes: _run(link, committing(writes)), lambda: link.is_open)
         _stores.add(self)
         # At the latest when the program ends: rows that may wait are then written.
         self._finalizer = weakref.finalize(self, _close_quietly, link, self._later)
@@ -126,6 +126,7 @@ class PostgresStateStore(CompleteStore):
                 validate_schema=validate_schema,
             )
         )
+        self._later.wake()
         return self
 
     def disconnect(self) -> None:

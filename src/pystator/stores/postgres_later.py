@@ -18,15 +18,21 @@ _AGAIN: Final = 1.0
 """Seconds until they are tried again when it is certain that they were not written."""
 
 
+_MOST: Final = 100_000
+"""Rows that wait for a server that is away; of more, the oldest are lost."""
+
+
 class Later:
     """Writes best effort what it is given, soon, in batches.
 
     Args:
         write: Writes, blocking.
+        is_open: Whether it can.
     """
 
-    def __init__(self, write: Callable[[list[Write]], object]) -> None:
+    def __init__(self, write: Callable[[list[Write]], object], is_open: Callable[[], bool]) -> None:
         self._write = write
+        self._is_open = is_open
         self.forget()
 
     def forget(self) -> None:
@@ -40,7 +46,11 @@ class Later:
     def add(self, writes: list[Write]) -> None:
         """Take rows; returns at once."""
         self._waiting.extend(writes)
-        if self._is_running:
+        self.wake()
+
+    def wake(self) -> None:
+        """See that what waits is written."""
+        if self._is_running or not self._waiting:
             return
         with self._lock:
             if not self._is_running:
@@ -64,7 +74,8 @@ class Later:
             except StoreUnavailableError as error:
                 # What may have been written is not written again: it would be told twice.
                 if error.context.get("written") is False:
-                    self._waiting.extendleft(reversed(writes))
+                    room = max(_MOST - len(self._waiting), 0)
+                    self._waiting.extendleft(reversed(writes[-room:] if room else ()))
                 raise
 
     def close(self) -> None:
@@ -80,7 +91,7 @@ class Later:
             with suppress(Exception):  # best effort; a reader tells what is not there as unknown
                 self.flush()
             with self._lock:
-                if not self._waiting or self._closing.is_set():
+                if not self._waiting or self._closing.is_set() or not self._is_open():
                     self._is_running = False
                     return
             pause = _AGAIN

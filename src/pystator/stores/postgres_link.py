@@ -30,18 +30,15 @@ from pystator.db.postgres_schema import telling
 from pystator.db.postgres_url import PostgresURL
 from pystator.errors import FSMError, StoreUnavailableError
 from pystator.stores.postgres_errors import Trouble
-from pystator.stores.postgres_wire import (
+from pystator.stores.postgres_waiting import (
     LateError,
-    Params,
-    Statement,
-    Stream,
-    Wire,
     abandon,
     astop,
     await_for,
     stop,
     wait_for,
 )
+from pystator.stores.postgres_wire import Params, Statement, Stream, Wire
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult

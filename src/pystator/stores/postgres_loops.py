@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg.rows import TupleRow
 
-from pystator.stores.postgres_wire import Wire, abandon
+from pystator.stores.postgres_waiting import abandon
+from pystator.stores.postgres_wire import Wire
 
 if TYPE_CHECKING:
     from pystator.stores.postgres_link import Link

@@ -1,46 +1,29 @@
-"""One statement over one connection: libpq's own calls, and the two ways to wait for them.
+"""Statements over one connection: libpq's own calls.
 
 Cursors are for people; an event has a constant statement and values in the wire's binary form. A
 conversation with the server is a generator over libpq's nonblocking calls that yields when it has
-to wait; one waiter blocks and one awaits. Both can be interrupted at every wait, and both have a
-deadline.
+to wait; who waits, and how long, is decided in `pystator.stores.postgres_waiting`.
 
 Laws:
 
 - A statement has succeeded when the server is ready for the next one, not when it says how many
   rows it wrote: the transaction is committed in between.
-- A connection whose conversation was broken off is never used again. The statement that runs is
-  cancelled; of a stream, those that were sent behind it may still be executed.
+- A connection whose conversation was broken off is never used again.
 """
 
 import select
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import suppress
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import psycopg
 from psycopg import errors, pq
 from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop, Future
-
     from psycopg.pq.abc import PGconn, PGresult
 
-__all__ = [
-    "LateError",
-    "Params",
-    "Statement",
-    "Stream",
-    "Wire",
-    "abandon",
-    "astop",
-    "await_for",
-    "stop",
-    "wait_for",
-]
+__all__ = ["Params", "Statement", "Stream", "Talk", "Wire"]
 
 Params = Sequence[bytes | None]
 """A statement's values in binary form."""
@@ -64,13 +47,6 @@ _GROWTH: Final = 3
 
 _PIPELINES: Final = pq.version() >= 140_000
 """This libpq can send a statement before it has heard of the one before."""
-
-GRACE: Final = 2.0
-"""Seconds for a cancelled statement to come back."""
-
-
-class LateError(psycopg.OperationalError):
-    """The server did not answer in time."""
 
 
 class Statement:
@@ -317,166 +293,6 @@ class _Answers:
                 self._answer = result  # after that of its preparation
             elif not isinstance(self._answer, psycopg.Error):
                 self._answer = errors.error_from_result(result)
-
-
-# Waiting ------------------------------------------------------------------------------------------
-
-
-def wait_for(wire: Wire, talk: Talk[T], seconds: float) -> T:
-    """Have the conversation, blocking; signal handlers run meanwhile.
-
-    Args:
-        wire: The connection.
-        talk: What is said over it.
-        seconds: How long the server may say nothing.
-
-    Raises:
-        LateError: It said nothing for so long.
-    """
-    send = talk.send
-    try:
-        while True:
-            ready = (wire.poll_write if send(None) else wire.poll)(seconds)
-            if not ready:
-                raise LateError("the server did not answer in time")
-    except StopIteration as done:
-        answer: T = done.value
-        return answer
-
-
-async def await_for(wire: Wire, talk: Talk[T], seconds: float) -> T:
-    """`wait_for` on the running loop.
-
-    Raises:
-        LateError: The server said nothing for so many seconds.
-    """
-    from asyncio import get_running_loop  # blocking programs never pay for it
-
-    loop = get_running_loop()
-    steps = _Steps(loop, wire.fd, talk, seconds)
-    loop.add_reader(wire.fd, steps.step)
-    try:
-        steps.step()
-        return await steps.answer
-    finally:
-        steps.alarm.cancel()
-        loop.remove_reader(wire.fd)
-        if steps.writing:
-            loop.remove_writer(wire.fd)
-
-
-class _Steps(Generic[T]):
-    """A conversation that goes on by a step whenever the loop sees the socket ready."""
-
-    __slots__ = ("_count", "_fd", "_loop", "_seconds", "_talk", "alarm", "answer", "writing")
-
-    def __init__(self, loop: "AbstractEventLoop", fd: int, talk: Talk[T], seconds: float) -> None:
-        self._loop = loop
-        self._fd = fd
-        self._talk = talk
-        self._seconds = seconds
-        self._count = 0
-        self.alarm = loop.call_later(seconds, self.look, 1)
-        self.answer: Future[T] = loop.create_future()
-        self.writing = False
-
-    def step(self) -> None:
-        if self.answer.done():
-            return
-        self._count += 1
-        try:
-            wants = self._talk.send(None)
-        except StopIteration as done:
-            self.answer.set_result(done.value)
-        except BaseException as error:  # noqa: BLE001 - it is the awaiting task's to raise
-            self.answer.set_exception(error)
-        else:
-            if wants is not self.writing:
-                self.writing = wants
-                if wants:
-                    self._loop.add_writer(self._fd, self.step)
-                else:
-                    self._loop.remove_writer(self._fd)
-
-    def look(self, count: int) -> None:
-        """Has anything been heard since so many steps had been made?"""
-        if self.answer.done():
-            return
-        if self._count <= count:
-            self.answer.set_exception(LateError("the server did not answer in time"))
-        else:
-            self.alarm = self._loop.call_later(self._seconds, self.look, self._count)
-
-
-# Breaking off -------------------------------------------------------------------------------------
-
-
-def stop(wire: Wire, talk: "Talk[PGresult]", late: LateError) -> "PGresult":
-    """Have the server end a statement that is late, and hear how it ended.
-
-    Raises:
-        LateError: It was cancelled: then nothing was written, and the connection is as before; or
-            the server does not answer at all.
-    """
-    thread = request_cancel(wire.pgconn)
-    try:
-        return wait_for(wire, talk, GRACE)
-    except errors.QueryCanceled:
-        raise late from None
-    finally:
-        if thread is not None:
-            thread.join(GRACE)
-            _forgo(wire, thread)
-
-
-async def astop(wire: Wire, talk: "Talk[PGresult]", late: LateError) -> "PGresult":
-    """`stop` on the running loop."""
-    from asyncio import to_thread
-
-    thread = request_cancel(wire.pgconn)
-    try:
-        return await await_for(wire, talk, GRACE)
-    except errors.QueryCanceled:
-        raise late from None
-    finally:
-        if thread is not None:
-            try:
-                await to_thread(thread.join, GRACE)
-            finally:
-                _forgo(wire, thread)
-
-
-def _forgo(wire: Wire, thread: threading.Thread) -> None:
-    """A request that is still on its way would cancel another statement of this connection."""
-    if thread.is_alive():
-        wire.pgconn.finish()
-
-
-def abandon(pgconn: "PGconn") -> threading.Thread | None:
-    """Close a connection in the middle of whatever it does, and have the server stop doing it.
-
-    A statement that waits for a lock would else get it one day, and write.
-    """
-    thread = None if pgconn.status == ConnStatus.BAD else request_cancel(pgconn)
-    pgconn.finish()
-    return thread
-
-
-def request_cancel(pgconn: "PGconn") -> threading.Thread | None:
-    """Ask the server, over a connection of its own, to cancel what this one does."""
-    try:
-        cancel = pgconn.get_cancel()
-    except psycopg.Error:
-        return None
-
-    def ask() -> None:
-        with suppress(psycopg.Error):
-            cancel.cancel()
-
-    # It may take long: not for who was just interrupted, or a loop, to wait for.
-    thread = threading.Thread(target=ask, name="pystator-cancel", daemon=True)
-    thread.start()
-    return thread
 
 
 def _poller(fd: int, *, write: bool) -> Callable[[float], bool]:

@@ -30,7 +30,8 @@ from pystator.errors import ConfigurationError, StaleVersionError, StoreUnavaila
 from pystator.stores.borrowed import adriver_connection, driver_connection, refuse
 from pystator.stores.postgres_errors import blames_a_row, is_unique
 from pystator.stores.postgres_rows import Row, rows_of
-from pystator.stores.postgres_wire import LateError, Params, Statement
+from pystator.stores.postgres_waiting import LateError
+from pystator.stores.postgres_wire import Params, Statement
 
 if TYPE_CHECKING:
     from psycopg.abc import PQGen
