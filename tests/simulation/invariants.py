@@ -157,7 +157,7 @@ class _Check:
         """By caller and entity. What was sent again, beside others, may have come after them."""
         lanes: dict[tuple[str, str], list[tuple[int, int, str]]] = defaultdict(list)
         for note in self.world.journal.notes.values():
-            if not note.answers or not self.applied[note.item.tag]:
+            if not note.answers or not self.applied[note.item.tag] or note.home:
                 continue
             if note.alone or (note.tries == 1 and not note.maybe and self.ordered(note)):
                 version = self.applied[note.item.tag][0][1].version

@@ -28,8 +28,8 @@ STYLES = ("any", "any", "any", "newest", "oldest")
 PACES = (0, 1_000, 1_000_000, 4_000_000, 15_000_000)
 """Microseconds that pass with each answer: from no time at all to half a timer's."""
 
-PATIENCES = (0.0, 0.1, 1e9, 1e9, 1e9, 1e9, 1e9)
-"""Seconds, of the loop's."""
+PATIENCES = (0.0004, 0.1, 1e9, 1e9, 1e9, 1e9, 1e9)
+"""Seconds, of the loop's: one more try, several, or as many as it takes."""
 
 RATES = (0.0, 0.03, 0.1, 0.1, 0.2, 0.4)
 """How often a request meets trouble."""
@@ -235,18 +235,19 @@ def _ops(luck: random.Random, items: list[Item]) -> Iterator[Op]:
             if items[place - 1].event_id is None:
                 item.wrong, item.event_id = "", None
         taken = 1
-        if item.wrong or chance < 0.55:
+        if item.wrong == "taken" or chance < 0.55:
             yield Op("event", (item,))
             if item.event_id and not item.wrong and chance > 0.48:
                 yield Op("event", (item,))  # its caller has forgotten that it was answered
         elif chance < 0.62:
             yield Op("create", (item,))
         elif chance < 0.66:
-            item.event_id = None
-            item.at = None
+            item.wrong, item.event_id, item.at = "", None, None
             yield Op("force", (item,))
         else:
-            while taken < 5 and place + taken < len(items) and not items[place + taken].wrong:
+            while (
+                taken < 5 and place + taken < len(items) and items[place + taken].wrong != "taken"
+            ):
                 taken += 1
             some = tuple(items[place : place + taken])
             kind = "batch" if chance < 0.79 else "pipeline" if chance < 0.87 else "stream"

@@ -150,7 +150,7 @@ def _plainer(plan: Plan) -> Iterator[Plan]:
         yield replace(plan, room=10_000)
     if plan.most < 256:
         yield replace(plan, most=256)
-    if not plan.patience:
+    if plan.patience < 1e9:
         yield replace(plan, patience=1e9)
     if plan.pace:
         yield replace(plan, pace=0)
