@@ -1,10 +1,11 @@
 """Shared commits under load: batches in flight at once, a bounded house, and nobody starved."""
 
 import asyncio
+import traceback
 
 import pytest
 
-from pystator import ConfigurationError, InMemoryStateStore, Orchestrator
+from pystator import ConfigurationError, InMemoryStateStore, Orchestrator, StoreUnavailableError
 from pystator.orchestrator.lines import MOST_OF_ONE, WORTH
 
 
@@ -145,6 +146,44 @@ def test_an_entity_with_thousands_of_events_does_not_hold_up_the_others(orders, 
 
     assert run(main) <= 4 * MOST_OF_ONE
     assert max(events for batch in network.batches for _, events in batch) == MOST_OF_ONE
+
+
+# Errors -------------------------------------------------------------------------------------------
+
+
+class Odd(Exception):  # noqa: N818 - somebody else's
+    """An error that cannot be copied."""
+
+    def __init__(self, *, reason):
+        super().__init__()
+        self.reason = reason
+
+
+@pytest.mark.parametrize(
+    "error", [StoreUnavailableError("down", context={"written": False}), Odd(reason="lost")]
+)
+def test_callers_of_one_batch_have_an_error_each(orders, network, error):
+    """One for all would collect the tracebacks of all: a megabyte of text for a thousand callers."""
+
+    async def aload(_):
+        await asyncio.sleep(0)
+        raise error
+
+    network.aload = aload
+
+    async def main():
+        return await asyncio.gather(
+            *[orders.async_process_event(f"o-{n}", "note") for n in range(50)],
+            return_exceptions=True,
+        )
+
+    answers = run(main)
+    assert {type(answer) for answer in answers} == {type(error)}
+    for answer in answers:
+        assert vars(answer) == vars(error)
+    if isinstance(error, StoreUnavailableError):
+        assert len(set(map(id, answers))) == 50
+        assert all(len(traceback.extract_tb(each.__traceback__)) < 15 for each in answers)
 
 
 # The gate -----------------------------------------------------------------------------------------

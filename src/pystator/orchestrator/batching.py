@@ -119,7 +119,7 @@ class Combiner:
             raise
         if case.todos or self._settings.hooks is not None:
             await asyncio.shield(self._finish(case))
-        return case.answer()
+        return case.own_answer()
 
     def _leave(self, number: int) -> None:
         """So many calls are held no longer: let others in, and keep places for them."""

@@ -1,6 +1,7 @@
 """One event on its way: checked before anything else happens, answered at the end."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from datetime import datetime
 from typing import Any, cast
 
@@ -127,6 +128,31 @@ class Case:
         if self.result is None:
             raise self.error or FSMError("the event was not decided")
         return self.result
+
+    def own_answer(self) -> TransitionResult:
+        """The result, where others may have the same error.
+
+        One error that all of them raise would collect the tracebacks of all, one after the other.
+
+        Raises:
+            FSMError: The event could not be decided or written.
+        """
+        if self.error is not None and self.result is None:
+            self.error = _twin(self.error)
+        return self.answer()
+
+
+def _twin(error: Exception) -> Exception:
+    """The same error once more, if it can be copied."""
+    try:
+        twin = copy(error)
+    except Exception:  # noqa: BLE001 # a class of a user's, with a constructor of its own
+        return error
+    if type(twin) is not type(error):
+        return error
+    twin.__cause__, twin.__context__ = error.__cause__, error.__context__
+    twin.__suppress_context__ = error.__suppress_context__
+    return twin.with_traceback(error.__traceback__)
 
 
 def case_of(item: Any, actor: str | None = None) -> Case:

@@ -96,7 +96,7 @@ class Leaders:
             duty = None
         if case.todos or settings.hooks is not None:
             run(finish(settings, (case,)))
-        return case.answer()
+        return case.own_answer()
 
     def _lead(self, batch: Batch) -> None:
         """Decide and write a batch; what is left over of an entity is its first caller's."""
