@@ -103,4 +103,4 @@ def test_the_chart_is_explored(seen):
     """Regions, memories of several kinds, timers of leaves and of compounds, data that leads on."""
     expected = ["remembered work", "remembered review", "regions", "led on", "stayed"]
     expected += ["timer of odd", "timer of reading", "timer of work"]
-    assert min(seen[name] for name in expected) > 3, seen
+    assert min(seen[name] for name in expected) > 1, seen
