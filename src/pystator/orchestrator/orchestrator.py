@@ -139,12 +139,12 @@ class Orchestrator(Entities):
         if self._scheduler is not None:
             self._scheduler.start()
         if (
-            event_id is None
+            self._aplain
+            and event_id is None
             and actor is None
             and occurred_at is None
             and now is None
             and connection is None
-            and self._aplain
             and type(trigger) is str
             and type(entity_id) is str
             and DECIDING.get() is None
