@@ -165,7 +165,14 @@ if not TYPE_CHECKING:  # they know every name already, and should not believe in
             raise AttributeError(message)
         from importlib import import_module  # the first name pays, not the import
 
-        value = getattr(import_module(home), name)
+        from pystator.errors import ConfigurationError
+
+        try:
+            value = getattr(import_module(home), name)
+        except ConfigurationError as error:
+            from pystator.db.extras import stand_in
+
+            return stand_in(name, error)  # not kept: the library may be installed any time
         globals()[name] = value
         return value
 

@@ -50,6 +50,14 @@ def rows(url, entity_id="a", machine="order"):
         return [(row.version, str(row.kind)) for row in found]
 
 
+def test_one_row_is_told_in_the_singular(cli, tmp_path) -> None:
+    url = f"sqlite:///{tmp_path / 'pystator.db'}"
+    with SQLiteStateStore(url, clock=lambda: DAY) as store:
+        store.commit([change("a", machine="order", state="paid")])
+    answer = cli("db", "prune", "--older-than", "90d", "--force", url)
+    assert answer.out == "1 row of 1 entity deleted, 1 snapshot in its place\n"
+
+
 def test_an_age_is_given(cli, orders) -> None:
     answer = cli("db", "prune", "--older-than", "90d", "--force")
     assert (answer.code, answer.out) == (

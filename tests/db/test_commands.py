@@ -94,6 +94,7 @@ def test_down_stamp_and_up_take_revision_and_url_in_any_order(pystator) -> None:
     assert "nothing" in succeeds(pystator("db", "downgrade", "base", url))
     assert HEAD in succeeds(pystator("db", "stamp", url, HEAD))
     assert "base" in fails(pystator("db", "stamp", "nonsense", url))
+    assert f"was at {HEAD} already" in succeeds(pystator("db", "stamp", url))
     succeeds(pystator("db", "stamp", "base", url))
     succeeds(pystator("db", "upgrade", url, "head"))
     fails(pystator("db", "upgrade", "head", "base"), code=2)

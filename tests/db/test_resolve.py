@@ -159,3 +159,11 @@ def test_a_wrong_url_says_what_is_right_and_keeps_secrets(url, sentence) -> None
 )
 def test_what_is_shown_has_no_credentials(url, shown) -> None:
     assert redact(url) == shown
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "sqlite", "postgresql+psycopg"])
+def test_a_colon_that_was_lost_is_missed(places, scheme) -> None:
+    _, _, look = places
+    with pytest.raises(ConfigurationError, match="a colon follows") as refused:
+        look(f"{scheme}//me:secret@host/shop")
+    assert "secret" not in refused.value.message

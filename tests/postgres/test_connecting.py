@@ -80,6 +80,30 @@ def test_a_missing_driver_is_answered_by_the_extra(library) -> None:
     assert f"{library} cannot be imported: pip install 'pystator[postgres]'" in done.stdout
 
 
+def test_names_of_stores_can_be_imported_without_their_drivers() -> None:
+    """A star import, a program that may use several stores: the error comes with the use."""
+    code = (
+        "import sys; sys.modules['psycopg'] = None\n"
+        "from pystator import *\n"
+        "with SQLiteStateStore('sqlite://') as store:\n"
+        "    assert not isinstance(store, PostgresStateStore)\n"
+        "try: PostgresStateStore('postgresql://user:pass@localhost/pystator', pool_size=2)\n"
+        "except ConfigurationError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "psycopg cannot be imported: pip install 'pystator[postgres]'\n"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"pool_size": 0}, {"pool_size": "3"}, {"timeout": 0}, {"timeout": "1"}, {"prepare": "no"}],
+    ids=str,
+)
+def test_a_wrong_option_is_refused(options) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        PostgresStateStore("postgresql://user:pass@localhost/pystator", **options)
+
+
 def test_an_option_that_libpq_does_not_know_is_named() -> None:
     with pytest.raises(ConfigurationError, match="sslmod"):
         PostgresStateStore("postgresql://user:pass@localhost/pystator?sslmod=on").connect()

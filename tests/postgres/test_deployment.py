@@ -27,8 +27,10 @@ def sql_of_the_page(start: str) -> str:
 def test_a_role_with_the_rights_of_the_page_runs_and_makes_nothing(manual_postgres) -> None:
     """One role owns the tables, another one runs: least rights, as security teams ask for."""
     commands.init(OWNER)
-    with pytest.raises(StoreUnavailableError, match="permission denied for table"):
+    with pytest.raises(StoreUnavailableError, match="permission denied for table") as refused:
         PostgresStateStore(GUEST).connect()
+    right = sql_of_the_page("GRANT").split(";")[1].split(" TO ")[0].strip()
+    assert right in refused.value.message
     with psycopg.connect(OWNER) as connection:
         connection.execute(sql_of_the_page("GRANT").replace(" app;", " guest;"))
     with PostgresStateStore(GUEST) as store:

@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 
+from pystator import StoreUnavailableError
 from pystator.stores.postgres import PostgresStateStore
 from pystator.testing.ordering import LinearizabilityContract
 from pystator.testing.reconnect import ReconnectContract
@@ -60,3 +61,20 @@ class TestLongHistories(LinearizabilityContract):
 
     def make_store(self, path):
         return PostgresStateStore(self.url)
+
+
+def test_an_outage_is_one_line_of_the_log_and_names_nobody(own_postgres, caplog) -> None:
+    """The pool warns of every try, several a second, and quotes what the server says of the user."""
+    server = own_postgres()
+    with PostgresStateStore(server.url, timeout=1.0) as store:
+        assert store.get_state("nobody") is None
+        server.stop()
+        for _ in range(2):
+            with pytest.raises(StoreUnavailableError, match="no server answers there"):
+                store.get_state("nobody")
+        server.start()
+        assert store.get_state("nobody") is None
+    lines = [f"{line.name}: {line.message}" for line in caplog.records]
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("pystator.postgres: no connection now, calls try for 1 s: ")
+    assert "postgres@" not in lines[0]

@@ -29,11 +29,11 @@ class Settled(PostgresStateStore):
     back what this test has written. It may; a test that wants to see it all has to wait.
     """
 
-    def feed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
+    def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         self._settle()
         return super().feed(cursor, limit)
 
-    async def afeed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
+    async def afeed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         self._settle()
         return await super().afeed(cursor, limit)
 

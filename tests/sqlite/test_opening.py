@@ -215,6 +215,9 @@ def test_a_failed_connect_leaves_the_store_closed(tmp_path) -> None:
 def test_a_wrong_option_is_refused(url) -> None:
     with pytest.raises(ConfigurationError, match="FULL"):
         SQLiteStateStore(url, synchronous="full; DROP TABLE machines")
+    for wrong in ("30", -1, float("nan")):
+        with pytest.raises(ConfigurationError, match="busy_limit"):
+            SQLiteStateStore(url, busy_limit=wrong)
 
 
 @pytest.mark.parametrize("synchronous", ["FULL", "NORMAL", "EXTRA", "OFF"])

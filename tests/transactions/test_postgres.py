@@ -20,6 +20,7 @@ from pystator import (
     StaleVersionError,
     StoreUnavailableError,
 )
+from servers.sessions import Settled
 
 
 @pytest.fixture
@@ -429,7 +430,8 @@ def test_a_process_killed_before_its_commit_has_written_nothing(shop, orders):
     assert orders.process_event("v-1", "place").version == 1
     assert shop.orders() == []
     assert [each.entity_id for each in shop.store.list_entities()] == ["v-1"]
-    told = [str(row.kind) for row in shop.store.feed(None).items]
+    with Settled(shop.url) as reader:
+        told = [str(row.kind) for row in reader.feed(None).items]
     assert [kind for kind in told if kind != "action"] == ["event"]
 
 

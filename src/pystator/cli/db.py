@@ -82,7 +82,9 @@ def stamp(words: WordsArgument = None, json: JsonOption = False) -> None:
     from pystator.db import commands
 
     url, revision = _split(words, "head")
-    _tell(commands.stamp(url, revision), json, "was stamped")
+    move = commands.stamp(url, revision)
+    same = f"was at {move.after or 'no revision'} already"
+    _tell(move, json, "was stamped" if move.before != move.after else same)
 
 
 @app.command()

@@ -252,10 +252,15 @@ def _tell(report: "Pruned", *, dry_run: bool) -> None:
         entities = f"{count(report.entities)} {noun(report.entities, 'entity', 'entities')}"
         snapshots = f"{count(report.snapshots)} {noun(report.snapshots, 'snapshot')}"
         deleted = "would be deleted" if dry_run else "deleted"
-        say(f"{rows} of {entities} {deleted}, {snapshots} in their place")
+        place = noun(report.rows, "its place", "their place")
+        say(f"{rows} of {entities} {deleted}, {snapshots} in {place}")
     if report.kept:
-        kept = noun(report.kept, "row stays", "rows stay")
-        say(f"{count(report.kept)} older {kept}: their event ids are still known")
+        kept = noun(
+            report.kept,
+            "row stays: its event id is still known",
+            "rows stay: their event ids are still known",
+        )
+        say(f"{count(report.kept)} older {kept}")
 
 
 def _view(

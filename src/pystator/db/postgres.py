@@ -160,8 +160,10 @@ _CODES: Final = {
     "28P01": "the password is wrong, or there is no such role",
     "3D000": "{first}: create it with `createdb`",
     "3F000": "there is no schema to make tables in: see search_path, and CREATE SCHEMA",
-    "42501": "{first}: the role needs more rights; let it own the database "
-    "(`createdb --owner ROLE NAME`), or GRANT USAGE, CREATE ON SCHEMA public TO it",
+    "42501": "{first}: the role needs more rights. To use tables that are there: GRANT SELECT, "
+    "INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO it (TRUNCATE for `pystator db "
+    "truncate`). To make or migrate them, let it own the database (`createdb --owner ROLE NAME`), "
+    "or GRANT USAGE, CREATE ON SCHEMA public TO it",
     "53100": "the server's disk is full",
     "53300": "the server has no connection left: use fewer (pool_size), raise its max_connections, "
     "or put pgbouncer in front",

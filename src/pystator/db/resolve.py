@@ -42,6 +42,7 @@ _KEYS: Final = frozenset({DATABASE_URL.lower(), "pystator_redis_url", "pystator_
 """What the section may say: keys are named like the variables, in any case."""
 
 _SCHEME: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9.+-]*):(?P<slashes>/{0,2})")
+_LOST_COLON: Final = re.compile(r"(?P<scheme>(?:sqlite|postgres(?:ql)?)(?:\+\w+)?)//")
 _SQLITE: Final = frozenset({"sqlite", "sqlite+pysqlite"})
 _LATER: Final = {
     "mongodb": "MongoDB",
@@ -197,6 +198,11 @@ def _said(value: str, where: str) -> str:
     if not _SCHEME.match(url) and "=" in url:
         raise ConfigurationError(
             f"{where} is not a URL: a server is written postgresql://user:password@host/database",
+            context={"where": where},
+        )
+    if lost := _LOST_COLON.match(url):
+        raise ConfigurationError(
+            f"{where} is not a URL: a colon follows {lost['scheme']}, as in {lost['scheme']}://...",
             context={"where": where},
         )
     if not _SCHEME.match(url):

@@ -412,15 +412,15 @@ class LiftedStore(ImmediateAsync):
         del machine_name
         self._lacks("a count of its entities")
 
-    def feed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
+    def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         """A `TypeError`: the store keeps no history."""
         del cursor, limit
         self._lacks("a change feed")
 
     def _lacks(self, what: str) -> NoReturn:
         raise TypeError(
-            f"{self.name} does not offer {what}: pystator.SQLiteStateStore and "
-            "pystator.InMemoryStateStore do"
+            f"{self.name} does not offer {what}: pystator.SQLiteStateStore, "
+            "pystator.PostgresStateStore and pystator.InMemoryStateStore do"
         )
 
     def connect(self, *, auto_initialize: bool = True, validate_schema: bool = True) -> Self:

@@ -72,6 +72,6 @@ class ImmediateAsync(NativeStore):
         """`due` for asyncio."""
         return self.due(now, limit, machine_name=machine_name)
 
-    async def afeed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
+    async def afeed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         """`feed` for asyncio."""
         return self.feed(cursor, limit)

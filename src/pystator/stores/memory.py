@@ -440,7 +440,7 @@ class InMemoryStateStore(PrunableMemory):
             heappush(heap, (due, key[0]))
         return [(due, key) for key, due in found.items()]
 
-    def feed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
+    def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         """Rows of all entities in the order of their commits."""
         start: int = 0 if cursor is None else read_cursor("feed", cursor, int)[0]
         with self._lock:

@@ -77,10 +77,7 @@ class PostgresStateStore(CompleteStore):
         clock: Callable[[], int] | None = None,
     ) -> None:
         super().__init__(machine_name=machine_name, context_limit=context_limit, clock=clock)
-        if pool_size < 1:
-            raise ConfigurationError(f"pool_size={pool_size!r}: a number of connections, 1 or more")
-        if not timeout > 0:
-            raise ConfigurationError(f"timeout={timeout!r}: a number of seconds, more than 0")
+        _check_options(pool_size, timeout, prepare)
         parsed = find_postgres(url)
         self.url = str(parsed)
         link = self._link = Link(
@@ -240,7 +237,7 @@ class PostgresStateStore(CompleteStore):
         """Keys of entities whose earliest deadline is at or before ``now``, earliest first."""
         return _run(self._link, postgres_reads.due(now, limit, self._machine(machine_name)))
 
-    def feed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
+    def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         """Rows of all entities in an order in which no later commit appears before the cursor."""
         return _run(self._link, postgres_reads.feed(cursor, limit))
 
@@ -292,7 +289,7 @@ class PostgresStateStore(CompleteStore):
         read = postgres_reads.due(now, limit, self._machine(machine_name))
         return await _arun(self._link, read)
 
-    async def afeed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
+    async def afeed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         """`feed` for asyncio."""
         return await _arun(self._link, postgres_reads.feed(cursor, limit))
 
@@ -361,6 +358,20 @@ class _Within(PostgresStateStore):
 
 
 # The two functions that do I/O --------------------------------------------------------------------
+
+
+def _check_options(pool_size: object, timeout: object, prepare: object) -> None:
+    """See that they are what they can be; settings often come as texts.
+
+    Raises:
+        ConfigurationError: One is not.
+    """
+    if not isinstance(pool_size, int) or pool_size < 1:
+        raise ConfigurationError(f"pool_size={pool_size!r}: a number of connections, 1 or more")
+    if not isinstance(timeout, int | float) or not timeout > 0:
+        raise ConfigurationError(f"timeout={timeout!r}: a number of seconds, more than 0")
+    if prepare not in (None, True, False):
+        raise ConfigurationError(f"prepare={prepare!r}: True, False, or None to find it out")
 
 
 def _run(link: Link, operation: Operation[T]) -> T:

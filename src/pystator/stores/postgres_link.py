@@ -60,12 +60,16 @@ _MAX_IDLE: Final = 600.0
 _MAX_LIFETIME: Final = 3_600.0
 """Seconds after which a connection is closed: names of hosts change."""
 
+_QUIET: Final = 60.0
+"""Seconds between two lines in the log about a server that gives no connection."""
+
+_NAME: Final = "pystator"
+"""Of the pool, in its lines of the log."""
+
+_log = logging.getLogger("pystator.postgres")
+
 _STRANDED: Final[list[object]] = []
 """What a forked child must not close: it is the parent's."""
-
-
-# The pool tells of every connection that it loses: to who listens, not to every standard error.
-logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
 
 
 class SyncConnection(psycopg.Connection[TupleRow]):
@@ -101,6 +105,7 @@ class Link:
         self.max_idle = _MAX_IDLE
         self.max_lifetime = _MAX_LIFETIME
         self._failure: tuple[float, psycopg.Error] | None = None
+        self._told = float("-inf")
         self._lock = threading.RLock()
         self._pool: ConnectionPool[SyncConnection] | None = None
         self._connections: WeakSet[SyncConnection] = WeakSet()
@@ -269,7 +274,7 @@ class Link:
                     max_lifetime=_MAX_LIFETIME,
                     reconnect_timeout=_SLICE,
                     num_workers=1,
-                    name="pystator",
+                    name=_NAME,
                 )
                 self._pool.open()
             return self._pool
@@ -397,7 +402,12 @@ class Link:
 
     def note_failure(self, error: psycopg.Error) -> None:
         """Keep why a connection could not be made: the pool only tells that there is none."""
-        self._failure = (time.monotonic(), error)
+        now = time.monotonic()
+        self._failure = (now, error)
+        if now - self._told > _QUIET:
+            self._told = now
+            told = translate(error, self.url).message
+            _log.warning("no connection now, calls try for %g s: %s", self.timeout, told)
 
     def wire(self, pgconn: "PGconn") -> Wire:
         """For a new connection."""
@@ -409,6 +419,17 @@ class Link:
             self.prepare = not is_pooled(connection)
         if not self.prepare:
             warn_of_pooler(self.url)
+
+
+def _is_of_others(line: logging.LogRecord) -> bool:
+    """Not a pool of ours: it would warn of every try, several a second, and name the user."""
+    ours: tuple[object, ...] = line.args if isinstance(line.args, tuple) else ()
+    return line.levelno != logging.WARNING or not any(
+        each == _NAME or isinstance(each, SyncConnection) for each in ours
+    )
+
+
+logging.getLogger("psycopg.pool").addFilter(_is_of_others)
 
 
 _OPTIONS: Final[dict[str, Any]] = {"autocommit": True, "prepare_threshold": None}

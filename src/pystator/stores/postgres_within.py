@@ -210,6 +210,8 @@ class Borrowed:
                 "is in no transaction, and commits each statement by itself: begin one first, with"
                 " `with connection.transaction():`"
             )
+            if connection is not self._given:
+                why += ", or give it another isolation_level than AUTOCOMMIT"
         if why:
             raise ConfigurationError(f"connection= {why}", context={"option": "connection"})
 
@@ -337,7 +339,7 @@ def _begin(connection: _Blocking | _Async) -> str:
 def _sees_a_snapshot(pgconn: "PGconn") -> "PQGen[bool]":
     """The transaction never sees what others commit after it has begun."""
     results = yield from _exchange(pgconn, [(_ISOLATION, ())], _GRACE)
-    return _row(results[0])[0] not in {b"read committed", b"read uncommitted"}
+    return _row(results[0])[0] not in {"read committed", "read uncommitted"}
 
 
 def _exchange(

@@ -239,7 +239,7 @@ class NativeStore(Protocol):
         """Keys of entities whose earliest deadline is at or before ``now``, earliest first."""
         ...
 
-    def feed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
+    def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         """Rows of all entities in an order in which no later commit appears before the cursor.
 
         ``next`` is never None: it is the cursor to come back with.
@@ -294,7 +294,7 @@ class NativeStore(Protocol):
         """`due` for asyncio."""
         ...
 
-    async def afeed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
+    async def afeed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         """`feed` for asyncio."""
         ...
 

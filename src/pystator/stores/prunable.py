@@ -166,13 +166,18 @@ class Prunable(PrunableStore):
 
 def _limits(retention: Retention, now: int) -> tuple[int, int]:
     """The times before which rows, and event ids, may go."""
-    for name, age in (("older_than", retention.history), ("dedup_window", retention.dedup_window)):
-        if age < timedelta(0):
-            raise ConfigurationError(f"{name}={age!r}: an age is not negative")
-    return (
-        now - retention.history // _MICROSECOND,
-        now - retention.dedup_window // _MICROSECOND,
-    )
+    history = _age("older_than", retention.history)
+    window = _age("dedup_window", retention.dedup_window)
+    return now - history // _MICROSECOND, now - window // _MICROSECOND
+
+
+def _age(name: str, age: object) -> timedelta:
+    """An age, checked; settings come as numbers, too."""
+    if not isinstance(age, timedelta):
+        raise ConfigurationError(f"{name}={age!r}: an age is a timedelta, e.g. timedelta(days=90)")
+    if age < timedelta(0):
+        raise ConfigurationError(f"{name}={age!r}: an age is not negative")
+    return age
 
 
 _MICROSECOND: Final = timedelta(microseconds=1)

@@ -82,6 +82,7 @@ class SQLiteStateStore(CompleteStore):
             raise ConfigurationError(
                 f"synchronous={synchronous!r}: one of {', '.join(sorted(_SYNCHRONOUS))}"
             )
+        _check_seconds(busy_limit)
         parsed = parse_sqlite(resolve(url))
         self.url = str(parsed)
         self._files = Files(parsed, synchronous, busy_limit)
@@ -248,7 +249,7 @@ class SQLiteStateStore(CompleteStore):
             lambda connection: sqlite_reads.due(connection, now, limit, machine)
         )
 
-    def feed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
+    def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         """Rows of all entities in the order of their commits."""
         return self._files.read(lambda connection: sqlite_reads.feed(connection, cursor, limit))
 
@@ -309,7 +310,7 @@ class SQLiteStateStore(CompleteStore):
         """`due` for asyncio."""
         return await self._aside(lambda: self.due(now, limit, machine_name=machine_name))
 
-    async def afeed(self, cursor: str | None, limit: int = 100) -> Page[HistoryEntry]:
+    async def afeed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         """`feed` for asyncio."""
         return await self._aside(lambda: self.feed(cursor, limit))
 
@@ -374,6 +375,16 @@ class _Within(SQLiteStateStore):
 
     async def _aside(self, call: Callable[[], T]) -> T:
         return call()  # the connection may belong to this thread
+
+
+def _check_seconds(busy_limit: object) -> None:
+    """See that it is what it can be; settings often come as texts.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    if not isinstance(busy_limit, int | float) or not busy_limit >= 0:
+        raise ConfigurationError(f"busy_limit={busy_limit!r}: a number of seconds, 0 or more")
 
 
 def _close_quietly(files: Files, writer: Writer) -> None:

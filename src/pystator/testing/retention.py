@@ -371,6 +371,8 @@ class RetentionContract(StoreTests):
             {"older_than": -AGES},
             {"older_than": AGES, "dedup_window": -AGES},
             {"older_than": AGES, "batch": 0},
+            {"older_than": 90},
+            {"older_than": AGES, "dedup_window": None},
             {"retention": {"m": Retention(AGES)}, "machine_name": "m"},
         ):
             with pytest.raises(ConfigurationError):
