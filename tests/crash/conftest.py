@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,11 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def start(url: str) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """``start(code, name)``: a process that runs the code after the prelude; killed at the end."""
+def start_at() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """``start_at(url, code, name)``: a process that runs the code after the prelude."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def begin(code: str, name: str) -> subprocess.Popen[bytes]:
+    def begin(url: str, code: str, name: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-c", PRELUDE + code, url, name]
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -64,6 +65,14 @@ def start(url: str) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def start(
+    url: str, start_at: Callable[..., subprocess.Popen[bytes]]
+) -> Callable[..., subprocess.Popen[bytes]]:
+    """``start(code, name)``: `start_at` for the test's database."""
+    return partial(start_at, url)
 
 
 class Listener:

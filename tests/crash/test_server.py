@@ -7,6 +7,7 @@ import asyncio
 import random
 import signal
 import time
+from functools import partial
 
 import psycopg
 import pytest
@@ -267,3 +268,19 @@ def test_idle_connections_that_were_cut_cost_nobody_an_error(url, machine, face)
             assert send(number).version == number
             assert cut(url) > 0
         assert store.get_context("t") == {"n": 5}
+
+
+@pytest.mark.soak
+def test_a_server_that_answers_before_it_writes_is_caught(own_postgres, start_at, listen, audit):
+    """The audit has teeth: with ``synchronous_commit=off`` a kill loses what was acknowledged."""
+    server = own_postgres("synchronous_commit=off", "wal_writer_delay=10s")
+    create_state_store(server.url).connect().disconnect()
+    load = Load(partial(start_at, server.url), listen, audit)
+    load.begin("c")
+    for _ in range(5):
+        load.answered(20)
+        server.kill()
+        server.start()
+    load.finish()
+    with pytest.raises(AssertionError, match="no acknowledged event is missing"):
+        load.check(server.url)

@@ -254,7 +254,7 @@ def test_rows_that_nobody_wrote_are_caught():
 
 class TestLongHistoriesInMemory(LinearizabilityContract):
     pytestmark = pytest.mark.soak
-    calls = 2_000
+    calls = 1_000
     clients = 8
 
     def make_store(self, path):

@@ -51,7 +51,7 @@ class TestKilledServer(TestRestartedServer):
 
 class TestLongHistories(LinearizabilityContract):
     pytestmark = pytest.mark.soak
-    calls = 2_000
+    calls = 1_000
     clients = 8
 
     @pytest.fixture

@@ -109,7 +109,7 @@ class LinearizabilityContract(StoreTests):
 
 def _fates(luck: random.Random) -> Iterator[str]:
     while True:
-        yield luck.choice(["well"] * 8 + ["lost", "mute"])
+        yield luck.choice(["well"] * 18 + ["lost", "mute"])
 
 
 def _look(store: Any, face: str, log: list[Operation[Any]]) -> None:
