@@ -197,6 +197,28 @@ def test_what_is_recorded_is_what_was_asked_and_answered():
     assert_linearizable(log)
 
 
+def test_lists_and_history_are_reads():
+    log = []
+    store = RecordingStore(InMemoryStateStore(), log, "c")
+    store.history("e", machine_name="m", newest_first=True)
+    store.store.commit([change(steps=2), note(version=2), change("f")])
+    store.entities()
+    store.history("e", machine_name="m", newest_first=True, limit=2)
+    asyncio.run(store.aentities(limit=1))
+    asyncio.run(store.ahistory("e", machine_name="m", newest_first=True, limit=1))
+    store.history("e", machine_name="m")
+    store.history("e", newest_first=True)
+    found = [(each.key[0], each.call.version, each.call.state) for each in log]
+    assert found == [
+        ("e", 0, None),
+        ("e", 2, "open"),
+        ("f", 1, "open"),
+        ("e", 2, None),
+        ("e", 2, "open"),
+    ]
+    assert log[3].call.commit_id == log[1].call.commit_id
+
+
 @pytest.mark.parametrize("face", ["sync", "async"])
 def test_a_commit_that_raises_may_have_happened(face):
     log = []

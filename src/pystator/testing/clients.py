@@ -27,8 +27,9 @@ _IDS: Final = tuple(f"i{number}" for number in range(12))
 def client(name: str, calls: int, seed: object) -> Client:
     """A client that makes so many calls.
 
-    It loads one or several entities, with event ids or without; commits to what it saw last, or to
-    what it knows to be old; leaves rejections; and sends a commit again that it has sent before.
+    It loads one or several entities, with event ids or without, lists them, reads their history;
+    commits to what it saw last, or to what it knows to be old; leaves rejections; and sends a
+    commit again that it has sent before.
     When a call raises, its driver sends None, and the client goes on.
 
     Args:
@@ -50,17 +51,30 @@ def client(name: str, calls: int, seed: object) -> Client:
             found_one: Entity | None = yield "load_one", (chosen[0], "m")
             if found_one is not None:
                 versions[chosen[0]] = found_one.version
-        elif way < 0.5 and sent:
+        elif way < 0.5:
+            yield _glance(luck, chosen[0])
+        elif way < 0.58 and sent:
             yield "commit", [luck.choice(sent[-8:])]
         else:
             commits = [_commit(luck, name, number, each, versions[each]) for each in chosen]
             outcomes: list[Outcome] | None = yield "commit", commits
             sent += commits
-            for commit, outcome in zip(commits, outcomes or [], strict=False):
-                if outcome.kind is OutcomeKind.APPLIED:
-                    versions[commit.entity_id] = commit.new_version
-                elif outcome.kind is OutcomeKind.STALE:
-                    versions[commit.entity_id] += 1  # somebody was first
+            _heed(versions, commits, outcomes or [])
+
+
+def _heed(versions: dict[str, int], commits: Sequence[Commit], outcomes: Sequence[Outcome]) -> None:
+    for commit, outcome in zip(commits, outcomes, strict=False):
+        if outcome.kind is OutcomeKind.APPLIED:
+            versions[commit.entity_id] = commit.new_version
+        elif outcome.kind is OutcomeKind.STALE:
+            versions[commit.entity_id] += 1  # somebody was first
+
+
+def _glance(luck: random.Random, name: str) -> tuple[str, Any]:
+    """A read whose answer the client does not use."""
+    if luck.random() < 0.5:
+        return "entities", {"machine_name": "m"}
+    return "history", (name, {"machine_name": "m", "newest_first": True, "limit": 4})
 
 
 def _lookups(luck: random.Random, names: Iterable[str]) -> list[Lookup]:
@@ -85,9 +99,12 @@ def _commit(luck: random.Random, name: str, number: int, entity_id: str, version
 
 
 def _call(store: Any, name: str, arguments: Any, prefix: str = "") -> Any:
+    method = getattr(store, prefix + name)
     if name == "load_one":
-        return getattr(store, prefix + name)(*arguments)
-    return getattr(store, prefix + name)(arguments)
+        return method(*arguments)
+    if name == "entities":
+        return method(**arguments)
+    return method(arguments[0], **arguments[1]) if name == "history" else method(arguments)
 
 
 def run_blocking(store: Any, made: Client) -> None:

@@ -21,10 +21,13 @@ from pystator.errors import StoreUnavailableError
 from pystator.records import (
     Commit,
     Entity,
+    EntryKind,
+    HistoryEntry,
     Loaded,
     Lookup,
     Outcome,
     OutcomeKind,
+    Page,
 )
 from pystator.stores.codec import encode
 from pystator.testing.linearizability import Operation
@@ -34,14 +37,17 @@ __all__ = ["RecordingStore", "clock", "read_log", "write_log"]
 
 Log = list[Operation[Any]]
 
+_SILENT: Final = frozenset({EntryKind.REJECTED, EntryKind.ACTION})
+"""Rows that make no version."""
+
 _sorted: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 class RecordingStore:
-    """A native store as its users see it, recorded; what is not a load or a commit is passed on.
+    """A native store as its users see it, recorded: loads, commits, entities and history.
 
     A commit that raises is one whose answer was lost, unless the error says that nothing was
-    written. A load that raises told nobody anything.
+    written. A read that raises told nobody anything. Other calls are passed on.
 
     Args:
         store: The store.
@@ -77,6 +83,34 @@ class RecordingStore:
         answer: list[Loaded] = await self.store.aload(lookups)
         self._loaded(lookups, answer, start)
         return answer
+
+    def entities(self, **options: Any) -> Page[Entity]:
+        """`NativeStore.entities`: a read of each entity on the page."""
+        start = clock()
+        page: Page[Entity] = self.store.entities(**options)
+        self._listed(page, start)
+        return page
+
+    async def aentities(self, **options: Any) -> Page[Entity]:
+        """`NativeStore.aentities`."""
+        start = clock()
+        page: Page[Entity] = await self.store.aentities(**options)
+        self._listed(page, start)
+        return page
+
+    def history(self, entity_id: str, **options: Any) -> Page[HistoryEntry]:
+        """`NativeStore.history`: newest first, it tells an entity's version and last commit."""
+        start = clock()
+        page: Page[HistoryEntry] = self.store.history(entity_id, **options)
+        self._retold(entity_id, options, page, start)
+        return page
+
+    async def ahistory(self, entity_id: str, **options: Any) -> Page[HistoryEntry]:
+        """`NativeStore.ahistory`."""
+        start = clock()
+        page: Page[HistoryEntry] = await self.store.ahistory(entity_id, **options)
+        self._retold(entity_id, options, page, start)
+        return page
 
     def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """`NativeStore.commit`."""
@@ -117,6 +151,29 @@ class RecordingStore:
         for lookup, each in zip(lookups, answer, strict=True):
             key = lookup.entity_id, lookup.machine_name
             self.log.append(Operation(client, key, _read(lookup, each), start, end))
+
+    def _listed(self, page: Page[Entity], start: int) -> None:
+        end = clock()
+        client = self._who()
+        for each in page.items:
+            read = _read(Lookup(*each.key), Loaded(each, {}))
+            self.log.append(Operation(client, each.key, read, start, end))
+
+    def _retold(
+        self, entity_id: str, options: dict[str, Any], page: Page[HistoryEntry], start: int
+    ) -> None:
+        end = clock()
+        machine = options.get("machine_name")
+        if machine is None or not options.get("newest_first") or options.get("after") is not None:
+            return
+        last = next((row for row in page.items if row.kind not in _SILENT), None)
+        if last is not None:
+            read = Read(last.version, commit_id=last.commit_id)
+        elif page.next is None:
+            read = Read(0)
+        else:
+            return
+        self.log.append(Operation(self._who(), (entity_id, machine), read, start, end))
 
     def _committed(self, commits: Sequence[Commit], answer: Sequence[Outcome], start: int) -> None:
         end = clock()
