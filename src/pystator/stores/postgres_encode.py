@@ -67,9 +67,9 @@ def _prepare(commit: Commit, recorded: int, limit: int) -> Write:
         check_commit(commit, known=changes and commit.expected_version > 0)
         entity = _entity(write, commit, limit) if changes else _nothing(commit)
         for entry in commit.entries:
-            write.rows.append((*entity, *_entry(write, entry, recorded, limit)))
-            if changes and len(write.rows) == 1:
+            if write.rows and changes:
                 entity = _nothing(commit)
+            write.rows.append(entity + _entry(write, entry, recorded, limit))
     except UNSTORABLE as error:
         write.refused = refusal(error)
     return write

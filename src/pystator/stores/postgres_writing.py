@@ -165,6 +165,8 @@ def _in_turn(waiting: _Placed, outcomes: dict[int, Outcome]) -> Operation[None]:
 
 def _next_batch(waiting: _Placed) -> tuple[_Placed, _Placed]:
     """Those that fit into one statement, and the rest; both in the order they came."""
+    if len({write.key for _, write in waiting}) == len(waiting) and _fits(waiting):
+        return waiting, []
     batch: _Placed = []
     left: _Placed = []
     taken: set[object] = set()
@@ -185,6 +187,11 @@ def _next_batch(waiting: _Placed) -> tuple[_Placed, _Placed]:
         else:
             left.append(placed)
     return batch, left
+
+
+def _fits(waiting: _Placed) -> bool:
+    rows = sum([len(write.rows) for _, write in waiting])
+    return rows <= MOST and sum([write.size for _, write in waiting]) <= LARGEST
 
 
 # One statement ------------------------------------------------------------------------------------
