@@ -344,7 +344,8 @@ class Cut:
 
     Attributes:
         ids: The rows; those that are gone already are no mistake.
-        snapshot: Appends the snapshot row; None when nothing goes that a replay needs.
+        snapshot: Appends the snapshot row, unless there is one of this version or a later one; None
+            when nothing goes that a replay needs.
         replaced: Earlier snapshot rows, which go with the new one.
         guard: The row that the snapshot builds on, among ``ids`` or ``replaced``. When it is gone,
             somebody else prunes this entity, and nothing of this cut is done.

@@ -242,7 +242,7 @@ def cuts(*numbers: int):
 
 
 OPERATIONS: Final = {
-    "prune": (lambda: cuts(*range(1, 901)), {"pk_transition_history"}),
+    "prune": (lambda: cuts(*range(1, 901)), ENTITY | {"pk_transition_history"}),
     "load": (lambda: request(loading([Lookup(*key(5))])), PK),
     "load with an event id": (
         lambda: request(loading([Lookup(*key(5), ("event-4",))])),

@@ -138,7 +138,7 @@ def same(result, first):
     [InMemoryStateStore, lambda clock: SQLiteStateStore("sqlite://", clock=clock)],
     ids=["memory", "sqlite"],
 )
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(st.lists(steps, min_size=5, max_size=40))
 def test_what_is_left_says_the_same(make, life) -> None:
     world = World(make)

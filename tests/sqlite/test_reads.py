@@ -249,6 +249,10 @@ PLANS = {
         sqlite_pruning.OLDEST,
         "ix_transition_history_entity (entity_id=? AND machine_name=?)",
     ),
+    "has snapshot": (
+        sqlite_pruning.HAS_SNAPSHOT,
+        "ix_transition_history_entity (entity_id=? AND machine_name=? AND version>?)",
+    ),
     "delete": (sqlite_pruning.DELETE, "INTEGER PRIMARY KEY (rowid=?)"),
     "feed": (sqlite_reads.FEED, "INTEGER PRIMARY KEY (rowid>?)"),
 }

@@ -199,7 +199,7 @@ class NaiveStore(ImmediateAsync, StoreFacade):
                 gone.append(row)
             elif row is of:
                 report["kept"] += 1
-        snapshots = [row for row in old if row.kind is EntryKind.SNAPSHOT]
+        snapshots = [row for row in rows if row.kind is EntryKind.SNAPSHOT]
         base = snapshots[-1].version if snapshots else 0
         top = [row for row in gone if row.kind not in SILENT and row.version > base][-1:]
         left = [row for row in self.rows if row not in gone]

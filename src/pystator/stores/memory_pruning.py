@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pystator.records import Commit, Cut, Key, Outcome
 from pystator.stores.immediate import ImmediateAsync
 from pystator.stores.prunable import CompleteStore
-from pystator.stores.slots import Line, Slot, forget, oldest
+from pystator.stores.slots import Line, Slot, forget, has_snapshot, oldest
 
 __all__ = ["PrunableMemory"]
 
@@ -49,7 +49,7 @@ class PrunableMemory(ImmediateAsync, CompleteStore):
         there = {line[1] for line in slot.lines}
         if cut.guard is not None and cut.guard not in there:
             return None
-        if cut.snapshot is not None:
+        if cut.snapshot is not None and not has_snapshot(slot, cut.snapshot.new_version):
             outcome = self._commit(cut.snapshot, self.now())
             if outcome.error is not None:
                 raise outcome.error

@@ -75,6 +75,9 @@ CUT: Final = Statement(
 ), written AS (
   INSERT INTO transition_history ({_NAMES}, success) SELECT {_NAMES}, true
   FROM unnest($1, {_COLUMNS}) AS s (guard, {_NAMES}) WHERE guard IN (SELECT id FROM won)
+  AND (SELECT true FROM transition_history x WHERE x.entity_id = s.entity_id
+    AND x.machine_name = s.machine_name AND x.version >= s.version AND x.kind = 'snapshot' LIMIT 1
+  ) IS NULL
 )
 SELECT id FROM won UNION ALL SELECT id FROM gone""",  # noqa: S608
     (BIGINTS, BIGINTS, BIGINTS, *[_ARRAYS[kind] for kind in _SNAPSHOT.values()]),

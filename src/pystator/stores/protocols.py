@@ -321,7 +321,8 @@ class PrunableStore(NativeStore, Protocol):
     def prune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
         """Do the cuts, each of them whole; for each, how many of its ``ids`` were there.
 
-        None for a cut whose guard is gone: nothing of it was done.
+        None for a cut whose guard is gone: nothing of it was done. A snapshot is left out where
+        there is one of its version or of a later one.
         """
         ...
 

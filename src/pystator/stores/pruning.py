@@ -178,6 +178,11 @@ class _Walk:
             self._state = row.target_state
         self._context = apply_patch(self._context, row.patch)
 
+    @property
+    def needs_snapshot(self) -> bool:
+        """A change goes that no snapshot stands for yet."""
+        return self._head is not None
+
     def cuts(self, batch: int) -> Iterator[Cut]:
         """What goes: first, and together, what a replay needs to know of; then the rest."""
         entity_id, machine_name = self.key
@@ -238,6 +243,8 @@ class Prune:
         self._counted: Key | None = None
         self._cuts: list[Cut] = []
         self._size = self._weight = 0
+        self._lost: list[Key] = []
+        self._stopped = False
 
     def run(self) -> Program[Pruned]:
         """Prune all entities that are asked for, in the order of their keys."""
@@ -247,54 +254,63 @@ class Prune:
             for key, oldest in found:
                 limits = self._order.of(key[1])
                 if limits is not None and oldest is not None and oldest < limits[0]:
-                    going = yield from self._entity(key, limits, after)
-                    if not going:
-                        return self._so_far(after)
+                    yield from self._entity(key, after)
+                yield from self._again(after)
+                if self._stopped:
+                    return self._so_far(after)
                 after = key
             if not found:
-                going = yield from self._flush(after)
-                done = self._so_far(after)
-                return replace(done, next=None) if going else done
+                break
+        while self._cuts and not self._stopped:
+            yield from self._flush(after)
+            yield from self._again(after)
+        done = self._so_far(after)
+        return done if self._stopped else replace(done, next=None)
 
-    def _entity(self, key: Key, limits: tuple[int, int], after: Key | None) -> Program[bool]:
-        """Prune one entity; False when the prune is to end."""
+    def _entity(self, key: Key, after: Key | None, *, first: bool = True) -> Program[None]:
+        """Prune one entity, as far as nobody else does."""
+        limits = self._order.of(key[1])
+        if limits is None:
+            return
         walk: _Walk = yield from _read(key, limits)
-        self._kept += walk.kept
-        for cut in walk.cuts(self._order.batch):
+        if first:
+            self._kept += walk.kept
+        cuts = list(walk.cuts(self._order.batch))
+        for cut in cuts:
             weight = _weight(cut)
             if self._size + len(cut.ids) > self._order.batch or self._weight + weight > _HEAVY:
-                going = yield from self._flush(after)
-                if not going:
-                    return False
+                yield from self._flush(after)
             self._cuts.append(cut)
             self._size += len(cut.ids)
             self._weight += weight
-        return True
+            if cut.guard is not None and len(cuts) > 1:
+                # The others are right only where this one's snapshot stands.
+                yield from self._flush(after)
+            if self._stopped or key in self._lost:
+                return
 
-    def _flush(self, after: Key | None) -> Program[bool]:
-        """Do what was gathered, until nobody else was quicker; False when the prune is to end."""
-        while self._cuts:
-            cuts, self._cuts, self._size, self._weight = self._cuts, [], 0, 0
-            if self._order.dry_run:
-                answers: list[int | None] = [len(cut.ids) for cut in cuts]
+    def _again(self, after: Key | None) -> Program[None]:
+        """Look again at entities of which somebody else has pruned what was to go."""
+        while self._lost and not self._stopped:
+            yield from self._entity(self._lost.pop(), after, first=False)
+
+    def _flush(self, after: Key | None) -> Program[None]:
+        """Do what was gathered."""
+        if not self._cuts or self._stopped:
+            return
+        cuts, self._cuts, self._size, self._weight = self._cuts, [], 0, 0
+        if self._order.dry_run:
+            answers: list[int | None] = [len(cut.ids) for cut in cuts]
+        else:
+            answers = yield Cuts((yield from _completed(cuts)))
+        for cut, deleted in zip(cuts, answers, strict=True):
+            key = (cut.entity_id, cut.machine_name)
+            if deleted is None:
+                self._lost.append(key)
             else:
-                answers = yield Cuts((yield from _completed(cuts)))
-            again: list[Key] = []
-            for cut, deleted in zip(cuts, answers, strict=True):
-                key = (cut.entity_id, cut.machine_name)
-                if deleted is None:
-                    again.append(key)
-                else:
-                    self._count(key, deleted, cut)
-            told = yield Tell(self._so_far(after))
-            if told is False:
-                return False
-            for key in again:
-                limits = self._order.of(key[1])
-                if limits is not None:
-                    walk: _Walk = yield from _read(key, limits)
-                    self._cuts += walk.cuts(self._order.batch)
-        return True
+                self._count(key, deleted, cut)
+        told = yield Tell(self._so_far(after))
+        self._stopped = told is False
 
     def _count(self, key: Key, deleted: int, cut: Cut) -> None:
         self._rows += deleted
@@ -319,15 +335,26 @@ def _weight(cut: Cut) -> int:
 
 
 def _read(key: Key, limits: tuple[int, int]) -> Program[_Walk]:
-    """Walk through an entity's oldest rows."""
+    """Walk through an entity's oldest rows.
+
+    Young rejections may stand before the snapshot of the version they saw. So where a change is to
+    go, the rest of that version is looked at, too: a snapshot there stands for that change already.
+    """
     walk = _Walk(key, limits)
     after: str | None = None
     sizes = iter(_PAGES)
+    last: int | None = None
     while True:
         page: Page[HistoryEntry] = yield Rows(key, after, next(sizes, _PAGES[-1]))
         for row in page.items:
-            if not walk.take(row):
+            if last is None:
+                if walk.take(row):
+                    continue
+                last = row.version
+            if not walk.needs_snapshot or row.version > last:
                 return walk
+            if row.kind is EntryKind.SNAPSHOT:
+                walk.take(row)
         after = page.next
         if after is None:
             return walk

@@ -6,7 +6,17 @@ from typing import Any
 from pystator.records import Entity, Entry, EntryKind, HistoryEntry, Key, Timers
 from pystator.stores.codec import thaw
 
-__all__ = ["Line", "Parts", "Slot", "entity_of", "forget", "oldest", "place_of", "row_of"]
+__all__ = [
+    "Line",
+    "Parts",
+    "Slot",
+    "entity_of",
+    "forget",
+    "has_snapshot",
+    "oldest",
+    "place_of",
+    "row_of",
+]
 
 
 class Slot:
@@ -122,6 +132,11 @@ def oldest(slot: Slot) -> int | None:
         if line[3].kind is not EntryKind.SNAPSHOT:
             return line[8]
     return None
+
+
+def has_snapshot(slot: Slot, version: int) -> bool:
+    """A snapshot of this version or a later one is among the rows."""
+    return any(line[0] >= version and line[3].kind is EntryKind.SNAPSHOT for line in slot.lines)
 
 
 def forget(slot: Slot, numbers: Collection[int]) -> None:

@@ -20,6 +20,10 @@ OLDEST: Final = (
     " WHERE entity_id = ? AND machine_name = ? AND kind <> 'snapshot'"
     " ORDER BY version, id LIMIT 1"
 )
+HAS_SNAPSHOT: Final = (
+    "SELECT 1 FROM transition_history"
+    " WHERE entity_id = ? AND machine_name = ? AND version >= ? AND kind = 'snapshot' LIMIT 1"
+)
 IS_THERE: Final = "SELECT 1 FROM transition_history WHERE id = ?"
 DELETE: Final = "DELETE FROM transition_history WHERE id IN (SELECT value FROM json_each(?))"
 
@@ -50,11 +54,16 @@ def prune_rows(
 def _cut(connection: sqlite3.Connection, cut: Cut, recorded_at: int) -> int | None:
     if cut.guard is not None and connection.execute(IS_THERE, (cut.guard,)).fetchone() is None:
         return None
-    if cut.snapshot is not None:
+    if cut.snapshot is not None and not _has_snapshot(connection, cut.snapshot):
         _append(connection, cut.snapshot, recorded_at)
     if cut.replaced:
         connection.execute(DELETE, (json.dumps(cut.replaced),))
     return connection.execute(DELETE, (json.dumps(list(cut.ids)),)).rowcount
+
+
+def _has_snapshot(connection: sqlite3.Connection, commit: Commit) -> bool:
+    place = (commit.entity_id, commit.machine_name, commit.new_version)
+    return connection.execute(HAS_SNAPSHOT, place).fetchone() is not None
 
 
 def _append(connection: sqlite3.Connection, commit: Commit, recorded_at: int) -> None:

@@ -188,6 +188,18 @@ class RetentionContract(StoreTests):
         assert self._rows(drive) == before
         self._check(drive)
 
+    def test_young_rejections_do_not_hide_the_snapshot(self, drive: Driver) -> None:
+        """They stand before it, and an older row that goes later asks for no second one."""
+        applied(drive, step(1, event_id="a"))
+        applied(drive, step(2), step(1, "f"))
+        then = moment()
+        applied(drive, note(version=2), note(version=2), step(2, "f"))
+        assert drive.prune_history(NOTHING, now=then) == Pruned(2, 2, 2, 1)
+        report = drive.prune_history(NOTHING, now=then, dedup_window=NOTHING)
+        assert report == Pruned(rows=1, entities=1)
+        assert self._shape(drive) == [(2, "rejected"), (2, "rejected"), (2, "snapshot")]
+        self._check(drive, "e", "f")
+
     def test_outcomes_of_actions_go_with_the_row_that_planned_them(self, drive: Driver) -> None:
         applied(drive, step(1, event_id="a"))
         applied(drive, outcome(1))
