@@ -6,6 +6,7 @@ import traceback
 import pytest
 
 from pystator import ConfigurationError, InMemoryStateStore, Orchestrator, StoreUnavailableError
+from pystator.orchestrator import batching
 from pystator.orchestrator.lines import MOST_OF_ONE, WORTH
 
 
@@ -128,6 +129,37 @@ def test_an_event_whose_entity_is_in_flight_waits_and_goes_in_one_commit(orders,
 
     run(main)
     assert len({row.commit_id for row in rows(network, "o-1")}) == 2
+
+
+def test_batches_that_do_not_come_back_hold_up_only_their_own(orders, network, monkeypatch):
+    """Somebody keeps two entities locked: the others go on beside them."""
+    monkeypatch.setattr(batching, "LATE", 0.005)
+    gates = {f"locked-{number}": asyncio.Event() for number in range(2)}
+    acommit = network.acommit
+
+    async def behind_a_lock(commits):
+        for commit in commits:
+            if commit.entity_id in gates:
+                await gates[commit.entity_id].wait()
+        return await acommit(commits)
+
+    network.acommit = behind_a_lock
+
+    async def main():
+        locked = start(orders, "locked-0")
+        await until(lambda: len(network.under_way) == 1)
+        locked += start(orders, "locked-1")
+        await until(lambda: len(network.under_way) == 2)
+        for _ in range(3):
+            results = await asyncio.gather(*[start(orders, f"o-{n}")[0] for n in range(5)])
+            assert all(result.success for result in results)
+        behind = start(orders, "locked-0")
+        assert not any(call.done() for call in locked)
+        for gate in gates.values():
+            gate.set()
+        assert [(await call).version for call in locked + behind] == [1, 1, 2]
+
+    run(main)
 
 
 # Fairness -----------------------------------------------------------------------------------------

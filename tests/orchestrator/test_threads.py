@@ -17,6 +17,7 @@ from pystator import (
     SQLiteStateStore,
     StoreUnavailableError,
 )
+from pystator.orchestrator import leading
 
 THREADS = 16
 
@@ -165,6 +166,28 @@ def test_actions_and_hooks_belong_to_their_own_thread(busy, machine):
     mine = together(work)
     assert [ran[number] for number in range(THREADS)] == mine
     assert [told[f"o-{number}"] for number in range(THREADS)] == [[each] * 2 for each in mine]
+
+
+def test_a_batch_that_does_not_come_back_holds_up_only_its_own(machine, monkeypatch):
+    monkeypatch.setattr(leading, "LATE", 0.005)
+    gate = threading.Event()
+
+    class Locked(Busy):
+        def commit(self, commits):
+            if any(commit.entity_id == "locked" for commit in commits):
+                gate.wait(20)
+            return super().commit(commits)
+
+    orders = Orchestrator(machine, Locked(), batching=True)
+    locked = threading.Thread(target=orders.process_event, args=("locked", "note"))
+    locked.start()
+    try:
+        answers = together(lambda n: orders.process_event(f"o-{n}", "note"))
+        assert versions(answers) == [1] * THREADS
+        assert locked.is_alive()
+    finally:
+        gate.set()
+        locked.join(20)
 
 
 # Failures -----------------------------------------------------------------------------------------

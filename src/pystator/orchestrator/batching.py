@@ -11,7 +11,8 @@ Laws:
 - The first call does not wait for company: it is sent with those of the same turn of the loop.
 - Order by arrival, for each entity and between entities; a batch is bounded, and so is one entity's
   part of it.
-- As many batches are in flight as the store works on at once, always of different entities.
+- As many batches are in flight as the store works on at once, always of different entities; and
+  some more while those do not come back.
 - A batch is one load and one commit. What needs more - another writer was first, an async guard -
   goes on alone with the later events of its entity behind it, and holds up nobody else.
 - A bounded number of calls is held; further ones stand at the gate, and are let in in their order.
@@ -33,7 +34,7 @@ from pystator.engine.result import TransitionResult
 from pystator.orchestrator.actions import finish
 from pystator.orchestrator.cases import Case
 from pystator.orchestrator.drivers import Driver
-from pystator.orchestrator.lines import Batch, Groups, Lines
+from pystator.orchestrator.lines import LATE, Batch, Groups, Lines
 from pystator.orchestrator.program import announce, decide, decide_groups
 from pystator.orchestrator.settings import Settings
 from pystator.orchestrator.waiting import DECIDING, Deciding, Waits, nobodys
@@ -58,6 +59,7 @@ class Combiner:
         self._alone: Waits = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._woken = False
+        self._watching = False
         self._most_held = most_held
         self._held = 0
         self._gate: deque[Future[None]] = deque()
@@ -166,11 +168,25 @@ class Combiner:
     def _send(self) -> None:
         self._woken = False
         while (batch := self._lines.next()) is not None:
-            self._forget_cancelled(batch.groups)
-            if batch.groups:
-                self._spawn(self._fly(batch), partial(self._landed, batch))
-            else:
-                self._landed(batch)
+            self._send_batch(batch)
+        if self._lines.ready and not self._watching:
+            self._watching = True
+            loop = asyncio.get_running_loop()
+            loop.call_later(LATE, self._look_for_late, self._lines.landed, context=nobodys())
+
+    def _send_batch(self, batch: Batch) -> None:
+        self._forget_cancelled(batch.groups)
+        if batch.groups:
+            self._spawn(self._fly(batch), partial(self._landed, batch))
+        else:
+            self._landed(batch)
+
+    def _look_for_late(self, landed: int) -> None:
+        """Send one more batch if none has come back since."""
+        self._watching = False
+        if self._lines.landed == landed and (batch := self._lines.next(late=True)) is not None:
+            self._send_batch(batch)
+        self._send()
 
     def _forget_cancelled(self, groups: Groups) -> None:
         """Drop the cases whose callers are gone and have not said so yet."""

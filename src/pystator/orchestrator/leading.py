@@ -24,7 +24,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from inspect import GEN_CLOSED, getgeneratorstate
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from pystator.engine.result import TransitionResult
@@ -32,7 +32,7 @@ from pystator.errors import StoreUnavailableError
 from pystator.orchestrator.actions import finish
 from pystator.orchestrator.cases import Case
 from pystator.orchestrator.drivers import Driver
-from pystator.orchestrator.lines import Batch, Groups, Lines
+from pystator.orchestrator.lines import LATE, Batch, Groups, Lines
 from pystator.orchestrator.program import announce, decide, decide_groups, process
 from pystator.orchestrator.requests import Program
 from pystator.orchestrator.settings import Settings
@@ -88,7 +88,7 @@ class Leaders:
         with self._turn:
             self._lines.put(case)
             duty: _Duty = self._lines.next()
-        while duty is not None or (duty := duties.get()) is not None:
+        while duty is not None or (duty := self._wait(duties)) is not None:
             if isinstance(duty, Batch):
                 self._lead(duty)
             else:
@@ -97,6 +97,17 @@ class Leaders:
         if case.todos or settings.hooks is not None:
             run(finish(settings, (case,)))
         return case.own_answer()
+
+    def _wait(self, duties: "SimpleQueue[_Duty]") -> _Duty:
+        """Wait for what there is to do; if nobody comes back for a while, send one more batch."""
+        while True:
+            landed = self._lines.landed
+            try:
+                return duties.get(timeout=LATE)
+            except Empty:
+                with self._turn:
+                    if self._lines.landed == landed and (batch := self._lines.next(late=True)):
+                        return batch
 
     def _lead(self, batch: Batch) -> None:
         """Decide and write a batch; what is left over of an entity is its first caller's."""

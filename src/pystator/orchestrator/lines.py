@@ -16,6 +16,8 @@ Laws:
 - A first batch is sent at once. A second one, where the store works on several, is sent when it is
   worth a round trip of its own, and leaves to the next what the others would have to spare: else
   one of two would be of all callers and the other of one, for ever.
+- A batch that does not come back (somebody has locked one of its entities) holds up only its own:
+  when none has come back for a while, some more are sent.
 """
 
 from collections import deque
@@ -25,7 +27,17 @@ from typing import Final
 from pystator.orchestrator.cases import Case
 from pystator.stores.protocols import NativeStore
 
-__all__ = ["MOST", "MOST_OF_ONE", "WORTH", "Batch", "Groups", "Lines", "batches_of"]
+__all__ = [
+    "LATE",
+    "MOST",
+    "MOST_OF_ONE",
+    "SPARE",
+    "WORTH",
+    "Batch",
+    "Groups",
+    "Lines",
+    "batches_of",
+]
 
 MOST: Final = 256
 """Events of one batch."""
@@ -35,6 +47,12 @@ MOST_OF_ONE: Final = 64
 
 WORTH: Final = 8
 """Events that are worth a batch while another one is on its way."""
+
+LATE: Final = 0.5
+"""Seconds without a batch that comes back until another one is sent all the same."""
+
+SPARE: Final = 2
+"""Batches that are sent beyond what the store works on at once, while others are late."""
 
 Groups = dict[str, list[Case]]
 """Cases by entity, each entity's in order."""
@@ -75,9 +93,10 @@ class Lines:
 
     Attributes:
         waiting: How many wait, those behind busy entities included.
+        landed: Batches that have come back so far.
     """
 
-    __slots__ = ("_busy", "_flying", "_in_flight", "_lines", "_ready", "_sent", "waiting")
+    __slots__ = ("_busy", "_flying", "_in_flight", "_lines", "_ready", "_sent", "landed", "waiting")
 
     def __init__(self, in_flight: int) -> None:
         self._lines: Groups = {}
@@ -87,6 +106,12 @@ class Lines:
         self._flying = 0
         self._sent = 0
         self.waiting = 0
+        self.landed = 0
+
+    @property
+    def ready(self) -> bool:
+        """Somebody waits who is not behind a busy entity."""
+        return bool(self._ready)
 
     def put(self, case: Case) -> None:
         """Stand behind those of the same entity."""
@@ -114,12 +139,16 @@ class Lines:
                 self._ready.remove(entity_id)
         return True
 
-    def next(self) -> Batch | None:
-        """The batch to send now, if there is one; its entities are busy until they are freed."""
-        if not self._ready or self._flying >= self._in_flight:
+    def next(self, *, late: bool = False) -> Batch | None:
+        """The batch to send now, if there is one; its entities are busy until they are freed.
+
+        Args:
+            late: No batch has come back for a while.
+        """
+        if not self._ready or self._flying >= self._in_flight + (SPARE if late else 0):
             return None
         share = -(-(self.waiting + self._sent) // self._in_flight)
-        if self._flying and self.waiting < min(share, WORTH):
+        if self._flying and self.waiting < min(share, WORTH) and not late:
             return None
         batch = self._take(min(max(share, WORTH), MOST))
         self._flying += 1
@@ -146,6 +175,7 @@ class Lines:
 
     def end(self, batch: Batch) -> None:
         """A batch has come back."""
+        self.landed += 1
         self._flying -= 1
         self._sent -= batch.size
 
