@@ -167,3 +167,29 @@ def test_a_colon_that_was_lost_is_missed(places, scheme) -> None:
     with pytest.raises(ConfigurationError, match="a colon follows") as refused:
         look(f"{scheme}//me:secret@host/shop")
     assert "secret" not in refused.value.message
+
+
+@pytest.mark.parametrize("section", ["db", "Database", "DEFAULT"])
+def test_a_url_in_another_section_is_not_passed_over(places, section) -> None:
+    """The default would take its place: events would go to a file in some folder."""
+    folder, _, look = places
+    write(folder, f"[{section}]\n{URL} = postgresql://me:secret@host/shop\n")
+    with pytest.raises(ConfigurationError, match=r"write it under \[database\]") as refused:
+        look()
+    assert f"[{section}]" in refused.value.message
+    assert "secret" not in refused.value.message
+
+
+def test_sections_of_others_are_theirs(places) -> None:
+    folder, _, look = places
+    write(folder, f"[other]\nkey = 1\n[database]\n{URL} = sqlite:///folder.db\n")
+    assert look().url == "sqlite:///folder.db"
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_quotes_are_not_part_of_a_url(places, quote) -> None:
+    """Shells take them away, files of environment variables do not."""
+    _, _, look = places
+    with pytest.raises(ConfigurationError, match=f"{URL} is in quotes") as refused:
+        look(**{URL: f"{quote}postgresql://me:secret@host/shop{quote}"})
+    assert "secret" not in refused.value.message

@@ -195,6 +195,10 @@ def _said(value: str, where: str) -> str:
             f"{where} is empty: give a URL such as sqlite:///pystator.db, or remove it",
             context={"where": where},
         )
+    if url[0] in "\"'":
+        raise ConfigurationError(
+            f"{where} is in quotes: write the URL without them", context={"where": where}
+        )
     if not _SCHEME.match(url) and "=" in url:
         raise ConfigurationError(
             f"{where} is not a URL: a server is written postgresql://user:password@host/database",
@@ -239,7 +243,24 @@ def _read(place: Path) -> str | None:
             f"{', '.join(sorted(key.upper() for key in _KEYS))}",
             context={"file": str(place), "key": min(unknown)},
         )
+    _check_sections(parser, place)
     return parser.get(SECTION, DATABASE_URL, fallback=None)
+
+
+def _check_sections(parser: configparser.RawConfigParser, place: Path) -> None:
+    """Refuse a file that names a database where nobody looks: it would be the default instead.
+
+    Raises:
+        ConfigurationError: It does.
+    """
+    said = {name: parser.options(name) for name in parser.sections() if name != SECTION}
+    said[parser.default_section] = [] if parser.has_section(SECTION) else list(parser.defaults())
+    for name, keys in said.items():
+        if DATABASE_URL.lower() in keys:
+            raise ConfigurationError(
+                f"{place}: {DATABASE_URL} is under [{name}]; write it under [{SECTION}]",
+                context={"file": str(place), "section": name},
+            )
 
 
 def _home(home: Path | None) -> Path:
