@@ -111,6 +111,8 @@ def texts(values: Sequence[str | None]) -> bytes | None:
         InvalidValueError: A text has one of the two characters that stand between texts.
         UnicodeEncodeError: A text is none.
     """
+    if not values:
+        return None
     missing = 0
     try:  # most columns have no NULL, and looking for one takes longer than joining
         joined = f"{_BETWEEN.join(values)}{_BETWEEN}"  # type: ignore[arg-type] # that is the question
@@ -134,6 +136,8 @@ def integers(values: Sequence[int | None], kind: int) -> bytes | None:
     Raises:
         struct.error: One is too large.
     """
+    if not values:
+        return None
     count = len(values)
     if values[0] is not None:
         try:
