@@ -204,6 +204,41 @@ class TestDeadlines:
             assert all(call.result()[0].entity.version == 1 for call in calls)
 
 
+class TestLoops:
+    def test_a_loop_may_end_while_connections_are_being_made(self, store):
+        async def run():
+            calls = [asyncio.ensure_future(store.aload([lookup()])) for _ in range(8)]
+            await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+
+        for _ in range(5):
+            asyncio.run(run())
+        assert turn(store) == 1
+
+    def test_loops_come_and_go(self, store, admin):
+        for round_ in range(5):
+            asyncio.run(store.acommit([change(after=round_)]))
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        until(lambda: admin.execute(query).fetchone()[0] <= 4)  # ours, a thread's, the last loop's
+
+    def test_the_store_may_be_closed_in_the_loop_that_uses_it(self, postgres_url):
+        async def run():
+            store = PostgresStateStore(postgres_url)
+            for _ in range(3):
+                store.connect()
+                calls = [asyncio.ensure_future(store.aload([lookup()])) for _ in range(20)]
+                await asyncio.sleep(0)
+                store.disconnect()
+                answers = await asyncio.gather(*calls, return_exceptions=True)
+                assert all(
+                    isinstance(answer, StoreUnavailableError) or answer[0].entity is None
+                    for answer in answers
+                )
+            async with store:
+                assert (await store.aload([lookup()]))[0].entity is None
+
+        asyncio.run(run())
+
+
 class TestTheServer:
     def test_a_restart_between_events_is_not_noticed(self, own_postgres):
         server = own_postgres("fsync=off")
