@@ -19,7 +19,7 @@ from pystator.orchestrator.requests import AppendLater, Outcomes, Program, RunAc
 from pystator.orchestrator.settings import Settings
 from pystator.records import Commit, Entry, EntryKind
 
-__all__ = ["act", "finish", "record", "release"]
+__all__ = ["act", "finish", "record", "release", "tell"]
 
 _log = logging.getLogger("pystator.actions")
 
@@ -59,14 +59,19 @@ def _finish(settings: Settings, cases: Sequence[Case], hooks: Hooks | None) -> P
             done = yield from act(settings, case.entity_id, todo)
             rows.append(done)
         if hooks is not None:
-            if case.result is not None:
-                hooks.settled(case.entity_id, case.trigger, case.result)
-            elif case.error is not None:
-                hooks.failed(case.entity_id, case.trigger, case.error)
+            tell(hooks, case)
         if len(rows) >= _KEPT_BACK:
             yield from record(settings, rows)
             rows = []
     yield from record(settings, rows)
+
+
+def tell(hooks: Hooks, case: Case) -> None:
+    """Tell the hooks what became of an event."""
+    if case.result is not None:
+        hooks.settled(case.entity_id, case.trigger, case.result)
+    elif case.error is not None:
+        hooks.failed(case.entity_id, case.trigger, case.error)
 
 
 def record(settings: Settings, rows: Sequence[Commit]) -> Program[None]:

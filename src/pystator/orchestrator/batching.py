@@ -31,7 +31,7 @@ from functools import partial
 from typing import Any
 
 from pystator.engine.result import TransitionResult
-from pystator.orchestrator.actions import finish
+from pystator.orchestrator.actions import finish, tell
 from pystator.orchestrator.cases import Case
 from pystator.orchestrator.drivers import Driver
 from pystator.orchestrator.lines import LATE, Batch, Groups, Lines
@@ -117,10 +117,12 @@ class Combiner:
             if self._lines.remove(case):
                 self._leave(1)
             elif not future.cancelled():  # answered and cancelled in one turn
-                self._finish(case)
+                self._finish_for(case)
             raise
-        if case.todos or self._settings.hooks is not None:
+        if case.todos:
             await asyncio.shield(self._finish(case))
+        elif self._settings.hooks is not None:
+            tell(self._settings.hooks, case)
         return case.own_answer()
 
     def _leave(self, number: int) -> None:
@@ -139,8 +141,10 @@ class Combiner:
 
     def _finish_for(self, case: Case) -> None:
         """The same for one whose caller is gone."""
-        if case.todos or self._settings.hooks is not None:
+        if case.todos:
             self._finish(case)
+        elif self._settings.hooks is not None:
+            tell(self._settings.hooks, case)
 
     def _spawn(
         self, work: Coroutine[Any, Any, None], then: Callable[[], None] | None = None
