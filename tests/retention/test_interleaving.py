@@ -13,7 +13,7 @@ from pystator.orchestrator.replay import replay
 from pystator.stores import pruning
 from pystator.testing.building import change, note
 
-NAMES = ["a", "b"]
+NAMES = ["a", "b", "c"]
 PAGE = 2
 
 
@@ -21,13 +21,13 @@ class World:
     def __init__(self, luck):
         self.luck = luck
         self.now = 1_000
-        self.forgotten = 1_000 + luck.choice([0, 0, 10, 40, 99])
+        self.forgotten = 1_000 + luck.choice([0, 0, 10, 40, 999])
         self.store = InMemoryStateStore(clock=lambda: self.now)
         self.contexts = dict.fromkeys(NAMES, (0, {}))
         self.readers = {}
         self.ids = {name: {} for name in NAMES}
         for _ in range(luck.randrange(25)):
-            self.change(luck.choice(NAMES), luck.random() < 0.5)
+            self.change(luck.choice(NAMES[:2]), luck.random() < 0.5)
 
     def change(self, name, with_id):
         """One field set, one removed: a row that is missed or counted twice shows."""
@@ -61,8 +61,8 @@ class World:
         self.store.commit([note(name, version=version, event_id=event_id)])
 
     def prune(self):
-        before = self.luck.randint(1_000, self.now + 1)
-        batch = self.luck.choice([1, 2, 100])
+        before = self.now + 1 - self.luck.choice([0, 0, 1, 3, 9, 30])
+        batch = self.luck.choice([1, 2, 3, 4, 100])
         return pruning.Prune(pruning.Order({}, (before, self.forgotten), batch, False, None)).run()
 
     def answer(self, request):
@@ -101,12 +101,12 @@ class World:
 
     def turn(self, prunes, answers):
         """One request of one prune, or something else of somebody else."""
-        name = self.luck.choice(NAMES)
+        name = self.luck.choice(NAMES[:2])
         if self.luck.random() < 0.2:
             self.change(name, self.luck.random() < 0.5)
         elif self.luck.random() < 0.2:
             self.note(name, self.luck.random() < 0.5)
-        elif self.luck.random() < 0.3:
+        elif self.luck.random() < 0.2:
             self.read(name)
         else:
             number = self.luck.randrange(len(prunes))
@@ -126,13 +126,7 @@ def run(seed) -> None:
     # Whatever was left half done, one prune more is enough.
     world.forgotten = world.now + 1
     last = pruning.Prune(pruning.Order({}, (world.now + 1,) * 2, 3, False, None)).run()
-    answer = None
-    try:
-        while True:
-            answer = world.answer(last.send(answer))
-            world.look()
-    except StopIteration:
-        pass
+    finish(world, last)
     for name in NAMES:
         rows = world.store.history(name, machine_name="m").items
         assert [row.kind for row in rows] == ["snapshot"] * bool(world.contexts[name][0])
@@ -146,3 +140,46 @@ def test_history_leads_to_the_entities_at_every_moment(count) -> None:
             run(seed)
         except Exception as error:
             raise AssertionError(f"run({seed}) finds it") from error
+
+
+def until(world, prune, kind):
+    """Go on to the first request of a kind."""
+    answer = None
+    while True:
+        request = prune.send(answer)
+        if isinstance(request, kind):
+            return request
+        answer = world.answer(request)
+
+
+def test_nothing_goes_for_whose_snapshot_somebody_else_was_quicker() -> None:
+    """Of a plan with several cuts, the others wait until the first is done."""
+    world = World(random.Random(1))
+    for _ in range(4):
+        world.change("c", False)
+    finish(world, begin(world.now + 1, 100))
+    for _ in range(8):
+        world.change("c", False)
+    slow = begin(
+        world.now + 1, 8
+    )  # seven rows with the snapshot, and one that could go beside them
+    request = until(world, slow, pruning.Cuts)
+    finish(world, begin(world.now - 3, 100))
+    answer = world.answer(request)
+    world.look()
+    finish(world, slow, answer)
+    [row] = world.store.history("c", machine_name="m").items
+    assert (row.kind, row.version) == ("snapshot", 12)
+
+
+def begin(before, batch):
+    return pruning.Prune(pruning.Order({"m": (before, 0)}, None, batch, False, None)).run()
+
+
+def finish(world, prune, answer=None) -> None:
+    try:
+        while True:
+            answer = world.answer(prune.send(answer))
+            world.look()
+    except StopIteration:
+        pass
