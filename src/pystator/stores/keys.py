@@ -35,6 +35,7 @@ __all__ = [
     "new_commit_id",
     "read_cursor",
     "request_hash",
+    "rows_asked",
     "write_cursor",
 ]
 
@@ -43,6 +44,9 @@ NAME_LENGTH: Final = 255
 
 STATE_LENGTH: Final = 10_000
 """Characters of a configuration."""
+
+_MOST: Final = 2**31
+"""Rows of one page: more than anybody has room for, and a number to every database."""
 
 _checked: set[str] = set()
 """States, triggers and machines' names that passed: there are few of them, and they come back."""
@@ -237,6 +241,19 @@ def new_commit_id(now: int | None = None) -> str:
 
 
 # Cursors and hashes -------------------------------------------------------------------------------
+
+
+def rows_asked(limit: object) -> int:
+    """The rows of a page at most: none when a number below zero is asked for.
+
+    Raises:
+        InvalidValueError: It is no number of rows.
+    """
+    if not isinstance(limit, int):
+        raise InvalidValueError(
+            f"limit= is a whole number of rows, not {limit!r}", context={"limit": repr(limit)}
+        )
+    return min(max(limit, 0), _MOST)
 
 
 def write_cursor(kind: str, *parts: str | int) -> str:

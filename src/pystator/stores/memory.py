@@ -43,7 +43,7 @@ from pystator.records import (
 )
 from pystator.stores.codec import LIMIT, SURE, WIDE, freeze, is_flat
 from pystator.stores.columns import next_due, state_since
-from pystator.stores.keys import check_commit, read_cursor, write_cursor
+from pystator.stores.keys import check_commit, read_cursor, rows_asked, write_cursor
 from pystator.stores.memory_pruning import PrunableMemory
 from pystator.stores.programs import long_ago, the_machine
 from pystator.stores.refusals import kind_of
@@ -349,6 +349,7 @@ class InMemoryStateStore(PrunableMemory):
         Raises:
             AmbiguousEntityError: No machine is named, and several have rows of this id.
         """
+        limit = rows_asked(limit)
         place = None if after is None else read_cursor("history", after, int, int)
         with self._lock:
             machine = self.machine_name if machine_name is None else machine_name
@@ -381,6 +382,7 @@ class InMemoryStateStore(PrunableMemory):
         Raises:
             InvalidValueError: ``in_state_longer_than`` is no duration, or ``after`` no cursor.
         """
+        limit = rows_asked(limit)
         place = None if after is None else read_cursor("entities", after, str, str)
         machine = self.machine_name if machine_name is None else machine_name
         since = long_ago(self.now, in_state_longer_than)
@@ -421,6 +423,7 @@ class InMemoryStateStore(PrunableMemory):
 
     def due(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
         """Keys of entities whose earliest deadline is at or before ``now``, earliest first."""
+        limit = rows_asked(limit)
         machine = self.machine_name if machine_name is None else machine_name
         with self._lock:
             names = list(self._due) if machine is None else [machine]
@@ -442,6 +445,7 @@ class InMemoryStateStore(PrunableMemory):
 
     def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         """Rows of all entities in the order of their commits."""
+        limit = rows_asked(limit)
         start: int = 0 if cursor is None else read_cursor("feed", cursor, int)[0]
         with self._lock:
             rest = islice(self._feed, start, None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from pystator.records import Entity, HistoryEntry, Key, Page
 from pystator.stores import postgres_entities
-from pystator.stores.keys import is_storable, read_cursor, write_cursor
+from pystator.stores.keys import is_storable, read_cursor, rows_asked, write_cursor
 from pystator.stores.postgres_ops import Operation, Request
 from pystator.stores.postgres_rows import (
     HISTORY_COLUMNS,
@@ -37,9 +37,6 @@ _TEXT: Final = 25
 _BIGINT: Final = 20
 _TIME: Final = 1184
 _LAST: Final = 2**63 - 1
-
-_MOST: Final = 2**31
-"""More rows are asked for by nobody who could hold them."""
 
 _LATEST: Final = 253_402_300_800_000_000
 """The year 10,000 in microseconds since 1970: a deadline after it is none that Python can show."""
@@ -106,7 +103,7 @@ def history(
         if machine_name is None:
             return Page([])
     statement = HISTORY_DOWN if newest_first else HISTORY_UP
-    rows = yield from _ask(statement, entity_id, machine_name, *place, _one_more(limit))
+    rows = yield from _ask(statement, entity_id, machine_name, *place, rows_asked(limit) + 1)
     return _page(
         [entry_of(row) for row in rows],
         limit,
@@ -128,7 +125,7 @@ def entities(
     )
     before = None if since is None else to_time(since)
     asked = [value for value in (state, machine_name, before) if value is not None]
-    rows = yield from _ask(statement, *place, _one_more(limit), *asked)
+    rows = yield from _ask(statement, *place, rows_asked(limit) + 1, *asked)
     return _page(
         [entity_of(row) for row in rows],
         limit,
@@ -169,7 +166,7 @@ def due(now: int, limit: int, machine_name: str | None) -> Operation[list[Key]]:
     """Keys of entities with a deadline at or before ``now``, earliest first."""
     named = () if machine_name is None else (machine_name,)
     moment = to_time(min(now, _LATEST))
-    rows = yield from _ask(DUE_OF if named else DUE, moment, _one_more(limit) - 1, *named)
+    rows = yield from _ask(DUE_OF if named else DUE, moment, rows_asked(limit), *named)
     return [(row[0], row[1]) for row in rows]
 
 
@@ -189,15 +186,11 @@ FEED: Final = Statement(
 def feed(cursor: str | None, limit: int) -> Operation[Page[HistoryEntry]]:
     """Rows of all entities in the order ``(txid, id)``, below every transaction that still runs."""
     place: tuple[int, ...] = (0, 0) if cursor is None else read_cursor("feed", cursor, int, int)
-    rows = yield from _ask(FEED, str(place[0]), place[1], _one_more(limit) - 1)
+    rows = yield from _ask(FEED, str(place[0]), place[1], rows_asked(limit))
     items = [entry_of(row) for row in rows]
     if rows:
         place = (rows[-1][-1], items[-1].id)
     return Page(items, write_cursor("feed", *place))
-
-
-def _one_more(limit: int) -> int:
-    return min(max(limit, 0), _MOST) + 1
 
 
 def _page(found: list[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:

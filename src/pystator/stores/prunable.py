@@ -164,8 +164,13 @@ class Prunable(PrunableStore):
         return Order(limits, others, batch, dry_run, place)
 
 
-def _limits(retention: Retention, now: int) -> tuple[int, int]:
+def _limits(retention: object, now: int) -> tuple[int, int]:
     """The times before which rows, and event ids, may go."""
+    if not isinstance(retention, Retention):
+        raise ConfigurationError(
+            f"retention= has a Retention for each machine, not {retention!r}: leave out those "
+            "whose meta says nothing of it"
+        )
     history = _age("older_than", retention.history)
     window = _age("dedup_window", retention.dedup_window)
     return now - history // _MICROSECOND, now - window // _MICROSECOND

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 from pystator.records import Entity, HistoryEntry, Key, Page
-from pystator.stores.keys import is_storable, read_cursor, write_cursor
+from pystator.stores.keys import is_storable, read_cursor, rows_asked, write_cursor
 from pystator.stores.programs import the_machine
 from pystator.stores.sqlite_ops import ENTITY_COLUMNS, HISTORY_COLUMNS, entity_of, entry_of
 
@@ -94,6 +94,7 @@ def history(
     newest_first: bool,
 ) -> Page[HistoryEntry]:
     """Rows of one entity in the order ``(version, id)``."""
+    limit = rows_asked(limit)
     place: tuple[int, ...] = (_LAST, _LAST) if newest_first else (-1, -1)
     if after is not None:
         place = read_cursor("history", after, int, int)
@@ -128,6 +129,7 @@ def entities(
     indexes, one range for each configuration in use: however rare they are among the others, only
     they are read.
     """
+    limit = rows_asked(limit)
     place: tuple[str, ...] = ("", "") if after is None else read_cursor("entities", after, str, str)
     if not is_storable(state, machine_name):
         return Page([])
@@ -195,6 +197,7 @@ def due(
     connection: sqlite3.Connection, now: int, limit: int, machine_name: str | None
 ) -> list[Key]:
     """Keys of entities with a deadline at or before ``now``, earliest first."""
+    limit = rows_asked(limit)
     if not is_storable(machine_name):
         return []
     if machine_name is None:
@@ -205,7 +208,7 @@ def due(
 def feed(connection: sqlite3.Connection, cursor: str | None, limit: int) -> Page[HistoryEntry]:
     """Rows of all entities: one transaction writes at a time, so ids are in commit order."""
     last: int = 0 if cursor is None else read_cursor("feed", cursor, int)[0]
-    items = [entry_of(row) for row in connection.execute(FEED, (last, limit))]
+    items = [entry_of(row) for row in connection.execute(FEED, (last, rows_asked(limit)))]
     return Page(items, write_cursor("feed", items[-1].id if items else last))
 
 

@@ -113,6 +113,13 @@ class FeedContract(StoreTests):
         drive.flush()
         assert [row.kind for row in drive.feed(page.next).items] == [EntryKind.ACTION]
 
+    @pytest.mark.parametrize(("limit", "found"), [(-1, 0), (0, 0), (10**30, 2)])
+    def test_a_page_of_any_number_of_rows(self, drive: Driver, limit: int, found: int) -> None:
+        applied(drive, change("a"), change("b"))
+        page = drive.feed(limit=limit)
+        assert len(page.items) == found
+        assert len(drive.feed(page.next).items) == 2 - found
+
     def test_a_wrong_cursor_of_the_feed_is_refused(self, drive: Driver) -> None:
         for cursor in ("nonsense", "", write_cursor("entities", "a", "b")):
             with pytest.raises(InvalidValueError, match="cursor"):

@@ -239,6 +239,21 @@ class QueriesContract(StoreTests):
         assert drive.count_by_state(machine_name=name) == {}
         assert drive.due(10**9, 10, machine_name=name) == []
 
+    @pytest.mark.parametrize("limit", [-5, 0, 10**30])
+    def test_a_page_of_any_number_of_entities(self, drive: Driver, limit: int) -> None:
+        """What is asked of one store is asked of any: none has limits of its own."""
+        applied(drive, change("a", timers={"t": (1, 1)}), change("b"))
+        most = max(limit, 0)
+        assert len(drive.list_entities(limit=limit)) == min(most, 2)
+        assert len(drive.list_entities(machine_name="m", limit=limit)) == min(most, 2)
+        assert len(drive.history("a", machine_name="m", limit=limit).items) == min(most, 1)
+        assert len(drive.due(10**9, limit)) == min(most, 1)
+
+    @pytest.mark.parametrize("limit", ["10", None, 2.5])
+    def test_what_is_no_number_of_entities_is_refused(self, drive: Driver, limit: Any) -> None:
+        with pytest.raises(InvalidValueError, match="limit"):
+            drive.entities(limit=limit)
+
     def test_an_empty_store_is_empty(self, drive: Driver) -> None:
         assert drive.list_entities() == []
         assert drive.entities().next is None

@@ -384,6 +384,7 @@ class RetentionContract(StoreTests):
             {"older_than": AGES, "dedup_window": -AGES},
             {"older_than": AGES, "batch": 0},
             {"older_than": 90},
+            {"retention": {"m": Retention.of({})}},
             {"older_than": AGES, "dedup_window": None},
             {"retention": {"m": Retention(AGES)}, "machine_name": "m"},
         ):
