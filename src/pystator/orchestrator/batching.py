@@ -25,7 +25,7 @@ Laws:
 
 import asyncio
 from asyncio import Future
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -62,7 +62,7 @@ class Combiner:
         self._watching = False
         self._most_held = most_held
         self._held = 0
-        self._gate: deque[Future[None]] = deque()
+        self._gate: OrderedDict[Future[None], None] = OrderedDict()
 
     # Callers ------------------------------------------------------------------------------------
 
@@ -91,14 +91,14 @@ class Combiner:
     async def _submit_in_turn(self, case: Case) -> TransitionResult:
         """Submit when there is room, after those that stand at the gate already."""
         place: Future[None] = asyncio.get_running_loop().create_future()
-        self._gate.append(place)
+        self._gate[place] = None
         try:
             await place
         except asyncio.CancelledError:
             if not place.cancelled():  # let in and cancelled in one turn
                 self._leave(1)
-            elif place in self._gate:  # else it was passed over in the turn of its cancellation
-                self._gate.remove(place)
+            else:  # it may have been passed over in the turn of its cancellation
+                self._gate.pop(place, None)
             raise
         self._held -= 1  # kept for this call
         return await self._submit(case)
@@ -130,7 +130,7 @@ class Combiner:
         self._held -= number
         gate = self._gate
         while gate and self._held < self._most_held:
-            place = gate.popleft()
+            place, _ = gate.popitem(last=False)
             if not place.done():
                 place.set_result(None)
                 self._held += 1

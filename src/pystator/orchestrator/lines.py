@@ -99,7 +99,7 @@ class Lines:
     __slots__ = ("_busy", "_flying", "_in_flight", "_lines", "_ready", "_sent", "landed", "waiting")
 
     def __init__(self, in_flight: int) -> None:
-        self._lines: Groups = {}
+        self._lines: dict[str, dict[Case, None]] = {}  # whoever leaves is found at once
         self._ready: deque[str] = deque()
         self._busy: set[str] = set()
         self._in_flight = in_flight
@@ -119,9 +119,9 @@ class Lines:
         entity_id = case.entity_id
         line = self._lines.get(entity_id)
         if line is not None:
-            line.append(case)
+            line[case] = None
             return
-        self._lines[entity_id] = [case]
+        self._lines[entity_id] = {case: None}
         if entity_id not in self._busy:
             self._ready.append(entity_id)
 
@@ -131,7 +131,7 @@ class Lines:
         line = self._lines.get(entity_id)
         if line is None or case not in line:
             return False
-        line.remove(case)
+        del line[case]
         self.waiting -= 1
         if not line:
             del self._lines[entity_id]
@@ -162,13 +162,14 @@ class Lines:
         while ready and size < most:
             entity_id = ready.popleft()
             line = lines.pop(entity_id)
-            if len(line) > 1:
-                room = min(most - size, MOST_OF_ONE)
-                if len(line) > room:
-                    lines[entity_id] = line[room:]
-                    del line[room:]
-            groups[entity_id] = line
-            size += len(line)
+            group = list(line)
+            if len(group) > 1 and len(group) > (room := min(most - size, MOST_OF_ONE)):
+                del group[room:]
+                for case in group:
+                    del line[case]
+                lines[entity_id] = line
+            groups[entity_id] = group
+            size += len(group)
         self.waiting -= size
         self._busy.update(groups)
         return Batch(groups, size)
