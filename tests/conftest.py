@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from servers import find
 from servers import postgres as pg
+from servers.find import url_of
 from servers.shared import locked, once, run_folder
 
 CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
@@ -54,9 +55,14 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pg.Databases]:
-    """The run's PostgreSQL: databases can be made in it. It loses all when it is killed."""
+    """The run's PostgreSQL: databases can be made in it. It loses all when it is killed.
+
+    Each worker process has its own. Transactions are numbered for a whole server, and a feed waits
+    for all that run: those of other tests would hold it up.
+    """
+    worker = "" if url_of("postgres") else os.environ.get("PYTEST_XDIST_WORKER", "")
     try:
-        began = once(run_folder(tmp_path_factory) / "postgres.json", pg.begin)
+        began = once(run_folder(tmp_path_factory) / f"postgres{worker}.json", pg.begin)
     except pg.NoServerError as error:
         (pytest.fail if CI else pytest.skip)(str(error))
     databases = pg.Databases(began["url"])
