@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import pystator
+from pystator import testing
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
@@ -35,6 +36,20 @@ def test_stepping_a_machine_from_yaml_loads_no_database() -> None:
     machine = {"states": [{"name": "a", "type": "initial"}], "transitions": []}
     code = f"import pystator; pystator.StateMachine.from_dict({machine!r}).process('a', 'x')"
     assert loaded_by(code) & {"sqlalchemy", "alembic", "typer", "rich", "sqlite3"} == set()
+
+
+def test_what_tests_of_machines_need_is_there_without_pytest() -> None:
+    """Not every team has it; only the contract of a store is written for it."""
+    code = (
+        "from pystator.testing import FakeClock, RecordingStore, assert_linearizable, pure_guards"
+    )
+    assert loaded_by(code) & {"pytest", "hypothesis"} == set()
+
+
+def test_every_name_for_tests_can_be_imported() -> None:
+    missing = [name for name in testing.__all__ if not hasattr(testing, name)]
+    assert missing == []
+    assert not hasattr(testing, "nothing")
 
 
 @pytest.mark.parametrize("name", pystator.__all__)

@@ -26,18 +26,21 @@ explains it; `RecordingStore` and `assert_linearizable` do so for tests of your 
 histories, with Hypothesis.
 """
 
-from pystator.testing.basic import BasicContract
 from pystator.testing.building import change, note
 from pystator.testing.clock import FakeClock
-from pystator.testing.contract import StoreContract
 from pystator.testing.crash import Crash, CrashingStore
-from pystator.testing.drivers import AsyncFace, Driver, StoreTests, SyncFace
 from pystator.testing.guards import pure_guards
-from pystator.testing.ordering import LinearizabilityContract
 from pystator.testing.recording import RecordingStore
 from pystator.testing.retrace import retrace
-from pystator.testing.statecharts import StatechartsContract
 from pystator.testing.windows import assert_linearizable
+
+TYPE_CHECKING = False  # type checkers know it as true
+if TYPE_CHECKING:
+    from pystator.testing.basic import BasicContract
+    from pystator.testing.contract import StoreContract
+    from pystator.testing.drivers import AsyncFace, Driver, StoreTests, SyncFace
+    from pystator.testing.ordering import LinearizabilityContract
+    from pystator.testing.statecharts import StatechartsContract
 
 __all__ = [
     "AsyncFace",
@@ -58,3 +61,29 @@ __all__ = [
     "pure_guards",
     "retrace",
 ]
+
+_HOMES = {
+    "AsyncFace": "drivers",
+    "BasicContract": "basic",
+    "Driver": "drivers",
+    "LinearizabilityContract": "ordering",
+    "StatechartsContract": "statecharts",
+    "StoreContract": "contract",
+    "StoreTests": "drivers",
+    "SyncFace": "drivers",
+}
+"""What needs pytest is imported when it is asked for: a clock is for tests of any kind."""
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import a class of the contract when it is first asked for."""
+        home = _HOMES.get(name)
+        if home is None:
+            message = f"module 'pystator.testing' has no attribute {name!r}"
+            raise AttributeError(message)
+        from importlib import import_module
+
+        value = getattr(import_module(f"pystator.testing.{home}"), name)
+        globals()[name] = value
+        return value
