@@ -53,6 +53,9 @@ _SLICE: Final = 0.25
 _CANCELLING: Final = 1.0
 """Seconds that who interrupts a statement waits for the server to have heard of it."""
 
+_LOST: Final = 1.0
+"""Seconds without a connection, after which one may be missing."""
+
 _RECENT: Final = 1.5
 """Seconds for which a failure tells why there is no connection now."""
 
@@ -240,7 +243,8 @@ class Link:
             except PoolTimeout:
                 now = time.monotonic()
                 deadline = deadline or now - patience + self.timeout
-                self._heal(pool)
+                if now > deadline - self.timeout + _LOST:
+                    self._heal(pool)
                 patience = self.next_wait(deadline - now)
                 continue
             except PoolClosed:
@@ -283,13 +287,16 @@ class Link:
         """Make a new pool when connections are missing from the old one.
 
         An interrupt that comes when a connection has just been handed out loses it; the pool goes
-        on counting it.
+        on counting it. One that cannot be made, or takes its time, is missing as well: that is not
+        meant.
         """
+        if self._recent_failure() is not None:
+            return
         with self._lock:
             counted = pool.get_stats()["pool_size"]
             if pool is self._pool and counted == self.pool_size > len(self._connections):
                 self._pool = None
-                pool.close()
+                pool.close(timeout=0)  # it would wait for a connection that is being made
 
     def _configure(self, connection: SyncConnection) -> None:
         connection.wire = self.wire(connection.pgconn)
