@@ -14,10 +14,10 @@ import pytest
 from psycopg import pq, sql
 
 from pystator.records import Cut, EntryKind, Lookup
-from pystator.stores import postgres_entities, postgres_pruning, postgres_reads
-from pystator.stores.postgres_encode import prepare
-from pystator.stores.postgres_ops import loading
-from pystator.stores.postgres_writing import committing
+from pystator.stores.postgres import listing, pruning, reads
+from pystator.stores.postgres.encode import prepare
+from pystator.stores.postgres.ops import loading
+from pystator.stores.postgres.writing import committing
 from pystator.testing.building import change, note
 from servers.postgres import TABLES
 
@@ -127,7 +127,7 @@ def entities(most: int, indexes: str, *place: Any, **asked: Any) -> Read:
     which = {name: name in asked for name in ("state", "machine", "since")}
     values = [asked[name] for name, is_asked in which.items() if is_asked]
     return Read(
-        postgres_entities.statement(**which),
+        listing.statement(**which),
         (*(place or ("", "")), 11, *values),
         {f"ix_entity_states_{name}" for name in indexes.split()} | {"pk_entity_states"},
         most,
@@ -149,23 +149,21 @@ COUNTS: Final = {"ix_entity_states_state", "ix_entity_states_long"}
 LAST: Final = 2**63 - 1
 
 READS: Final = {
-    "machines": Read(postgres_reads.MACHINES, ("e-000100",), PK, 1),
-    "machines of history": Read(postgres_reads.MACHINES_OF_HISTORY, ("e-000100",), ENTITY, 2),
-    "history": Read(postgres_reads.HISTORY_UP, ("e-000100", "order", -1, -1, 11), ENTITY, 2),
-    "history down": Read(
-        postgres_reads.HISTORY_DOWN, ("e-000100", "order", LAST, LAST, 11), ENTITY, 2
-    ),
+    "machines": Read(reads.MACHINES, ("e-000100",), PK, 1),
+    "machines of history": Read(reads.MACHINES_OF_HISTORY, ("e-000100",), ENTITY, 2),
+    "history": Read(reads.HISTORY_UP, ("e-000100", "order", -1, -1, 11), ENTITY, 2),
+    "history down": Read(reads.HISTORY_DOWN, ("e-000100", "order", LAST, LAST, 11), ENTITY, 2),
     "history within a version": Read(
-        postgres_reads.HISTORY_UP, ("e-000200", "order", 5, 2 * ENTITIES + 200, 11), ENTITY, 11
+        reads.HISTORY_UP, ("e-000200", "order", 5, 2 * ENTITIES + 200, 11), ENTITY, 11
     ),
-    "due": Read(postgres_reads.DUE, (RECENT, 10), DUE, 10),
-    "due of a machine": Read(postgres_reads.DUE_OF, (RECENT, 10, "order"), DUE, 40),
-    "prune keys": Read(postgres_pruning.KEYS, ("", "", 10), ENTITY, 22),
-    "prune keys, later": Read(postgres_pruning.KEYS, (*MIDDLE, 10), ENTITY, 22),
-    "feed": Read(postgres_reads.FEED, ("0", 0, 10), FEED, 10),
-    "feed at the end": Read(postgres_reads.FEED, ("4000000000", 0, 10), FEED, 0),
-    "count": Read(postgres_reads.COUNT, (), COUNTS, ENTITIES + LONG),
-    "count of a machine": Read(postgres_reads.COUNT_OF, ("payment",), COUNTS, ENTITIES // 4 + LONG),
+    "due": Read(reads.DUE, (RECENT, 10), DUE, 10),
+    "due of a machine": Read(reads.DUE_OF, (RECENT, 10, "order"), DUE, 40),
+    "prune keys": Read(pruning.KEYS, ("", "", 10), ENTITY, 22),
+    "prune keys, later": Read(pruning.KEYS, (*MIDDLE, 10), ENTITY, 22),
+    "feed": Read(reads.FEED, ("0", 0, 10), FEED, 10),
+    "feed at the end": Read(reads.FEED, ("4000000000", 0, 10), FEED, 0),
+    "count": Read(reads.COUNT, (), COUNTS, ENTITIES + LONG),
+    "count of a machine": Read(reads.COUNT_OF, ("payment",), COUNTS, ENTITIES // 4 + LONG),
     "all": entities(11, ""),
     "all, later": entities(11, "", *MIDDLE),
     "state": entities(EVERY_PAIR, "state long", state="dry"),
@@ -197,10 +195,10 @@ def test_what_many_fit_is_walked_in_order_and_not_sorted(
     connection, monkeypatch, mode, asked
 ) -> None:
     """Entities that are long in their state may be nearly all: a page does not look at each."""
-    postgres_entities.statement.cache_clear()
-    monkeypatch.setattr(postgres_entities, "FEW", 100)
+    listing.statement.cache_clear()
+    monkeypatch.setattr(listing, "FEW", 100)
     read = entities(0, "state long since", *MIDDLE, since=RECENT, **asked)
-    postgres_entities.statement.cache_clear()
+    listing.statement.cache_clear()
     plan = explained(connection, mode, read.statement, read.values, ", ANALYZE, TIMING OFF")
     assert indexes(plan) <= read.indexes
     assert touched(plan) <= EVERY_PAIR + PAIRS * (100 + 1) * 2
@@ -238,7 +236,7 @@ def cuts(*numbers: int):
         )
         for n in numbers
     ]
-    return request(postgres_pruning.prune_rows([*made, Cut(*key(1), range(1, 900))], NOW))
+    return request(pruning.prune_rows([*made, Cut(*key(1), range(1, 900))], NOW))
 
 
 OPERATIONS: Final = {

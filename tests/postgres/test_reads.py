@@ -8,9 +8,8 @@ from itertools import product
 
 import pytest
 
-from pystator.stores import postgres_entities
 from pystator.stores.keys import new_commit_id
-from pystator.stores.postgres import PostgresStateStore
+from pystator.stores.postgres import PostgresStateStore, listing
 from pystator.testing.building import applied, change, note
 from pystator.testing.feed import FeedContract
 from pystator.testing.history import HistoryContract
@@ -91,8 +90,8 @@ def pages(read, limit, **options):
 @pytest.mark.parametrize("few", [15, 10_000])
 def test_pages_of_entities_are_the_plain_scan(filled, monkeypatch, few) -> None:
     """Few that are long in their state are sorted, many are walked: nobody can tell."""
-    monkeypatch.setattr(postgres_entities, "FEW", few)
-    postgres_entities.statement.cache_clear()
+    monkeypatch.setattr(listing, "FEW", few)
+    listing.statement.cache_clear()
     store, made = filled
     states = [None, "b", "open", "a+b", "b" * 511, "b" * 512, "long" * 300, "never"]
     asked = product(states, [None, "order", "", "nobody"], [None, 0, 50, 1_000], [7, 1_000])
@@ -115,7 +114,7 @@ def test_pages_of_entities_are_the_plain_scan(filled, monkeypatch, few) -> None:
             in_state_longer_than=longer,
         )
         assert [entity.key for entity in found] == expected, (state, machine, seconds)
-    postgres_entities.statement.cache_clear()
+    listing.statement.cache_clear()
 
 
 def test_counts_and_deadlines_are_the_plain_ones(filled) -> None:

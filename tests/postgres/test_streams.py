@@ -8,8 +8,8 @@ import pytest
 from pystator import PostgresStateStore
 from pystator.errors import InvalidValueError, StoreUnavailableError
 from pystator.records import OutcomeKind
-from pystator.stores import postgres_ops, postgres_writing
-from pystator.stores.postgres_wire import Statement
+from pystator.stores.postgres import ops, writing
+from pystator.stores.postgres.wire import Statement
 from pystator.testing.building import change, lookup, note
 from servers.sessions import Background, cut_off, locked, until, waiting
 
@@ -18,8 +18,8 @@ NAMES = [f"e{number:02}" for number in range(40)]
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
-    monkeypatch.setattr(postgres_writing, "CHUNK", 8)
-    monkeypatch.setattr(postgres_ops, "CHUNK", 8)
+    monkeypatch.setattr(writing, "CHUNK", 8)
+    monkeypatch.setattr(ops, "CHUNK", 8)
 
 
 @pytest.fixture(params=["blocking", "async"])

@@ -12,7 +12,7 @@ import pytest
 from pystator import Orchestrator, PostgresStateStore, StateMachine
 from pystator.errors import SchemaError, StoreUnavailableError
 from pystator.records import EntryKind, OutcomeKind
-from pystator.stores.postgres_wire import Statement
+from pystator.stores.postgres.wire import Statement
 from pystator.testing.building import change, lookup, note
 from servers.sessions import Background, cut_off, locked, turn, until, waiting
 

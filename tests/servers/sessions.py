@@ -10,7 +10,7 @@ import psycopg
 
 from pystator.records import HistoryEntry, Page
 from pystator.stores.postgres import PostgresStateStore
-from pystator.stores.postgres_wire import Statement
+from pystator.stores.postgres.wire import Statement
 from pystator.testing.building import change
 
 __all__ = ["Background", "Settled", "cut_off", "locked", "turn", "until", "waiting"]

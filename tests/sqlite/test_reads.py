@@ -8,9 +8,8 @@ from datetime import timedelta
 import pytest
 
 from pystator.db.schema import TABLES
-from pystator.stores import sqlite_ops, sqlite_pruning, sqlite_reads
 from pystator.stores.keys import new_commit_id
-from pystator.stores.sqlite import SQLiteStateStore
+from pystator.stores.sqlite import SQLiteStateStore, ops, pruning, reads
 from pystator.testing.building import change
 
 MACHINES = ("order", "payment", "")
@@ -80,7 +79,7 @@ def test_entities_long_in_a_state_are_the_plain_scan(
     filled, monkeypatch, few, state, machine, limit
 ) -> None:
     """Whether they are few, and sorted, or many, and sought among all: the answer is the same."""
-    monkeypatch.setattr(sqlite_reads, "FEW", few)
+    monkeypatch.setattr(reads, "FEW", few)
     store, commits = filled
     left = {each.entity_id for each in commits[::3] if each.machine_name == "order"}
     later = [replace_state(each) for each in commits if each.entity_id in left]
@@ -178,83 +177,83 @@ def test_the_feed_gives_every_row_once_in_the_order_of_commits(store, commit) ->
 
 PLANS = {
     "machines": (
-        sqlite_reads.MACHINES,
+        reads.MACHINES,
         "COVERING INDEX sqlite_autoindex_entity_states_1 (entity_id=?)",
     ),
     "machines of history": (
-        sqlite_reads.MACHINES_OF_HISTORY,
+        reads.MACHINES_OF_HISTORY,
         "COVERING INDEX ix_transition_history_entity (entity_id=? AND machine_name>?)",
     ),
-    "load": (sqlite_ops.LOAD, "sqlite_autoindex_entity_states_1 (entity_id=? AND machine_name=?)"),
+    "load": (ops.LOAD, "sqlite_autoindex_entity_states_1 (entity_id=? AND machine_name=?)"),
     "load many": (
-        sqlite_ops.LOAD_MANY,
+        ops.LOAD_MANY,
         "sqlite_autoindex_entity_states_1 (entity_id=? AND machine_name=?)",
     ),
     "known": (
-        sqlite_ops.KNOWN,
+        ops.KNOWN,
         "uq_transition_history_event (entity_id=? AND machine_name=? AND event_id=?)",
     ),
     "known many": (
-        sqlite_ops.KNOWN_MANY,
+        ops.KNOWN_MANY,
         "uq_transition_history_event (entity_id=? AND machine_name=? AND event_id=?)",
     ),
     "history": (
-        sqlite_reads.HISTORY_UP,
+        reads.HISTORY_UP,
         "ix_transition_history_entity (entity_id=? AND machine_name=? AND version>?)",
     ),
     "history down": (
-        sqlite_reads.HISTORY_DOWN,
+        reads.HISTORY_DOWN,
         "ix_transition_history_entity (entity_id=? AND machine_name=? AND version<?)",
     ),
     "entities": (
-        sqlite_reads.ENTITIES,
+        reads.ENTITIES,
         "SEARCH entity_states USING INDEX sqlite_autoindex_entity_states_1",
     ),
     "entities in": (
-        sqlite_reads.ENTITIES_IN,
+        reads.ENTITIES_IN,
         "ix_entity_states_state (machine_name=? AND state=? AND entity_id>?)",
     ),
     "are long": (
-        sqlite_reads.ARE_LONG,
+        reads.ARE_LONG,
         "COVERING INDEX ix_entity_states_since (machine_name=? AND state=? AND state_since<?)",
     ),
     "entities long": (
-        sqlite_reads.ENTITIES_LONG,
+        reads.ENTITIES_LONG,
         "ix_entity_states_state (machine_name=? AND state=? AND entity_id>?)",
     ),
     "entities few": (
-        sqlite_reads.ENTITIES_FEW,
+        reads.ENTITIES_FEW,
         "COVERING INDEX ix_entity_states_since (machine_name=? AND state=? AND state_since<?)",
     ),
     "next pair": (
-        sqlite_reads.NEXT_PAIR,
+        reads.NEXT_PAIR,
         "SEARCH entity_states USING COVERING INDEX ix_entity_states_state",
     ),
     "next state": (
-        sqlite_reads.NEXT_STATE,
+        reads.NEXT_STATE,
         "COVERING INDEX ix_entity_states_state (machine_name=? AND state>?)",
     ),
-    "count": (sqlite_reads.COUNT, "SCAN entity_states USING COVERING INDEX ix_entity_states_"),
+    "count": (reads.COUNT, "SCAN entity_states USING COVERING INDEX ix_entity_states_"),
     "count of": (
-        sqlite_reads.COUNT_OF,
+        reads.COUNT_OF,
         "SEARCH entity_states USING COVERING INDEX ix_entity_states_",
     ),
-    "due": (sqlite_reads.DUE, "COVERING INDEX ix_entity_states_due (next_due<?)"),
-    "due of": (sqlite_reads.DUE_OF, "COVERING INDEX ix_entity_states_due (next_due<?)"),
+    "due": (reads.DUE, "COVERING INDEX ix_entity_states_due (next_due<?)"),
+    "due of": (reads.DUE_OF, "COVERING INDEX ix_entity_states_due (next_due<?)"),
     "next key": (
-        sqlite_pruning.NEXT_KEY,
+        pruning.NEXT_KEY,
         "SEARCH transition_history USING COVERING INDEX ix_transition_history_entity",
     ),
     "oldest": (
-        sqlite_pruning.OLDEST,
+        pruning.OLDEST,
         "ix_transition_history_entity (entity_id=? AND machine_name=?)",
     ),
     "has snapshot": (
-        sqlite_pruning.HAS_SNAPSHOT,
+        pruning.HAS_SNAPSHOT,
         "ix_transition_history_entity (entity_id=? AND machine_name=? AND version>?)",
     ),
-    "delete": (sqlite_pruning.DELETE, "INTEGER PRIMARY KEY (rowid=?)"),
-    "feed": (sqlite_reads.FEED, "INTEGER PRIMARY KEY (rowid>?)"),
+    "delete": (pruning.DELETE, "INTEGER PRIMARY KEY (rowid=?)"),
+    "feed": (reads.FEED, "INTEGER PRIMARY KEY (rowid>?)"),
 }
 
 
@@ -300,9 +299,7 @@ def test_a_read_uses_its_index_and_sorts_nothing(large, name, analyzed) -> None:
 
 def test_a_write_finds_its_entity_by_the_key(store) -> None:
     plan = (
-        store.parts[0]
-        .writer()
-        .execute(f"EXPLAIN QUERY PLAN {sqlite_ops.update_statement(15)}", [1] * 13)
+        store.parts[0].writer().execute(f"EXPLAIN QUERY PLAN {ops.update_statement(15)}", [1] * 13)
     )
     assert (
         "sqlite_autoindex_entity_states_1 (entity_id=? AND machine_name=?)" in plan.fetchall()[0][3]

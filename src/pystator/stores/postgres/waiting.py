@@ -19,7 +19,7 @@ import psycopg
 from psycopg import errors
 from psycopg.pq import ConnStatus
 
-from pystator.stores.postgres_wire import Talk, Wire
+from pystator.stores.postgres.wire import Talk, Wire
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future

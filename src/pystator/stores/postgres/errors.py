@@ -17,8 +17,8 @@ import psycopg
 from pystator.db.postgres import translate
 from pystator.db.postgres_url import PostgresURL
 from pystator.errors import FSMError, StoreUnavailableError
-from pystator.stores.postgres_waiting import LateError
-from pystator.stores.postgres_wire import Statement, Wire
+from pystator.stores.postgres.waiting import LateError
+from pystator.stores.postgres.wire import Statement, Wire
 
 __all__ = ["Trouble", "blames_a_row", "is_unique"]
 

@@ -24,8 +24,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final
 
-from pystator.stores.postgres_rows import ENTITY_COLUMNS
-from pystator.stores.postgres_wire import Statement
+from pystator.stores.postgres.rows import ENTITY_COLUMNS
+from pystator.stores.postgres.wire import Statement
 
 __all__ = ["FEW", "statement"]
 

@@ -1,4 +1,4 @@
-"""Paged reads of the PostgreSQL store, as operations: see `pystator.stores.postgres_ops`.
+"""Paged reads of the PostgreSQL store, as operations: see `pystator.stores.postgres.ops`.
 
 Each page is one statement, and so one moment. The planner must not choose how to find it: what it
 guesses of parameters is wrong, and a plan that is right for a thousand rows is wrong for a million.
@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from pystator.records import Entity, HistoryEntry, Key, Page
-from pystator.stores import postgres_entities
 from pystator.stores.keys import is_storable, read_cursor, rows_asked, write_cursor
-from pystator.stores.postgres_ops import Operation, Request
-from pystator.stores.postgres_rows import (
+from pystator.stores.postgres import listing
+from pystator.stores.postgres.ops import Operation, Request
+from pystator.stores.postgres.rows import (
     HISTORY_COLUMNS,
     Row,
     Value,
@@ -23,7 +23,7 @@ from pystator.stores.postgres_rows import (
     rows_of,
     to_time,
 )
-from pystator.stores.postgres_wire import Statement
+from pystator.stores.postgres.wire import Statement
 from pystator.stores.programs import the_machine
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def entities(
 ) -> Operation[Page[Entity]]:
     """Entities in the order of their keys."""
     place: tuple[str, ...] = ("", "") if after is None else read_cursor("entities", after, str, str)
-    statement = postgres_entities.statement(
+    statement = listing.statement(
         state=state is not None, machine=machine_name is not None, since=since is not None
     )
     before = None if since is None else to_time(since)

@@ -20,13 +20,13 @@ with from_extra("postgres", "psycopg", "psycopg_pool"):
     import psycopg
 
     from pystator.db.postgres_schema import ensure
-    from pystator.stores import postgres_pruning, postgres_reads
-    from pystator.stores.postgres_encode import prepare
-    from pystator.stores.postgres_later import Later
-    from pystator.stores.postgres_link import Link
-    from pystator.stores.postgres_ops import Operation, Request, loading
-    from pystator.stores.postgres_within import Borrowed, Guests
-    from pystator.stores.postgres_writing import committing, streaming
+    from pystator.stores.postgres import pruning, reads
+    from pystator.stores.postgres.encode import prepare
+    from pystator.stores.postgres.later import Later
+    from pystator.stores.postgres.link import Link
+    from pystator.stores.postgres.ops import Operation, Request, loading
+    from pystator.stores.postgres.within import Borrowed, Guests
+    from pystator.stores.postgres.writing import committing, streaming
 
 __all__ = ["PostgresStateStore"]
 
@@ -191,7 +191,7 @@ class PostgresStateStore(CompleteStore):
 
     def machines(self, entity_id: str) -> list[str]:
         """Names of the machines that have an entity of this id, sorted."""
-        return _run(self._link, postgres_reads.machines(entity_id))
+        return _run(self._link, reads.machines(entity_id))
 
     def history(
         self,
@@ -208,7 +208,7 @@ class PostgresStateStore(CompleteStore):
             AmbiguousEntityError: No machine is named, and several have rows of this id.
         """
         machine = self._machine(machine_name)
-        read = postgres_reads.history(entity_id, machine, after, limit, newest_first=newest_first)
+        read = reads.history(entity_id, machine, after, limit, newest_first=newest_first)
         return _run(self._link, read)
 
     def entities(
@@ -227,19 +227,19 @@ class PostgresStateStore(CompleteStore):
         """
         since = long_ago(self.now, in_state_longer_than)
         machine = self._machine(machine_name)
-        return _run(self._link, postgres_reads.entities(state, machine, since, after, limit))
+        return _run(self._link, reads.entities(state, machine, since, after, limit))
 
     def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
         """Configuration -> number of entities."""
-        return _run(self._link, postgres_reads.count_by_state(self._machine(machine_name)))
+        return _run(self._link, reads.count_by_state(self._machine(machine_name)))
 
     def due(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
         """Keys of entities whose earliest deadline is at or before ``now``, earliest first."""
-        return _run(self._link, postgres_reads.due(now, limit, self._machine(machine_name)))
+        return _run(self._link, reads.due(now, limit, self._machine(machine_name)))
 
     def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         """Rows of all entities in an order in which no later commit appears before the cursor."""
-        return _run(self._link, postgres_reads.feed(cursor, limit))
+        return _run(self._link, reads.feed(cursor, limit))
 
     def _machine(self, machine_name: str | None) -> str | None:
         return self.machine_name if machine_name is None else machine_name
@@ -248,7 +248,7 @@ class PostgresStateStore(CompleteStore):
 
     async def amachines(self, entity_id: str) -> list[str]:
         """`machines` for asyncio."""
-        return await _arun(self._link, postgres_reads.machines(entity_id))
+        return await _arun(self._link, reads.machines(entity_id))
 
     async def ahistory(
         self,
@@ -261,7 +261,7 @@ class PostgresStateStore(CompleteStore):
     ) -> Page[HistoryEntry]:
         """`history` for asyncio."""
         machine = self._machine(machine_name)
-        read = postgres_reads.history(entity_id, machine, after, limit, newest_first=newest_first)
+        read = reads.history(entity_id, machine, after, limit, newest_first=newest_first)
         return await _arun(self._link, read)
 
     async def aentities(
@@ -276,28 +276,28 @@ class PostgresStateStore(CompleteStore):
         """`entities` for asyncio."""
         since = long_ago(self.now, in_state_longer_than)
         machine = self._machine(machine_name)
-        read = postgres_reads.entities(state, machine, since, after, limit)
+        read = reads.entities(state, machine, since, after, limit)
         return await _arun(self._link, read)
 
     async def acount_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
         """`count_by_state` for asyncio."""
-        read = postgres_reads.count_by_state(self._machine(machine_name))
+        read = reads.count_by_state(self._machine(machine_name))
         return await _arun(self._link, read)
 
     async def adue(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
         """`due` for asyncio."""
-        read = postgres_reads.due(now, limit, self._machine(machine_name))
+        read = reads.due(now, limit, self._machine(machine_name))
         return await _arun(self._link, read)
 
     async def afeed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         """`feed` for asyncio."""
-        return await _arun(self._link, postgres_reads.feed(cursor, limit))
+        return await _arun(self._link, reads.feed(cursor, limit))
 
     # Pruning --------------------------------------------------------------------------------------
 
     def prune_keys(self, after: Key | None, limit: int) -> list[tuple[Key, int | None]]:
         """The next keys that have history rows, each with the age of its oldest row."""
-        return _run(self._link, postgres_pruning.prune_keys(after, limit))
+        return _run(self._link, pruning.prune_keys(after, limit))
 
     def prune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
         """Do the cuts; for each, how many of its ``ids`` were there."""
@@ -305,14 +305,14 @@ class PostgresStateStore(CompleteStore):
 
     async def aprune_keys(self, after: Key | None, limit: int) -> list[tuple[Key, int | None]]:
         """`prune_keys` for asyncio."""
-        return await _arun(self._link, postgres_pruning.prune_keys(after, limit))
+        return await _arun(self._link, pruning.prune_keys(after, limit))
 
     async def aprune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
         """`prune_rows` for asyncio."""
         return await _arun(self._link, self._pruning(cuts))
 
     def _pruning(self, cuts: Sequence[Cut]) -> Operation[list[int | None]]:
-        return postgres_pruning.prune_rows(cuts, self.now())
+        return pruning.prune_rows(cuts, self.now())
 
 
 class _Within(PostgresStateStore):

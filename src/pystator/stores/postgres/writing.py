@@ -21,12 +21,12 @@ import psycopg
 
 from pystator.db.index_rows import is_long
 from pystator.records import Commit, Key, Outcome, OutcomeKind
-from pystator.stores import postgres_sql as sql
-from pystator.stores.postgres_encode import LARGEST, Write, prepare, refusal
-from pystator.stores.postgres_errors import is_unique
-from pystator.stores.postgres_ops import Operation, Request
-from pystator.stores.postgres_rows import UNSTORABLE, Value, binary, integers, rows_of, texts
-from pystator.stores.postgres_wire import Params, Statement
+from pystator.stores.postgres import sql
+from pystator.stores.postgres.encode import LARGEST, Write, prepare, refusal
+from pystator.stores.postgres.errors import is_unique
+from pystator.stores.postgres.ops import Operation, Request
+from pystator.stores.postgres.rows import UNSTORABLE, Value, binary, integers, rows_of, texts
+from pystator.stores.postgres.wire import Params, Statement
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult

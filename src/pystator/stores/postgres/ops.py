@@ -13,8 +13,8 @@ import psycopg
 
 from pystator.db.index_rows import is_long
 from pystator.records import Entity, HistoryEntry, Loaded, Lookup
-from pystator.stores import postgres_sql as sql
-from pystator.stores.postgres_rows import (
+from pystator.stores.postgres import sql
+from pystator.stores.postgres.rows import (
     ENTITY_COLUMNS,
     entity_of,
     entry_of,
@@ -22,7 +22,7 @@ from pystator.stores.postgres_rows import (
     rows_of,
     texts,
 )
-from pystator.stores.postgres_wire import Params, Statement, Stream
+from pystator.stores.postgres.wire import Params, Statement, Stream
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult

@@ -14,8 +14,8 @@ Every one is a whole transaction and a single round trip. Facts that shape them:
 from typing import Final
 
 from pystator.db.index_rows import same_event, same_long_event
-from pystator.stores.postgres_rows import ENTITY_COLUMNS, HISTORY_COLUMNS
-from pystator.stores.postgres_wire import Statement
+from pystator.stores.postgres.rows import ENTITY_COLUMNS, HISTORY_COLUMNS
+from pystator.stores.postgres.wire import Statement
 
 __all__ = [
     "APPEND",
@@ -89,7 +89,7 @@ _ENTRY: Final = (
 _WRITE: Final = (*_ENTITY, *_ENTRY)
 
 WRITE_TYPES: Final = tuple(kind for _, kind in _WRITE)
-"""The types of a row's values, see `pystator.stores.postgres_ops`."""
+"""The types of a row's values, see `pystator.stores.postgres.ops`."""
 
 WRITE_NAMES: Final = tuple([name for name, _ in _WRITE])
 """The names of a row's values."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 from pystator.errors import StoreUnavailableError
-from pystator.stores.postgres_encode import Write
+from pystator.stores.postgres.encode import Write
 
 __all__ = ["Later"]
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg.rows import TupleRow
 
-from pystator.stores.postgres_waiting import abandon
-from pystator.stores.postgres_wire import Wire
+from pystator.stores.postgres.waiting import abandon
+from pystator.stores.postgres.wire import Wire
 
 if TYPE_CHECKING:
-    from pystator.stores.postgres_link import Link
+    from pystator.stores.postgres.link import Link
 
 __all__ = ["AsyncConnection", "LoopPool", "Loops"]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from pystator.records import Commit, Cut, Key, Outcome
 from pystator.stores.immediate import ImmediateAsync
+from pystator.stores.memory.slots import Line, Slot, forget, has_snapshot, oldest
 from pystator.stores.prunable import CompleteStore
-from pystator.stores.slots import Line, Slot, forget, has_snapshot, oldest
 
 __all__ = ["PrunableMemory"]
 

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from pystator.errors import FSMError, InvalidValueError
 from pystator.records import Commit, Entry, EntryKind, Key, Outcome, OutcomeKind, Patch
-from pystator.stores import postgres_sql as sql
 from pystator.stores.codec import encode
 from pystator.stores.columns import (
     encode_actions,
@@ -15,7 +14,8 @@ from pystator.stores.columns import (
     state_since,
 )
 from pystator.stores.keys import check_commit
-from pystator.stores.postgres_rows import UNSTORABLE, Value, escaped, to_time
+from pystator.stores.postgres import sql
+from pystator.stores.postgres.rows import UNSTORABLE, Value, escaped, to_time
 
 __all__ = ["LARGEST", "Write", "prepare", "refusal"]
 
@@ -30,7 +30,7 @@ class Write:
 
     Attributes:
         role: 0 when it only appends, 1 when it changes an entity, 2 when it creates one.
-        rows: A row for each history entry: what `pystator.stores.postgres_sql.WRITE_TYPES` tells.
+        rows: A row for each history entry: what `pystator.stores.postgres.sql.WRITE_TYPES` tells.
         ids: Its event ids.
         size: Characters of its context.
         refused: The answer, when the commit cannot be stored.

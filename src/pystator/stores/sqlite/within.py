@@ -22,8 +22,8 @@ from pystator.db.sqlite import is_busy, translate
 from pystator.errors import ConfigurationError, StaleVersionError, StoreUnavailableError
 from pystator.records import Loaded, Lookup, Outcome
 from pystator.stores.borrowed import driver_connection, refuse
-from pystator.stores.sqlite_ops import Write, load
-from pystator.stores.sqlite_writes import write_all, write_alone
+from pystator.stores.sqlite.ops import Write, load
+from pystator.stores.sqlite.writes import write_all, write_alone
 
 __all__ = ["Borrowed"]
 

@@ -2,7 +2,7 @@
 
 Cursors are for people; an event has a constant statement and values in the wire's binary form. A
 conversation with the server is a generator over libpq's nonblocking calls that yields when it has
-to wait; who waits, and how long, is decided in `pystator.stores.postgres_waiting`.
+to wait; who waits, and how long, is decided in `pystator.stores.postgres.waiting`.
 
 Laws:
 

@@ -44,10 +44,10 @@ from pystator.records import (
 from pystator.stores.codec import LIMIT, SURE, WIDE, freeze, is_flat
 from pystator.stores.columns import next_due, state_since
 from pystator.stores.keys import check_commit, read_cursor, rows_asked, write_cursor
-from pystator.stores.memory_pruning import PrunableMemory
+from pystator.stores.memory.pruning import PrunableMemory
+from pystator.stores.memory.slots import Line, Parts, Slot, entity_of, place_of, row_of
 from pystator.stores.programs import long_ago, the_machine
 from pystator.stores.refusals import kind_of
-from pystator.stores.slots import Line, Parts, Slot, entity_of, place_of, row_of
 
 __all__ = ["InMemoryStateStore"]
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from pystator.records import Commit, Cut, Key
 from pystator.stores.pruning import UNLIMITED
-from pystator.stores.sqlite_ops import prepare
+from pystator.stores.sqlite.ops import prepare
 
 __all__ = ["prune_keys", "prune_rows"]
 

@@ -22,15 +22,15 @@ from pystator.records import (
     Outcome,
     Page,
 )
-from pystator.stores import sqlite_pruning, sqlite_reads
 from pystator.stores.codec import LIMIT
 from pystator.stores.facade import StoreFacade
 from pystator.stores.programs import long_ago
 from pystator.stores.prunable import CompleteStore, apart
-from pystator.stores.sqlite_files import Files, Synchronous
-from pystator.stores.sqlite_ops import prepare
-from pystator.stores.sqlite_within import Borrowed
-from pystator.stores.sqlite_writer import Writer
+from pystator.stores.sqlite import pruning, reads
+from pystator.stores.sqlite.files import Files, Synchronous
+from pystator.stores.sqlite.ops import prepare
+from pystator.stores.sqlite.within import Borrowed
+from pystator.stores.sqlite.writer import Writer
 
 __all__ = ["SQLiteStateStore"]
 
@@ -192,7 +192,7 @@ class SQLiteStateStore(CompleteStore):
 
     def machines(self, entity_id: str) -> list[str]:
         """Names of the machines that have an entity of this id, sorted."""
-        return self._files.read(lambda connection: sqlite_reads.machines(connection, entity_id))
+        return self._files.read(lambda connection: reads.machines(connection, entity_id))
 
     def history(
         self,
@@ -210,7 +210,7 @@ class SQLiteStateStore(CompleteStore):
         """
         machine = self._machine(machine_name)
         return self._files.read(
-            lambda connection: sqlite_reads.history(
+            lambda connection: reads.history(
                 connection, entity_id, machine, after, limit, newest_first=newest_first
             )
         )
@@ -232,26 +232,22 @@ class SQLiteStateStore(CompleteStore):
         machine = self._machine(machine_name)
         since = long_ago(self.now, in_state_longer_than)
         return self._files.read(
-            lambda connection: sqlite_reads.entities(
-                connection, state, machine, since, after, limit
-            )
+            lambda connection: reads.entities(connection, state, machine, since, after, limit)
         )
 
     def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
         """Configuration -> number of entities."""
         machine = self._machine(machine_name)
-        return self._files.read(lambda connection: sqlite_reads.count_by_state(connection, machine))
+        return self._files.read(lambda connection: reads.count_by_state(connection, machine))
 
     def due(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
         """Keys of entities whose earliest deadline is at or before ``now``, earliest first."""
         machine = self._machine(machine_name)
-        return self._files.read(
-            lambda connection: sqlite_reads.due(connection, now, limit, machine)
-        )
+        return self._files.read(lambda connection: reads.due(connection, now, limit, machine))
 
     def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         """Rows of all entities in the order of their commits."""
-        return self._files.read(lambda connection: sqlite_reads.feed(connection, cursor, limit))
+        return self._files.read(lambda connection: reads.feed(connection, cursor, limit))
 
     def _machine(self, machine_name: str | None) -> str | None:
         return self.machine_name if machine_name is None else machine_name
@@ -323,15 +319,13 @@ class SQLiteStateStore(CompleteStore):
 
     def prune_keys(self, after: Key | None, limit: int) -> Sequence[tuple[Key, int | None]]:
         """The next keys that have history rows, each with the age of its oldest row."""
-        return self._files.read(
-            lambda connection: sqlite_pruning.prune_keys(connection, after, limit)
-        )
+        return self._files.read(lambda connection: pruning.prune_keys(connection, after, limit))
 
     def prune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
         """Do the cuts in one transaction; for each, how many of its ``ids`` were there."""
         recorded_at = self.now()
         return self._writer.alone(
-            lambda connection: sqlite_pruning.prune_rows(connection, cuts, recorded_at)
+            lambda connection: pruning.prune_rows(connection, cuts, recorded_at)
         )
 
     async def aprune_keys(self, after: Key | None, limit: int) -> Sequence[tuple[Key, int | None]]:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pystator.errors import InvalidValueError
 from pystator.records import Outcome, OutcomeKind
-from pystator.stores.sqlite_ops import IS_KNOWN, Run, Write, extend
+from pystator.stores.sqlite.ops import IS_KNOWN, Run, Write, extend
 
 __all__ = ["APPLIED", "write_all", "write_alone", "write_one"]
 

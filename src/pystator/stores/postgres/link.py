@@ -29,8 +29,8 @@ from pystator.db.postgres import check_server, conninfo, is_pooled, translate, w
 from pystator.db.postgres_schema import telling
 from pystator.db.postgres_url import PostgresURL
 from pystator.errors import FSMError, StoreUnavailableError
-from pystator.stores.postgres_errors import Trouble
-from pystator.stores.postgres_waiting import (
+from pystator.stores.postgres.errors import Trouble
+from pystator.stores.postgres.waiting import (
     LateError,
     abandon,
     astop,
@@ -38,12 +38,12 @@ from pystator.stores.postgres_waiting import (
     stop,
     wait_for,
 )
-from pystator.stores.postgres_wire import Params, Statement, Stream, Wire
+from pystator.stores.postgres.wire import Params, Statement, Stream, Wire
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
 
-    from pystator.stores.postgres_loops import LoopPool, Loops
+    from pystator.stores.postgres.loops import LoopPool, Loops
 
 __all__ = ["Link"]
 
@@ -186,7 +186,7 @@ class Link:
 
         Raises:
             psycopg.Error: A value is to blame; nothing was written.
-            StoreUnavailableError: As `pystator.stores.postgres_errors` says.
+            StoreUnavailableError: As `pystator.stores.postgres.errors` says.
         """
         trouble: Trouble | None = None
         while True:
@@ -353,7 +353,7 @@ class Link:
     def _loop_pool(self) -> "LoopPool":
         loops = self._loops
         if loops is None:
-            from pystator.stores.postgres_loops import Loops  # blocking programs never pay for it
+            from pystator.stores.postgres.loops import Loops  # blocking programs never pay for it
 
             self.check_open()
             with self._lock:

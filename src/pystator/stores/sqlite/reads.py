@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from pystator.records import Entity, HistoryEntry, Key, Page
 from pystator.stores.keys import is_storable, read_cursor, rows_asked, write_cursor
 from pystator.stores.programs import the_machine
-from pystator.stores.sqlite_ops import ENTITY_COLUMNS, HISTORY_COLUMNS, entity_of, entry_of
+from pystator.stores.sqlite.ops import ENTITY_COLUMNS, HISTORY_COLUMNS, entity_of, entry_of
 
 __all__ = ["count_by_state", "due", "entities", "feed", "history", "machines"]
 

@@ -28,16 +28,16 @@ from psycopg.waiting import Ready, Wait
 from pystator.db.postgres import translate
 from pystator.errors import ConfigurationError, StaleVersionError, StoreUnavailableError
 from pystator.stores.borrowed import adriver_connection, driver_connection, refuse
-from pystator.stores.postgres_errors import blames_a_row, is_unique
-from pystator.stores.postgres_rows import Row, rows_of
-from pystator.stores.postgres_waiting import LateError
-from pystator.stores.postgres_wire import Params, Statement
+from pystator.stores.postgres.errors import blames_a_row, is_unique
+from pystator.stores.postgres.rows import Row, rows_of
+from pystator.stores.postgres.waiting import LateError
+from pystator.stores.postgres.wire import Params, Statement
 
 if TYPE_CHECKING:
     from psycopg.abc import PQGen
     from psycopg.pq.abc import PGconn, PGresult
 
-    from pystator.stores.postgres_link import Link
+    from pystator.stores.postgres.link import Link
 
 __all__ = ["Borrowed", "Guests"]
 

@@ -1,4 +1,4 @@
-"""Pruning of the PostgreSQL store, as operations: see `pystator.stores.postgres_ops`.
+"""Pruning of the PostgreSQL store, as operations: see `pystator.stores.postgres.ops`.
 
 Nobody who writes is waited for or made to wait: a prune deletes rows that nobody changes, by their
 ids, and a snapshot is one more row. Two prunes take turns, one statement each, and what one of them
@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pystator.records import Commit, Cut, Key
-from pystator.stores.postgres_encode import LARGEST, prepare
-from pystator.stores.postgres_ops import Operation, Request
-from pystator.stores.postgres_rows import Value, binary, from_time, integers, rows_of, texts
-from pystator.stores.postgres_sql import BIGINT, BIGINTS, TEXT, TIME, TIMES, WRITE_NAMES
-from pystator.stores.postgres_wire import Statement
+from pystator.stores.postgres.encode import LARGEST, prepare
+from pystator.stores.postgres.ops import Operation, Request
+from pystator.stores.postgres.rows import Value, binary, from_time, integers, rows_of, texts
+from pystator.stores.postgres.sql import BIGINT, BIGINTS, TEXT, TIME, TIMES, WRITE_NAMES
+from pystator.stores.postgres.wire import Statement
 from pystator.stores.pruning import UNLIMITED
 
 if TYPE_CHECKING:

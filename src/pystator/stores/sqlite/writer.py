@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from pystator.db.sqlite import patiently, translate
 from pystator.errors import FSMError, StoreUnavailableError
 from pystator.records import Loaded, Lookup, Outcome
-from pystator.stores.sqlite_files import Files
-from pystator.stores.sqlite_ops import Write, load
-from pystator.stores.sqlite_writes import APPLIED, write_all, write_alone, write_one
+from pystator.stores.sqlite.files import Files
+from pystator.stores.sqlite.ops import Write, load
+from pystator.stores.sqlite.writes import APPLIED, write_all, write_alone, write_one
 
 if TYPE_CHECKING:
     import asyncio  # at run time only where a loop runs: blocking programs never pay for it
