@@ -11,7 +11,7 @@ from pystator.orchestrator.batching import Combiner
 from pystator.orchestrator.draft import Draft
 from pystator.orchestrator.requests import Write
 from pystator.records import Outcome, OutcomeKind
-from pystator.stores import memory
+from pystator.stores.memory import store as memory
 from simulation.network import Belated
 from simulation.process import Client
 from simulation.server import Server
