@@ -1,5 +1,7 @@
 """Connections that are cut, and a server that is restarted, in the middle of every use."""
 
+import asyncio
+
 import psycopg
 import pytest
 
@@ -7,6 +9,7 @@ from pystator import StoreUnavailableError
 from pystator.stores.postgres import PostgresStateStore
 from pystator.testing.ordering import LinearizabilityContract
 from pystator.testing.reconnect import ReconnectContract
+from servers.sessions import until
 
 
 class TestCutConnections(ReconnectContract):
@@ -78,3 +81,19 @@ def test_an_outage_is_one_line_of_the_log_and_names_nobody(own_postgres, caplog)
     assert len(lines) == 1, lines
     assert lines[0].startswith("pystator.postgres: no connection now, calls try for 1 s: ")
     assert "postgres@" not in lines[0]
+
+
+@pytest.mark.timeout(60)
+def test_a_server_that_hangs_altogether_hangs_no_caller(own_postgres, monkeypatch) -> None:
+    """Not even the wish to cancel is heard; other threads and loops of the process go on."""
+    monkeypatch.setattr("pystator.stores.postgres.waiting.GRACE", 0.2)
+    server = own_postgres(listen=True)
+    with PostgresStateStore(f"{server.url}?connect_timeout=1", timeout=0.2) as store:
+        assert store.get_state("nobody") is None
+        assert asyncio.run(store.aget_state("nobody")) is None
+        with server.hung():
+            with pytest.raises(StoreUnavailableError, match="did not answer in time"):
+                store.set_state("order-1", "open")
+            with pytest.raises(StoreUnavailableError):
+                asyncio.run(store.aget_state("nobody"))
+        until(lambda: store.get_state("order-2") is None)

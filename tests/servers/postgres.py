@@ -9,7 +9,8 @@ import sys
 import tempfile
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import quote
@@ -119,6 +120,19 @@ class Server:
         if self._watch is not None:
             self._watch.wait()
             self._watch = None
+
+    @contextmanager
+    def hung(self) -> Iterator[None]:
+        """As a machine that is frozen, or out of reach: it takes connections, and says nothing."""
+        process = self.process
+        frozen = (process, *_children(process))
+        for each in frozen:
+            os.kill(each, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for each in frozen:
+                os.kill(each, signal.SIGCONT)
 
     def restart(self) -> None:
         self.stop()

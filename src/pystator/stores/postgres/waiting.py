@@ -12,19 +12,23 @@ Laws:
 """
 
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import psycopg
 from psycopg import errors
-from psycopg.pq import ConnStatus
+from psycopg.pq import ConnStatus, PollingStatus
+from psycopg.waiting import Wait, wait_conn
 
 from pystator.stores.postgres.wire import Talk, Wire
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
 
-    from psycopg.pq.abc import PGconn, PGresult
+    from psycopg.abc import PQGenConn
+    from psycopg.pq.abc import PGcancelConn, PGconn, PGresult
 
 __all__ = ["LateError", "abandon", "astop", "await_for", "stop", "wait_for"]
 
@@ -32,6 +36,9 @@ T = TypeVar("T")
 
 GRACE: Final = 2.0
 """Seconds for a cancelled statement to come back."""
+
+_PATIENCE: Final = 30.0
+"""Seconds for a server to hear that it is to cancel one."""
 
 
 class LateError(psycopg.OperationalError):
@@ -181,15 +188,51 @@ def abandon(pgconn: "PGconn") -> threading.Thread | None:
 def request_cancel(pgconn: "PGconn") -> threading.Thread | None:
     """Ask the server, over a connection of its own, to cancel what this one does."""
     try:
-        cancel = pgconn.get_cancel()
+        ask = _request(pgconn)
     except psycopg.Error:
         return None
-
-    def ask() -> None:
-        with suppress(psycopg.Error):
-            cancel.cancel()
 
     # It may take long: not for who was just interrupted, or a loop, to wait for.
     thread = threading.Thread(target=ask, name="pystator-cancel", daemon=True)
     thread.start()
     return thread
+
+
+def _request(pgconn: "PGconn") -> Callable[[], None]:
+    """What asks; it no longer needs the connection.
+
+    Step by step where libpq can (17 and newer, as in psycopg's wheels): its older function waits
+    for the server inside of C, where psycopg lets no other thread of this process run. A host that
+    hangs would hang us.
+    """
+    try:
+        asking = pgconn.cancel_conn()
+    except psycopg.NotSupportedError:
+        cancel = pgconn.get_cancel()
+
+        def ask_at_once() -> None:
+            with suppress(psycopg.Error):
+                cancel.cancel()
+
+        return ask_at_once
+
+    def ask() -> None:
+        with suppress(psycopg.Error):
+            wait_conn(_steps(asking, time.monotonic() + _PATIENCE), interval=1.0)
+        asking.finish()
+
+    return ask
+
+
+def _steps(asking: "PGcancelConn", deadline: float) -> "PQGenConn[None]":
+    asking.start()
+    while True:
+        status = asking.poll()
+        if status not in _WAITS:
+            return
+        while not (yield asking.socket, _WAITS[status]):
+            if time.monotonic() > deadline:
+                return
+
+
+_WAITS: Final[dict[int, Wait]] = {PollingStatus.READING: Wait.R, PollingStatus.WRITING: Wait.W}
