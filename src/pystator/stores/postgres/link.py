@@ -30,6 +30,7 @@ from pystator.db.postgres_schema import telling
 from pystator.db.postgres_url import PostgresURL
 from pystator.errors import FSMError, StoreUnavailableError
 from pystator.stores.postgres.errors import Trouble
+from pystator.stores.postgres.glance import Glance
 from pystator.stores.postgres.waiting import (
     LateError,
     abandon,
@@ -113,6 +114,8 @@ class Link:
         self._pool: ConnectionPool[SyncConnection] | None = None
         self._connections: WeakSet[SyncConnection] = WeakSet()
         self._loops: Loops | None = None
+        turn = threading.Lock()
+        self._glances = (Glance(turn), Glance(turn))  # at what was written, at what was read
 
     # Opening and closing --------------------------------------------------------------------------
 
@@ -154,6 +157,8 @@ class Link:
     def forget(self) -> None:
         """In a forked child: the connections are the parent's; it makes its own."""
         self._lock = threading.RLock()
+        turn = threading.Lock()
+        self._glances = (Glance(turn), Glance(turn))
         _STRANDED.append((self._pool, self._loops))
         self._pool = None
         self._loops = None
@@ -195,7 +200,7 @@ class Link:
             talk = wire.talk(statement, params)
             try:
                 try:
-                    result = wait_for(wire, talk, self.timeout)
+                    result = wait_for(wire, talk, self.timeout, self._glances[reads])
                 except LateError as late:
                     result = stop(wire, talk, late)
             except psycopg.Error as error:

@@ -22,6 +22,7 @@ from psycopg import errors
 from psycopg.pq import ConnStatus, PollingStatus
 from psycopg.waiting import Wait, wait_conn
 
+from pystator.stores.postgres.glance import Glance
 from pystator.stores.postgres.wire import Talk, Wire
 
 if TYPE_CHECKING:
@@ -45,13 +46,14 @@ class LateError(psycopg.OperationalError):
     """The server did not answer in time."""
 
 
-def wait_for(wire: Wire, talk: Talk[T], seconds: float) -> T:
+def wait_for(wire: Wire, talk: Talk[T], seconds: float, glance: Glance | None = None) -> T:
     """Have the conversation, blocking; signal handlers run meanwhile.
 
     Args:
         wire: The connection.
         talk: What is said over it.
         seconds: How long the server may say nothing.
+        glance: Looks for the answer before this thread sleeps.
 
     Raises:
         LateError: It said nothing for so long.
@@ -59,8 +61,8 @@ def wait_for(wire: Wire, talk: Talk[T], seconds: float) -> T:
     send = talk.send
     try:
         while True:
-            ready = (wire.poll_write if send(None) else wire.poll)(seconds)
-            if not ready:
+            poll = wire.poll_write if send(None) else wire.poll
+            if not ((glance is not None and glance.at(poll)) or poll(seconds)):
                 raise LateError("the server did not answer in time")
     except StopIteration as done:
         answer: T = done.value
