@@ -94,6 +94,8 @@ def test_a_server_that_hangs_altogether_hangs_no_caller(own_postgres, monkeypatc
         with server.hung():
             with pytest.raises(StoreUnavailableError, match="did not answer in time"):
                 store.set_state("order-1", "open")
+            with pytest.raises(StoreUnavailableError, match="did not answer to a new connection"):
+                store.set_state("order-1", "open")
             with pytest.raises(StoreUnavailableError):
                 asyncio.run(store.aget_state("nobody"))
         until(lambda: store.get_state("order-2") is None)

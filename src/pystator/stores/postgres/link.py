@@ -250,6 +250,8 @@ class Link:
                 deadline = deadline or now - patience + self.timeout
                 if now > deadline - self.timeout + _LOST:
                     self._heal(pool)
+                if now >= deadline and not self._recent_failure():
+                    raise self._waited_in_vain() from None
                 patience = self.next_wait(deadline - now)
                 continue
             except PoolClosed:
@@ -404,6 +406,16 @@ class Link:
             f"{self.url}: all {self.pool_size} connections were in use for {self.timeout:g} s: "
             "give the store a larger pool_size, or see what keeps them busy",
             context={"database": str(self.url), "pool_size": self.pool_size, "written": False},
+        )
+
+    def _waited_in_vain(self) -> FSMError:
+        """Nothing failed: all connections are in use, or one is still being made."""
+        if sum(not each.closed for each in self._connections) >= self.pool_size:
+            return self.exhausted()
+        return StoreUnavailableError(
+            f"{self.url}: the server did not answer to a new connection within {self.timeout:g} s: "
+            "see whether it is overloaded or out of reach, or give the store a longer timeout",
+            context={"database": str(self.url), "written": False},
         )
 
     def _recent_failure(self) -> psycopg.Error | None:
