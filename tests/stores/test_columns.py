@@ -82,7 +82,7 @@ def test_structured_values_come_back():
 def test_a_refusal_names_the_column():
     for encode, value, path in (
         (columns.encode_payload, {"x": {1}}, "payload.x"),
-        (columns.encode_patch, ({"x": {1}}, ()), "context_patch.set.x"),
+        (columns.encode_patch, ({"x": {1}}, ()), "context_patch.x"),
         (columns.encode_actions, ({"params": (1,)},), "actions[0].params"),
     ):
         with pytest.raises(InvalidValueError) as caught:

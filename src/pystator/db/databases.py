@@ -11,10 +11,9 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Protocol
 
-from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Connection, text
 
+from pystator.db.alchemy import over
 from pystator.db.extras import from_extra
 from pystator.db.postgres_url import is_postgres, parse_postgres
 from pystator.db.resolve import SQLiteURL, parse_sqlite, resolve
@@ -22,7 +21,7 @@ from pystator.db.schema import TABLES, revision_of
 from pystator.db.sqlite import BUSY_LIMIT, begin_exclusive, open_connection, patiently, translate
 from pystator.errors import ConfigurationError, SchemaError
 
-__all__ = ["Database", "SQLiteDatabase", "is_there", "opened", "shown_url", "unwrapping"]
+__all__ = ["Database", "SQLiteDatabase", "is_there", "opened", "shown_url"]
 
 
 class Database(Protocol):
@@ -86,8 +85,7 @@ class SQLiteDatabase:
     @contextmanager
     def connected(self) -> Generator[Connection]:
         """SQLAlchemy over its connection, outside of any transaction."""
-        engine = create_engine("sqlite://", creator=lambda: self._raw, poolclass=StaticPool)
-        with unwrapping(), engine.connect() as connection:
+        with over(self._raw, "sqlite://") as connection:
             yield connection
 
     @contextmanager
@@ -104,17 +102,6 @@ class SQLiteDatabase:
             table: connection.execute(text(f"DELETE FROM {table}")).rowcount  # noqa: S608 - our own names
             for table in TABLES
         }
-
-
-@contextmanager
-def unwrapping() -> Generator[None]:
-    """Inside, an error of the driver is the driver's, also where SQLAlchemy wrapped it."""
-    try:
-        yield
-    except DBAPIError as error:
-        if error.orig is None:
-            raise
-        raise error.orig from error
 
 
 @contextmanager

@@ -17,10 +17,9 @@ from typing import Final
 import psycopg
 from psycopg import IsolationLevel
 from psycopg.rows import TupleRow
-from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Connection, text
 
-from pystator.db.databases import unwrapping
+from pystator.db.alchemy import over
 from pystator.db.postgres_schema import revision_of
 from pystator.db.schema import TABLES
 
@@ -61,13 +60,8 @@ class PostgresDatabase:
     @contextmanager
     def connected(self) -> Generator[Connection]:
         """SQLAlchemy over its connection, outside of any transaction."""
-        engine = create_engine(
-            "postgresql+psycopg://",
-            creator=lambda: self._raw,
-            poolclass=StaticPool,
-            use_native_hstore=False,  # else it would look for the type at every start
-        )
-        with unwrapping(), engine.connect() as connection:
+        # use_native_hstore: else it would look for the type at every start
+        with over(self._raw, "postgresql+psycopg://", use_native_hstore=False) as connection:
             yield connection
 
     @contextmanager

@@ -10,10 +10,12 @@ from types import NoneType
 from typing import Any, Final
 
 from pystator.records import Commit, Context, Patch, Timers
-from pystator.stores.codec import copy, decode, encode
+from pystator.stores.codec import LIMIT, copy, decode, encode
 from pystator.stores.refusals import kind_of
 
 __all__ = [
+    "ENTITY_COLUMNS",
+    "HISTORY_COLUMNS",
     "apply_patch",
     "decode_actions",
     "decode_history",
@@ -29,6 +31,20 @@ __all__ = [
     "next_due",
     "state_since",
 ]
+
+ENTITY_COLUMNS: Final = (
+    "entity_id, machine_name, version, state, context, history, timers, machine_version,"
+    " fingerprint, created_at, updated_at, commit_id, state_since"
+)
+"""The columns of an entity, in the order of `Entity`."""
+
+HISTORY_COLUMNS: Final = (
+    'id, entity_id, machine_name, version, kind, "trigger", payload, now, context_patch,'
+    " source_state, target_state, actions, success, error_code, error_message, event_id,"
+    " request_hash, actor, occurred_at, duration_us, ref, commit_id, machine_version, fingerprint,"
+    " recorded_at"
+)
+"""The columns of a history row, in the order of `HistoryEntry`."""
 
 _SIMPLE: Final = frozenset({str, int, bool, NoneType})
 _ABSENT: Final = object()
@@ -69,13 +85,13 @@ def apply_patch(context: Context, patch: Patch | None) -> Context:
     return after
 
 
-def encode_payload(payload: Mapping[str, Any] | None) -> str | None:
+def encode_payload(payload: Mapping[str, Any] | None, *, limit: int = LIMIT) -> str | None:
     """An event's payload.
 
     Raises:
         InvalidValueError: It cannot be stored.
     """
-    return None if payload is None else encode(_plain(payload), name="payload")
+    return None if payload is None else encode(_plain(payload), limit=limit, name="payload")
 
 
 def decode_payload(text: str | None) -> dict[str, Any] | None:
@@ -83,7 +99,7 @@ def decode_payload(text: str | None) -> dict[str, Any] | None:
     return None if text is None else decode(text)
 
 
-def encode_patch(patch: Patch | None) -> str | None:
+def encode_patch(patch: Patch | None, *, limit: int = LIMIT) -> str | None:
     """A context's patch.
 
     Raises:
@@ -91,7 +107,11 @@ def encode_patch(patch: Patch | None) -> str | None:
     """
     if patch is None:
         return None
-    return encode({"set": _plain(patch[0]), "unset": list(patch[1])}, name="context_patch")
+    changed, removed = patch
+    # Put together from parts, which are mostly flat.
+    text = encode(_plain(changed), limit=limit, name="context_patch")
+    gone = encode(list(removed), limit=limit, name="context_patch") if removed else "[]"
+    return f'{{"set":{text},"unset":{gone}}}'
 
 
 def decode_patch(text: str | None) -> Patch | None:

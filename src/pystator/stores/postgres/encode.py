@@ -1,14 +1,16 @@
 """Commits of the PostgreSQL store as rows: everything a statement needs, and nothing sent yet."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from pystator.errors import FSMError, InvalidValueError
-from pystator.records import Commit, Entry, EntryKind, Key, Outcome, OutcomeKind, Patch
+from pystator.records import Commit, Entry, EntryKind, Key, Outcome, OutcomeKind
 from pystator.stores.codec import encode
 from pystator.stores.columns import (
     encode_actions,
     encode_history,
+    encode_patch,
+    encode_payload,
     encode_timers,
     next_due,
     state_since,
@@ -111,14 +113,13 @@ def _entity(write: Write, commit: Commit, limit: int) -> tuple[Value, ...]:
 def _entry(write: Write, entry: Entry, recorded: int, limit: int) -> tuple[Value, ...]:
     if entry.event_id is not None:
         write.ids.append(entry.event_id)
-    payload = entry.payload
     return (
         entry.version,
         _KINDS[entry.kind],
         entry.trigger,
-        None if payload is None else encode(_plain(payload), limit=limit, name="payload"),
+        encode_payload(entry.payload, limit=limit),
         to_time(entry.now),
-        None if entry.patch is None else _patch_text(entry.patch, limit),
+        encode_patch(entry.patch, limit=limit),
         entry.source_state,
         entry.target_state,
         encode_actions(entry.actions) if entry.actions else None,
@@ -133,18 +134,6 @@ def _entry(write: Write, entry: Entry, recorded: int, limit: int) -> tuple[Value
         entry.ref,
         recorded,
     )
-
-
-def _patch_text(patch: Patch, limit: int) -> str:
-    """`columns.encode_patch`, put together from parts, which are mostly flat."""
-    changed, removed = patch
-    text = encode(_plain(changed), limit=limit, name="context_patch")
-    gone = encode(list(removed), limit=limit, name="context_patch") if removed else "[]"
-    return f'{{"set":{text},"unset":{gone}}}'
-
-
-def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return fields if isinstance(fields, dict) else dict(fields)
 
 
 def refusal(error: Exception) -> Outcome:

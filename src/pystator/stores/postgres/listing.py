@@ -24,7 +24,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final
 
-from pystator.stores.postgres.rows import ENTITY_COLUMNS
+from pystator.stores.columns import ENTITY_COLUMNS
 from pystator.stores.postgres.wire import Statement
 
 __all__ = ["FEW", "statement"]

@@ -13,9 +13,9 @@ import psycopg
 
 from pystator.db.index_rows import is_long
 from pystator.records import Entity, HistoryEntry, Loaded, Lookup
+from pystator.stores.columns import ENTITY_COLUMNS
 from pystator.stores.postgres import sql
 from pystator.stores.postgres.rows import (
-    ENTITY_COLUMNS,
     entity_of,
     entry_of,
     integers,

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from pystator.records import Entity, HistoryEntry, Key, Page
+from pystator.stores.columns import HISTORY_COLUMNS
 from pystator.stores.keys import is_storable, read_cursor, rows_asked, write_cursor
 from pystator.stores.postgres import listing
 from pystator.stores.postgres.ops import Operation, Request
 from pystator.stores.postgres.rows import (
-    HISTORY_COLUMNS,
     Row,
     Value,
     binary,

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
 __all__ = [
-    "ENTITY_COLUMNS",
-    "HISTORY_COLUMNS",
     "UNSTORABLE",
     "Row",
     "Value",
@@ -49,18 +47,6 @@ __all__ = [
     "texts",
     "to_time",
 ]
-
-ENTITY_COLUMNS: Final = (
-    "entity_id, machine_name, version, state, context, history, timers, machine_version,"
-    " fingerprint, created_at, updated_at, commit_id, state_since"
-)
-
-HISTORY_COLUMNS: Final = (
-    'id, entity_id, machine_name, version, kind, "trigger", payload, now, context_patch,'
-    " source_state, target_state, actions, success, error_code, error_message, event_id,"
-    " request_hash, actor, occurred_at, duration_us, ref, commit_id, machine_version, fingerprint,"
-    " recorded_at"
-)
 
 Row = tuple[Any, ...]
 """A row of a result: values as Python has them, times as the wire counts them."""

@@ -14,7 +14,7 @@ Every one is a whole transaction and a single round trip. Facts that shape them:
 from typing import Final
 
 from pystator.db.index_rows import same_event, same_long_event
-from pystator.stores.postgres.rows import ENTITY_COLUMNS, HISTORY_COLUMNS
+from pystator.stores.columns import ENTITY_COLUMNS, HISTORY_COLUMNS
 from pystator.stores.postgres.wire import Statement
 
 __all__ = [

@@ -11,7 +11,7 @@ Nothing in this module does I/O or holds a lock. Two facts shape it:
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -27,10 +27,11 @@ from pystator.records import (
     Lookup,
     Outcome,
     OutcomeKind,
-    Patch,
 )
 from pystator.stores.codec import decode, encode
 from pystator.stores.columns import (
+    ENTITY_COLUMNS,
+    HISTORY_COLUMNS,
     decode_actions,
     decode_history,
     decode_patch,
@@ -38,6 +39,8 @@ from pystator.stores.columns import (
     decode_timers,
     encode_actions,
     encode_history,
+    encode_patch,
+    encode_payload,
     encode_timers,
     next_due,
     state_since,
@@ -45,8 +48,6 @@ from pystator.stores.columns import (
 from pystator.stores.keys import check_commit
 
 __all__ = [
-    "ENTITY_COLUMNS",
-    "HISTORY_COLUMNS",
     "Run",
     "Write",
     "entity_of",
@@ -54,18 +55,6 @@ __all__ = [
     "load",
     "prepare",
 ]
-
-ENTITY_COLUMNS: Final = (
-    "entity_id, machine_name, version, state, context, history, timers, machine_version,"
-    " fingerprint, created_at, updated_at, commit_id, state_since"
-)
-
-HISTORY_COLUMNS: Final = (
-    'id, entity_id, machine_name, version, kind, "trigger", payload, now, context_patch,'
-    " source_state, target_state, actions, success, error_code, error_message, event_id,"
-    " request_hash, actor, occurred_at, duration_us, ref, commit_id, machine_version, fingerprint,"
-    " recorded_at"
-)
 
 Run = tuple[str, list[tuple[Any, ...]]]
 """Rows that one statement writes."""
@@ -264,10 +253,10 @@ def _encode_entry(  # noqa: C901, PLR0912 - one branch for each column, in a row
         add(entry.trigger)
     if entry.payload is not None:
         which |= 2
-        add(encode(_plain(entry.payload), limit=limit, name="payload"))
+        add(encode_payload(entry.payload, limit=limit))
     if entry.patch is not None:
         which |= 4
-        add(_patch_text(entry.patch, limit))
+        add(encode_patch(entry.patch, limit=limit))
     if entry.source_state is not None:
         which |= 8
         add(entry.source_state)
@@ -302,18 +291,6 @@ def _encode_entry(  # noqa: C901, PLR0912 - one branch for each column, in a row
         extend(write.runs, _append(which), (tuple(row),))
     else:
         write.runs.append((_append(which), [tuple(row)]))
-
-
-def _patch_text(patch: Patch, limit: int) -> str:
-    """`columns.encode_patch`, put together from parts, which are mostly flat."""
-    changed, removed = patch
-    text = encode(_plain(changed), limit=limit, name="context_patch")
-    gone = encode(list(removed), limit=limit, name="context_patch") if removed else "[]"
-    return f'{{"set":{text},"unset":{gone}}}'
-
-
-def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return fields if isinstance(fields, dict) else dict(fields)
 
 
 def extend(runs: list[Run], statement: str, rows: Iterable[tuple[Any, ...]]) -> None:

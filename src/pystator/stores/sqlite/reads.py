@@ -9,9 +9,10 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 from pystator.records import Entity, HistoryEntry, Key, Page
+from pystator.stores.columns import ENTITY_COLUMNS, HISTORY_COLUMNS
 from pystator.stores.keys import is_storable, read_cursor, rows_asked, write_cursor
 from pystator.stores.programs import the_machine
-from pystator.stores.sqlite.ops import ENTITY_COLUMNS, HISTORY_COLUMNS, entity_of, entry_of
+from pystator.stores.sqlite.ops import entity_of, entry_of
 
 __all__ = ["count_by_state", "due", "entities", "feed", "history", "machines"]
 
