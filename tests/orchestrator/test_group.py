@@ -284,6 +284,26 @@ def test_who_is_cancelled_at_the_gate_has_sent_nothing_and_leaves_no_gap(machine
     assert [each.entity_id for each in network.list_entities()] == ["o-0", "o-1", "o-6", "o-7"]
 
 
+@pytest.mark.parametrize("turns", range(1, 9))
+def test_nobody_overtakes_who_is_let_in_and_has_not_come_yet(machine, turns):
+    orders = Orchestrator(machine, InMemoryStateStore(), batching=True, most_waiting=2)
+    versions = {}
+
+    async def main():
+        async def call(entity_id, name, turns=0):
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            result = await orders.async_process_event(entity_id, "note")
+            versions[name] = result.metadata["version"]
+
+        calls = [call("p", "p"), call("q", "q"), call("x", "first"), call("x", "second", turns)]
+        await asyncio.gather(*calls)
+        assert (held(orders), orders._combine()._coming) == (0, 0)
+
+    run(main)
+    assert (versions["first"], versions["second"]) == (1, 2)
+
+
 def test_who_is_passed_over_in_the_turn_of_its_cancellation_is_cancelled(machine, network):
     """Its place at the gate is gone before it can give it back."""
     orders = Orchestrator(machine, network, most_waiting=1)

@@ -62,6 +62,7 @@ class Combiner:
         self._watching = False
         self._most_held = most_held
         self._held = 0
+        self._coming = 0  # of those held: let in at the gate, and not resumed yet
         self._gate: OrderedDict[Future[None], None] = OrderedDict()
 
     # Callers ------------------------------------------------------------------------------------
@@ -76,7 +77,7 @@ class Combiner:
         asker = DECIDING.get()
         if asker is not None and asker.asking:
             return self._submit_for(asker, case)
-        if self._held >= self._most_held:
+        if self._held >= self._most_held or self._gate or self._coming:
             return self._submit_in_turn(case)
         return self._submit(case)
 
@@ -92,14 +93,20 @@ class Combiner:
         """Submit when there is room, after those that stand at the gate already."""
         place: Future[None] = asyncio.get_running_loop().create_future()
         self._gate[place] = None
+        self._leave(0)
         try:
-            await place
+            if place.done():  # there is room, after those who are resumed in this turn
+                await asyncio.sleep(0)
+            else:
+                await place
         except asyncio.CancelledError:
-            if not place.cancelled():  # let in and cancelled in one turn
+            if place.done() and not place.cancelled():  # let in and cancelled in one turn
+                self._coming -= 1
                 self._leave(1)
             else:  # it may have been passed over in the turn of its cancellation
                 self._gate.pop(place, None)
             raise
+        self._coming -= 1
         self._held -= 1  # kept for this call
         return await self._submit(case)
 
@@ -134,6 +141,7 @@ class Combiner:
             if not place.done():
                 place.set_result(None)
                 self._held += 1
+                self._coming += 1
 
     def _finish(self, case: Case) -> "asyncio.Task[None]":
         """Run the case's actions, whether or not its caller stays for them."""
