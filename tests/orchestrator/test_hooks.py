@@ -5,7 +5,15 @@ import logging
 
 import pytest
 
-from pystator import LoggingHook, MetricsCollector, Orchestrator, TransitionHook
+from pystator import (
+    EntityExistsError,
+    IdempotencyConflictError,
+    LoggingHook,
+    MetricsCollector,
+    Orchestrator,
+    StoreUnavailableError,
+    TransitionHook,
+)
 
 
 class Recorder(TransitionHook):
@@ -55,6 +63,28 @@ def test_async_and_batched_events_are_told_the_same_way(machine, store, recorder
 def test_a_rejection_is_an_error(watched, recorder):
     watched.process_event("o-1", "ship")
     assert recorder.calls == [("before", "o-1", "ship"), ("error", "o-1", "ship")]
+
+
+def test_a_start_that_fails_is_an_error(watched, store, recorder):
+    watched.create_entity("o-1", event_id="e-1")
+    told = [("before", "o-1", ""), ("error", "o-1", "")]
+    recorder.calls.clear()
+    with pytest.raises(EntityExistsError):
+        watched.create_entity("o-1")
+    assert recorder.calls == told
+    recorder.calls.clear()
+    with pytest.raises(IdempotencyConflictError):
+        watched.create_entity("o-1", {"other": 1}, event_id="e-1")
+    assert recorder.calls == told
+    recorder.calls.clear()
+
+    def load(lookups):
+        raise StoreUnavailableError("gone")
+
+    store.load = load
+    with pytest.raises(StoreUnavailableError):
+        watched.create_entity("o-2")
+    assert recorder.calls == [("before", "o-2", ""), ("error", "o-2", "")]
 
 
 def test_an_item_that_is_no_event_is_an_error(watched, recorder):

@@ -35,6 +35,16 @@ def create(settings: Settings, case: Case) -> Program[TransitionResult]:
         EntityExistsError: It does.
     """
     announce(settings, (case,))
+    try:
+        yield from _create(settings, case)
+    except Exception as error:  # noqa: BLE001 # the hooks hear of it, then the caller gets it
+        case.error = error
+    yield from finish(settings, (case,))
+    return case.answer()
+
+
+def _create(settings: Settings, case: Case) -> Program[None]:
+    """Answer the case of a start, or raise why there is no answer."""
     patience = Patience(settings)
     while case.open:
         began = settings.tick()
@@ -44,7 +54,7 @@ def create(settings: Settings, case: Case) -> Program[TransitionResult]:
             if not is_same(case, row):
                 raise conflict(case)
             case.result = replayed(row)
-            break
+            return
         if found.entity is not None:
             raise EntityExistsError(
                 f"entity {case.entity_id!r} of machine {settings.name!r} exists already,"
@@ -58,8 +68,6 @@ def create(settings: Settings, case: Case) -> Program[TransitionResult]:
             except NeedGuard as need:
                 yield from await_guard(draft, case, need)
         yield from _write(settings, draft, case, patience)
-    yield from finish(settings, (case,))
-    return case.answer()
 
 
 def force(settings: Settings, case: Case, state: str) -> Program[TransitionResult]:
