@@ -162,6 +162,8 @@ class Link:
         _STRANDED.append((self._pool, self._loops))
         self._pool = None
         self._loops = None
+        self._connections = WeakSet()  # they are not lost ones of its own
+        self._failure = None
 
     def check_open(self) -> None:
         """Refuse to work before `open` and after `close`.
