@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 
-from pystator import Orchestrator
+from pystator import FSMError, Orchestrator
 
 
 @pytest.mark.parametrize("batching", [True, False])
@@ -167,3 +167,74 @@ def test_a_cancellation_inside_of_user_code_is_its_failure_and_not_the_callers(
         assert "asks" in result.error.message
 
     asyncio.run(main())
+
+
+# Nobody cancelled the call ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batching", [True, False])
+@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("by", ["guards", "validator"])
+def test_user_code_that_raises_a_cancellation_fails_its_own_event_only(
+    machine_of, slow_store, batching, same, by
+):
+    def check(context):
+        if context.get("bad"):
+            raise asyncio.CancelledError
+        return True
+
+    def validate(_entity, _state, _trigger, context):
+        return (check(context), [])
+
+    transition = {"trigger": "go", "source": "draft", "internal": True}
+    if by == "guards":
+        transition["guards"] = ["check"]
+    orders = Orchestrator(
+        machine_of(transitions=[transition]),
+        slow_store(),
+        guards={"check": check},
+        context_validator=validate if by == "validator" else None,
+        batching=batching,
+    )
+
+    async def main():
+        await orders.async_process_event("o-0", "go", {"bad": False})
+        calls = [
+            orders.async_process_event("o-0" if same else f"o-{n}", "go", {"bad": n == 3})
+            for n in range(6)
+        ]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    answers = asyncio.run(main())
+    failed = answers.pop(3)
+    assert type(failed) is FSMError
+    assert "CancelledError" in str(failed)
+    assert all(answer.success for answer in answers)
+
+
+@pytest.mark.parametrize("batching", [True, False])
+@pytest.mark.parametrize("written", [True, False])
+def test_a_store_that_something_was_cancelled_for_has_lost_an_answer(
+    machine, slow_store, batching, written
+):
+    store = slow_store()
+    commit, failures = store.acommit, [1]
+
+    async def acommit(commits):
+        if not failures:
+            return await commit(commits)
+        failures.pop()
+        if written:
+            await commit(commits)
+        pooled = asyncio.ensure_future(asyncio.sleep(1))
+        pooled.cancel()
+        return await pooled
+
+    store.acommit = acommit
+    orders = Orchestrator(machine, store, batching=batching)
+
+    async def main():
+        calls = [orders.async_process_event(f"o-{n}", "note") for n in range(4)]
+        return await asyncio.gather(*calls)
+
+    assert [answer.metadata["version"] for answer in asyncio.run(main())] == [1, 1, 1, 1]

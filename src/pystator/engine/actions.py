@@ -8,6 +8,7 @@ One action is one generator that decides (attempts, pauses, outcome) and yields 
 the blocking and the async driver only do it.
 """
 
+import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import field
@@ -230,11 +231,15 @@ async def _drive_async(program: _Program) -> ActionOutcome:
 
 
 def cancelled_within(error: BaseException) -> bool:
-    """Something that was awaited has been cancelled, and not the task that awaited it."""
-    from asyncio import CancelledError, current_task
-
-    task = current_task()
-    return isinstance(error, CancelledError) and task is not None and not task.cancelling()
+    """Something that was awaited or called has been cancelled, and not the task that did so."""
+    asyncio = sys.modules.get("asyncio")  # where it was never imported, nothing is cancelled
+    if asyncio is None or not isinstance(error, asyncio.CancelledError):
+        return False
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop runs
+        return False
+    return task is not None and not task.cancelling()
 
 
 def _call(request: _Invoke) -> Any:

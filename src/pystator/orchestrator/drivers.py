@@ -1,7 +1,8 @@
 """The two loops that answer a program's requests: one blocking, one async. They decide nothing.
 
 An error that answering raises is thrown into the program. An interrupt or a cancellation ends the
-loop and with it the program: whatever was written stays written.
+loop and with it the program: whatever was written stays written. That something which a store or a
+guard waited for was cancelled is an error like others: nobody has cancelled the call.
 """
 
 import time
@@ -12,6 +13,7 @@ from pystator.engine.actions import ActionExecutor, cancelled_within
 from pystator.engine.result import TransitionResult
 from pystator.errors import FSMError
 from pystator.orchestrator.plain import decide_one
+from pystator.orchestrator.program import CANCELLED
 from pystator.orchestrator.requests import (
     AppendLater,
     AwaitGuard,
@@ -166,13 +168,17 @@ class Driver:
                         reply = (await store.acommit((request,)))[0]
                     else:
                         reply = await self._aanswer(request)
-                except Exception as error:  # noqa: BLE001 # the program decides what it means
-                    request = program.throw(error)
+                except BaseException as error:  # noqa: BLE001 # the program decides what it means
+                    request = program.throw(_ordinary(error))
                 else:
                     request = send(reply)
         except StopIteration as done:
             result: T = done.value
             return result
+        except BaseException as error:
+            if not cancelled_within(error):
+                raise
+            raise FSMError(CANCELLED) from error
 
     async def _aanswer(self, request: Request) -> Any:  # noqa: PLR0911 - one line a request
         match request:
@@ -201,6 +207,15 @@ class Driver:
                 return await _verdict(request)
             case _:
                 raise TypeError(f"{type(request).__name__} is no request")
+
+
+def _ordinary(error: BaseException) -> Exception:
+    """What a program is told of; an interrupt or a cancellation of the task is raised."""
+    if isinstance(error, Exception):
+        return error
+    if not cancelled_within(error):
+        raise error
+    return FSMError("what the store waited for was cancelled")
 
 
 async def _verdict(request: AwaitGuard) -> bool | Exception:

@@ -19,6 +19,7 @@ Laws:
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from pystator.engine.actions import cancelled_within
 from pystator.engine.frame import NeedGuard
 from pystator.engine.result import TransitionResult
 from pystator.engine.step import wrapped
@@ -36,6 +37,7 @@ from pystator.orchestrator.writing import write
 from pystator.records import Commit, Entity, HistoryEntry, Loaded, Lookup, Outcome, OutcomeKind
 
 __all__ = [
+    "CANCELLED",
     "Answer",
     "Patience",
     "announce",
@@ -49,6 +51,9 @@ __all__ = [
 
 _Plain = tuple[Case, TransitionResult]
 """A plain event that needs no draft."""
+
+CANCELLED = "a guard, a validator or a hook raised CancelledError, and nobody cancelled the call"
+"""What became of such an event, for messages."""
 
 _NO_REASON = "the store refused the commit and gave no reason"
 
@@ -228,6 +233,11 @@ def _drafted(
         except Exception as error:  # noqa: BLE001 # this entity cannot be taken on; the others can
             _fail(group, error)
             continue
+        except BaseException as error:
+            if not cancelled_within(error):
+                raise
+            _fail(group, FSMError(CANCELLED))
+            continue
         paper, commit = decided
         if commit is not None:
             papers.append(paper)
@@ -290,6 +300,11 @@ def draft_cases(
             return
         except Exception as error:  # noqa: BLE001 # this event cannot be decided; its neighbours can
             case.error = error
+            draft.forget()
+        except BaseException as error:
+            if not cancelled_within(error):
+                raise
+            case.error = FSMError(CANCELLED)
             draft.forget()
 
 
