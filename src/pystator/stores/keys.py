@@ -45,6 +45,9 @@ NAME_LENGTH: Final = 255
 STATE_LENGTH: Final = 10_000
 """Characters of a configuration."""
 
+_LARGEST: Final = 2**63 - 1
+"""The largest number that a row's place can have."""
+
 _MOST: Final = 2**31
 """Rows of one page: more than anybody has room for, and a number to every database."""
 
@@ -279,7 +282,12 @@ def read_cursor(kind: str, cursor: str, *types: type) -> tuple[Any, ...]:
         parts = list(json.loads(raw))
     except (ValueError, TypeError):
         pass  # the check below says it
-    if [kind_of(part) for part in parts] != [str, *types] or parts[0] != kind:
+    kinds = [kind_of(part) for part in parts]
+    if (
+        kinds != [str, *types]
+        or parts[0] != kind
+        or any(type(part) is int and not 0 <= part <= _LARGEST for part in parts)
+    ):
         raise InvalidValueError(
             f"{ascii(cursor)[:60]} is not a cursor of this read; give it an earlier page's `next`",
             context={"cursor": ascii(cursor)[:60], "kind": kind},

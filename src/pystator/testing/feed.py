@@ -121,6 +121,9 @@ class FeedContract(StoreTests):
         assert len(drive.feed(page.next).items) == 2 - found
 
     def test_a_wrong_cursor_of_the_feed_is_refused(self, drive: Driver) -> None:
-        for cursor in ("nonsense", "", write_cursor("entities", "a", "b")):
+        numbers = [
+            write_cursor("feed", *[number] * count) for number in (-1, 2**63) for count in (1, 2)
+        ]
+        for cursor in ("nonsense", "", write_cursor("entities", "a", "b"), *numbers):
             with pytest.raises(InvalidValueError, match="cursor"):
                 drive.feed(cursor)

@@ -34,7 +34,7 @@ class Write:
         role: 0 when it only appends, 1 when it changes an entity, 2 when it creates one.
         rows: A row for each history entry: what `pystator.stores.postgres.sql.WRITE_TYPES` tells.
         ids: Its event ids.
-        size: Characters of its context.
+        size: Characters of its context, its payloads and its patches.
         refused: The answer, when the commit cannot be stored.
     """
 
@@ -113,13 +113,16 @@ def _entity(write: Write, commit: Commit, limit: int) -> tuple[Value, ...]:
 def _entry(write: Write, entry: Entry, recorded: int, limit: int) -> tuple[Value, ...]:
     if entry.event_id is not None:
         write.ids.append(entry.event_id)
+    payload = encode_payload(entry.payload, limit=limit)
+    patch = encode_patch(entry.patch, limit=limit)
+    write.size += len(payload or "") + len(patch or "")
     return (
         entry.version,
         _KINDS[entry.kind],
         entry.trigger,
-        encode_payload(entry.payload, limit=limit),
+        payload,
         to_time(entry.now),
-        encode_patch(entry.patch, limit=limit),
+        patch,
         entry.source_state,
         entry.target_state,
         encode_actions(entry.actions) if entry.actions else None,

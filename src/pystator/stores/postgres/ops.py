@@ -14,6 +14,7 @@ import psycopg
 from pystator.db.index_rows import is_long
 from pystator.records import Entity, HistoryEntry, Loaded, Lookup
 from pystator.stores.columns import ENTITY_COLUMNS
+from pystator.stores.keys import is_storable
 from pystator.stores.postgres import sql
 from pystator.stores.postgres.rows import (
     entity_of,
@@ -27,7 +28,7 @@ from pystator.stores.postgres.wire import Params, Statement, Stream
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
-__all__ = ["Operation", "Request", "is_storable", "loading"]
+__all__ = ["Operation", "Request", "loading"]
 
 T = TypeVar("T")
 
@@ -74,7 +75,7 @@ def loading(lookups: Sequence[Lookup], *, streams: bool = False) -> Operation[li
 
 def _load_one(lookup: Lookup) -> Operation[Loaded]:
     names = (lookup.entity_id, lookup.machine_name, *lookup.event_ids)
-    if not all(map(is_storable, names)):
+    if not is_storable(*names):
         return Loaded(None, {})
     statement = sql.LOAD_KNOWING if lookup.event_ids else sql.LOAD
     if lookup.event_ids and is_long(lookup.event_ids[0]):
@@ -156,7 +157,7 @@ def _asked(lookups: Sequence[Lookup], start: int, end: int) -> tuple[Statement, 
     events: list[tuple[int, str, str, str]] = []
     for place, lookup in enumerate(lookups[start:end], start + 1):
         entity_id, machine = lookup.entity_id, lookup.machine_name
-        if not (is_storable(entity_id) and is_storable(machine)):
+        if not is_storable(entity_id, machine):
             continue
         places.append(place)
         ids.append(entity_id)
@@ -178,10 +179,3 @@ def _asked(lookups: Sequence[Lookup], start: int, end: int) -> tuple[Statement, 
         *map(texts, columns),
         integers(numbers, sql.BIGINT),
     ]
-
-
-def is_storable(name: str) -> bool:
-    """No such name was ever stored otherwise, and the server takes none."""
-    return name.isprintable() or all(
-        each >= " " and not "\ud800" <= each <= "\udfff" for each in name
-    )

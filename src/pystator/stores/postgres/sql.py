@@ -6,8 +6,9 @@ Every one is a whole transaction and a single round trip. Facts that shape them:
   number, so nothing may join them to a table by its choice: entities are looked up one by one
   (``LATERAL ... LIMIT 1``) and changed by their place, and what was won is asked of hashed sets
   (``IN`` and ``NOT IN`` below an ``OR``).
-- Rows are locked in the order of the batch, which is the order of keys: two batches never wait for
-  each other in a circle.
+- Rows are locked in the order of the batch, which is the order of keys, and all that change before
+  any is made (``made`` asks for ``changed`` only for that): two batches never wait for each other
+  in a circle.
 - A batch's row is one history row; the first one of a commit brings what becomes of its entity.
 """
 
@@ -37,12 +38,10 @@ __all__ = [
     "WRITE_TYPES",
 ]
 
-BOOL: Final = 16
 BIGINT: Final = 20
 TEXT: Final = 25
 TIME: Final = 1184
 BIGINTS: Final = 1016
-BOOLS: Final = 1000
 TIMES: Final = 1185
 
 _ENTITY: Final = (
@@ -89,7 +88,7 @@ _ENTRY: Final = (
 _WRITE: Final = (*_ENTITY, *_ENTRY)
 
 WRITE_TYPES: Final = tuple(kind for _, kind in _WRITE)
-"""The types of a row's values, see `pystator.stores.postgres.ops`."""
+"""The types of a row's values, see `pystator.stores.postgres.encode`."""
 
 WRITE_NAMES: Final = tuple([name for name, _ in _WRITE])
 """The names of a row's values."""
@@ -191,6 +190,7 @@ BATCH: Final = Statement(
   RETURNING f.lead
 ), made AS (
   INSERT INTO {_ENTITY_INTO} SELECT {_ENTITY_VALUES.format(**_OF_I)} FROM i WHERE i.role = 2
+  AND (SELECT count(*) FROM changed) IS NOT NULL
   ORDER BY i.ord ON CONFLICT (entity_id, machine_name) DO NOTHING RETURNING entity_id, machine_name
 ), written AS (
   INSERT INTO {_HISTORY_INTO} SELECT {_HISTORY_VALUES.format(**_OF_I)} FROM i WHERE i.role = 0

@@ -1,5 +1,6 @@
 """The store in a PostgreSQL database: durable, for any number of processes and machines."""
 
+import math
 import os
 import weakref
 from collections.abc import Callable, Sequence
@@ -368,7 +369,7 @@ def _check_options(pool_size: object, timeout: object, prepare: object) -> None:
     """
     if not isinstance(pool_size, int) or pool_size < 1:
         raise ConfigurationError(f"pool_size={pool_size!r}: a number of connections, 1 or more")
-    if not isinstance(timeout, int | float) or not timeout > 0:
+    if not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
         raise ConfigurationError(f"timeout={timeout!r}: a number of seconds, more than 0")
     if prepare not in (None, True, False):
         raise ConfigurationError(f"prepare={prepare!r}: True, False, or None to find it out")

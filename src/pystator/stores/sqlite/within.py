@@ -87,7 +87,6 @@ class Borrowed:
         self._url = url
         self._limit = limit
         self._reading = reading
-        self._locked = False
         self._take()
 
     def _take(self) -> None:
@@ -107,7 +106,6 @@ class Borrowed:
             )
         self._connection = driver
         self._statements = cast("sqlite3.Connection", _Statements(driver))
-        self._locked = False
         self._check_database()
 
     def _check_database(self) -> None:
@@ -192,10 +190,7 @@ class Borrowed:
         self._take()
         self._check_transaction()
         pause, deadline = _FIRST_PAUSE, 0.0
-        while not self._locked:
-            if self._try_to_lock():
-                self._locked = True
-                return
+        while not self._try_to_lock():  # each time: it may be another transaction by now
             now = time.monotonic()
             deadline = deadline or now + self._limit
             if now >= deadline:
@@ -212,7 +207,6 @@ class Borrowed:
         with self._guarded():
             if self._connection.in_transaction:
                 return
-            self._locked = False
             if _commits_by_itself(self._connection):
                 raise ConfigurationError(
                     "connection= is in no transaction, and commits each statement by itself: begin"
