@@ -1,5 +1,6 @@
 """Threads that share loads and commits: everybody's answer, whoever sends for all, and whoever leaves."""
 
+import ctypes
 import gc
 import os
 import random
@@ -18,6 +19,7 @@ from pystator import (
     StoreUnavailableError,
 )
 from pystator.orchestrator import leading
+from pystator.records import Lookup
 
 THREADS = 16
 
@@ -353,6 +355,122 @@ def test_an_interrupt_touches_nobody_else(machine, audit):
     assert sum(notes) == sum(answers)
     for name in ("o-0", "o-1", "o-2", "main"):
         audit(store, name)
+
+
+class Ended(BaseException):
+    """As a tool ends a thread that takes too long."""
+
+
+@pytest.fixture
+def call(busy, machine):
+    """``call(entity)`` is a thread that sends an event, and what became of it.
+
+    ``call.wait_until(number)`` of them stand in line.
+    """
+    orders = Orchestrator(machine, busy, batching=True)
+
+    def send(entity, answers):
+        try:
+            answers.append(orders.process_event(entity, "note").version)
+        except Ended as error:
+            answers.append(type(error))
+
+    def start(entity):
+        answers = []
+        thread = threading.Thread(target=send, args=(entity, answers), daemon=True)
+        thread.start()
+        return thread, answers
+
+    def wait_until(number):
+        deadline = time.monotonic() + 20
+        while orders._leaders._lines.waiting != number and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    start.wait_until = wait_until
+    yield start
+    for entity in ("o-1", "o-2", "o-3", "other"):  # nobody who left is waited for
+        thread, answers = start(entity)
+        thread.join(20)
+        assert len(answers) == 1
+    lines = orders._leaders._lines
+    assert (lines.waiting, lines._flying, lines._busy) == (0, 0, set())
+
+
+class Gate:
+    """Holds up commits until it is opened; counts those that have come."""
+
+    def __init__(self, store):
+        self.came, self.passes, store.fail = 0, threading.Semaphore(0), self
+        self.changed = threading.Condition()
+
+    def __call__(self):
+        with self.changed:
+            self.came += 1
+            self.changed.notify_all()
+        self.passes.acquire(timeout=20)
+
+    def held(self, number):
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.came == number, 20)
+
+
+def end(thread):
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread.ident), ctypes.py_object(Ended)
+    )
+
+
+class TestEndedThreads:
+    def test_one_that_nobody_has_taken_up_takes_its_event_along(self, call, busy, monkeypatch):
+        monkeypatch.setattr(leading, "LATE", 0.02)
+        gate = Gate(busy)
+        first = call("o-1")
+        gate.held(1)
+        ended = call("o-1")
+        call.wait_until(1)
+        end(ended[0])
+        ended[0].join(20)
+        assert ended[1] == [Ended]
+        gate.passes.release(100)
+        first[0].join(20)
+        assert first[1] == [1]
+        assert busy.load([Lookup("o-1", "order")])[0].entity.version == 1
+
+    def test_one_that_is_called_to_lead_leads(self, call, busy):
+        gate = Gate(busy)
+        first = call("o-1")
+        gate.held(1)
+        ended = call("o-2")
+        call.wait_until(1)
+        third = call("o-3")
+        call.wait_until(2)
+        end(ended[0])
+        gate.passes.release(100)
+        for thread, _ in (first, ended, third):
+            thread.join(20)
+        assert (first[1], ended[1], third[1]) == ([1], [Ended], [1])
+
+    def test_one_that_others_have_taken_along_stays_until_it_is_answered(
+        self, call, busy, monkeypatch
+    ):
+        monkeypatch.setattr(leading, "LATE", 0.02)
+        gate = Gate(busy)
+        first = call("o-1")
+        gate.held(1)
+        second = call("o-1")
+        call.wait_until(1)
+        ended = call("o-1")
+        call.wait_until(2)
+        gate.passes.release()
+        gate.held(2)
+        end(ended[0])
+        ended[0].join(0.1)
+        assert ended[0].is_alive()
+        gate.passes.release(100)
+        for thread, _ in (first, second, ended):
+            thread.join(20)
+        assert (first[1], second[1], ended[1]) == ([1], [2], [Ended])
+        assert busy.load([Lookup("o-1", "order")])[0].entity.version == 3
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")

@@ -17,14 +17,18 @@ No thread of its own, and no time in which nobody sends while somebody waits. Th
 - A guard that sends an event sends it alone: the caller that leads would wait for itself.
 - A guard that leaves by an exception that is none of an error's (``SystemExit``) leaves its own
   caller: the others of its batch are decided without it.
+- A thread that is ended while it waits takes its event along if nobody has taken it up. Otherwise
+  it stays until it is answered, for others may need it to lead.
 """
 
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Sequence
 from inspect import GEN_CLOSED, getgeneratorstate
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import Any, Final
 
 from pystator.engine.result import TransitionResult
@@ -51,6 +55,49 @@ class _Here(threading.local):
 
 
 _here: Final = _Here()
+
+
+class _Duties:
+    """What a caller is called for, in order. The first one stands here until it is done.
+
+    A thread may be ended at any moment, also between taking something and having it in hand: what
+    wakes the caller says nothing, and may get lost.
+
+    Attributes:
+        waiting: The caller stands in line, or did.
+    """
+
+    __slots__ = ("_bell", "_left", "waiting")
+
+    def __init__(self) -> None:
+        self._left: deque[_Duty] = deque()
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self.waiting = False
+
+    def __bool__(self) -> bool:
+        return bool(self._left)
+
+    @property
+    def first(self) -> _Duty:
+        """What to do next."""
+        return self._left[0]
+
+    def put(self, duty: _Duty) -> None:
+        """Call the caller."""
+        self._left.append(duty)
+        self._bell.put(None)
+
+    def done(self) -> None:
+        """The first one is done."""
+        self._left.popleft()
+
+    def listen(self) -> bool:
+        """Wait for a call; False when none came for a while."""
+        try:
+            self._bell.get(timeout=LATE)
+        except Empty:
+            return False
+        return True
 
 
 class Leaders:
@@ -83,38 +130,61 @@ class Leaders:
             run(process(settings, (case,)))
             return case.answer()
         announce(settings, (case,))
-        duties: SimpleQueue[_Duty] = SimpleQueue()
-        case.caller = duties
-        with self._turn:
-            self._lines.put(case)
-            duty: _Duty = self._lines.next()
-        while duty is not None or (duty := self._wait(duties)) is not None:
-            if isinstance(duty, Batch):
-                self._lead(duty)
-            else:
-                self._go_on(duty, case)
-            duty = None
+        case.caller = duties = _Duties()
+        try:
+            with self._turn:
+                self._lines.put(case)
+                duties.waiting = True
+                if (batch := self._lines.next()) is not None:
+                    duties.put(batch)
+            self._serve(case, duties)
+        except BaseException:
+            self._leave(case, duties)
+            raise
         if case.todos or settings.hooks is not None:
             run(finish(settings, (case,)))
         return case.own_answer()
 
-    def _wait(self, duties: "SimpleQueue[_Duty]") -> _Duty:
-        """Wait for what there is to do; if nobody comes back for a while, send one more batch."""
-        while True:
-            landed = self._lines.landed
-            try:
-                return duties.get(timeout=LATE)
-            except Empty:
-                with self._turn:
-                    if self._lines.landed == landed and (batch := self._lines.next(late=True)):
-                        return batch
+    def _serve(self, case: Case, duties: _Duties, end: float | None = None) -> None:
+        """Do what there is to do until the case is answered, or until this time."""
+        while (duty := self._wait(duties, end)) is not None:
+            if isinstance(duty, Batch):
+                self._lead(duty, duties)
+            else:
+                self._go_on(duty, case, duties)
 
-    def _lead(self, batch: Batch) -> None:
+    def _wait(self, duties: _Duties, end: float | None) -> _Duty:
+        """Wait for what there is to do; if nobody comes back for a while, send one more batch."""
+        while not duties:
+            landed = self._lines.landed
+            if duties.listen():
+                continue
+            with self._turn:
+                if self._lines.landed == landed and (batch := self._lines.next(late=True)):
+                    duties.put(batch)
+            if end is not None and not duties and monotonic() > end:
+                return None
+        return duties.first
+
+    def _leave(self, case: Case, duties: _Duties) -> None:
+        """The thread is being ended: leave so that nobody waits for it."""
+        with self._turn:
+            if self._lines.remove(case) or not duties.waiting:
+                case.error = _interrupted()
+        try:
+            if case.open or duties:
+                self._serve(case, duties, monotonic() + self._settings.patience)
+        finally:
+            if case.open:
+                case.error = _interrupted()  # nobody hands anything on to those who are answered
+
+    def _lead(self, batch: Batch, duties: _Duties) -> None:
         """Decide and write a batch; what is left over of an entity is its first caller's."""
         cases = batch.cases
         try:
             self._decide(decide_groups(self._settings, batch.groups), cases)
         finally:
+            duties.done()
             left: Groups = {}
             for case in cases:
                 if case.open:
@@ -127,13 +197,18 @@ class Leaders:
             for group in left.values():
                 group[0].caller.put(group)
 
-    def _go_on(self, cases: list[Case], own: Case) -> None:
+    def _go_on(self, cases: list[Case], own: Case, duties: _Duties) -> None:
         """Decide an entity's cases with all the patience they need."""
         try:
             self._decide(decide(self._settings, cases), cases, lone=len(cases) == 1)
             if own.open:
                 self._decide(decide(self._settings, (own,)), (own,), lone=True)
+        except BaseException:
+            if own.open:
+                own.error = _interrupted()  # it leaves, and the others go on
+            raise
         finally:
+            duties.done()
             left = [case for case in cases if case.open and case is not own]
             if left:
                 left[0].caller.put(left)
