@@ -169,6 +169,52 @@ def test_a_cancellation_inside_of_user_code_is_its_failure_and_not_the_callers(
     asyncio.run(main())
 
 
+# Closing ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_closing_waits_for_events_and_actions_of_callers_that_are_gone(
+    machine_of, slow_store, turns
+):
+    async def slowly(context):
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    transition = {"trigger": "go", "source": "draft", "internal": True, "actions": ["slowly"]}
+    store = slow_store()
+    orders = Orchestrator(
+        machine_of(transitions=[transition]), store, actions={"slowly": slowly}, batching=True
+    )
+
+    async def main():
+        call = asyncio.create_task(orders.async_process_event("o-1", "go"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        call.cancel()
+        await orders.close()
+
+    asyncio.run(main())
+    kinds = [str(row.kind) for row in store.history("o-1").items]
+    assert kinds in ([], ["event", "action"])
+    assert kinds or turns < 4
+
+
+def test_an_action_may_close_its_orchestrator(machine_of, slow_store):
+    async def close(context):
+        await orders.close()
+
+    transition = {"trigger": "go", "source": "draft", "internal": True, "actions": ["close"]}
+    orders = Orchestrator(
+        machine_of(transitions=[transition]), slow_store(), actions={"close": close}, batching=True
+    )
+
+    async def main():
+        async with asyncio.timeout(10):
+            return await orders.async_process_event("o-1", "go")
+
+    assert asyncio.run(main()).success
+
+
 # Nobody cancelled the call ------------------------------------------------------------------------
 
 

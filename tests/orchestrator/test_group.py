@@ -1,6 +1,8 @@
 """Shared commits under load: batches in flight at once, a bounded house, and nobody starved."""
 
 import asyncio
+import sys
+import threading
 import traceback
 
 import pytest
@@ -399,3 +401,29 @@ def test_a_guard_that_sends_an_event_passes_the_gate(machine_of, slow_store):
 def test_a_bound_is_a_number_of_calls(machine, network, most):
     with pytest.raises(ConfigurationError, match="most_waiting= is a whole number"):
         Orchestrator(machine, network, most_waiting=most)
+
+
+def test_a_loop_has_one_combiner_however_many_loops_begin_at_once(machine):
+    def trial():
+        orders = Orchestrator(machine, InMemoryStateStore(), batching=True)
+        start, found = threading.Barrier(3), []
+
+        async def main():
+            start.wait()
+            first = orders._combine()
+            await asyncio.sleep(0.001)
+            found.append(first is orders._combine())
+
+        threads = [threading.Thread(target=asyncio.run, args=(main(),)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return found
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        assert all(trial() == [True] * 3 for _ in range(50))
+    finally:
+        sys.setswitchinterval(interval)

@@ -170,6 +170,18 @@ class Combiner:
         task.add_done_callback(ended)
         return task
 
+    async def ended(self) -> None:
+        """Wait until no batch and no action is under way, but for the one that calls this."""
+        await asyncio.sleep(0)  # who was cancelled in this turn may still have actions to run
+        own = asyncio.current_task()
+        while True:
+            if others := [task for task in self._tasks if task is not own]:
+                await asyncio.wait(others)
+            elif self._woken:
+                await asyncio.sleep(0)
+            else:
+                return
+
     # Batches ------------------------------------------------------------------------------------
 
     def _wake(self) -> None:

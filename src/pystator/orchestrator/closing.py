@@ -1,7 +1,7 @@
 """The end of an orchestrator, for blocking and for async code."""
 
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 from pystator.orchestrator.scheduling import Scheduler
@@ -14,23 +14,31 @@ class Closing:
     """Ends the scheduler and waits for outcomes of actions.
 
     At once in blocking code, when awaited in async code.
+
+    Args:
+        ended: Waits for what is under way on the running loop.
     """
 
-    def __init__(self, store: NativeStore, scheduler: Scheduler | None = None) -> None:
+    def __init__(
+        self,
+        store: NativeStore,
+        scheduler: Scheduler | None = None,
+        ended: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
+        self._ended = ended
         self._store = store
         self._scheduler = scheduler
         if scheduler is not None:
             scheduler.cease()
-        self._flushed = not _loop_runs()
-        if self._flushed and store.sync:
+        if store.sync and not _loop_runs():
             store.flush()
 
     def __await__(self) -> Generator[Any, Any, None]:
         if self._scheduler is not None:
             yield from self._scheduler.stop().__await__()
-        if not self._flushed:
-            yield from self._store.aflush().__await__()
-            self._flushed = True
+        if self._ended is not None:
+            yield from self._ended().__await__()
+        yield from self._store.aflush().__await__()
 
 
 def _loop_runs() -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pystator.engine.actions import ActionExecutor
@@ -27,6 +28,7 @@ from pystator.stores.protocols import lack
 if TYPE_CHECKING:
     from pystator.orchestrator.batching import Combiner
     from pystator.orchestrator.leading import Leaders
+    from pystator.orchestrator.loops import Loops
 
 __all__ = ["Core"]
 
@@ -84,6 +86,8 @@ class Core:
         self._leaders = _leaders(self._settings, self._driver) if batching and store.sync else None
         self._plain = plain and store.sync and self._leaders is None
         self._aplain = plain and store.has_async and not self._batching
+        self._lock = Lock()
+        self._loops: Loops | None = None
         self._combiner: Callable[[], Combiner] | None = None
         self._scheduler = scheduler
         if scheduler is not None:
@@ -186,8 +190,16 @@ class Core:
         if self._combiner is None:
             from pystator.orchestrator.loops import Loops  # asyncio comes with it
 
-            self._combiner = Loops(self._settings, self._driver, self._most_held).combiner
+            with self._lock:  # loops of several threads share it: each has one combiner
+                if self._loops is None:
+                    self._loops = Loops(self._settings, self._driver, self._most_held)
+                self._combiner = self._loops.combiner
         return self._combiner()
+
+    async def _ended(self) -> None:
+        """Nothing is under way on the running loop whose caller may be gone."""
+        if self._loops is not None:
+            await self._loops.ended()
 
 
 def _leaders(settings: Settings, driver: Driver) -> "Leaders":

@@ -44,3 +44,10 @@ class Loops:
                 )
         self._last = (ref(loop), found)
         return found
+
+    async def ended(self) -> None:
+        """Wait for what is under way on the running loop."""
+        with self._lock:
+            found = self._known.get(asyncio.get_running_loop())
+        if found is not None:
+            await found.ended()

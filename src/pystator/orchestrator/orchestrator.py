@@ -318,6 +318,7 @@ class Orchestrator(Entities):
     def close(self) -> Closing:
         """End the scheduler, wait until outcomes of actions are written; the store stays open.
 
-        In async code ``await`` the call.
+        In async code ``await`` the call: it also waits for this loop's events and actions whose
+        callers were cancelled.
         """
-        return Closing(self._store, self._scheduler)
+        return Closing(self._store, self._scheduler, self._ended)
