@@ -18,15 +18,12 @@ from pystator.db.postgres import translate
 from pystator.db.postgres_url import PostgresURL
 from pystator.errors import FSMError, StoreUnavailableError
 from pystator.stores.postgres.waiting import LateError
-from pystator.stores.postgres.wire import Statement, Wire
+from pystator.stores.postgres.wire import UNKNOWN_STATEMENT, Statement, Wire
 
 __all__ = ["Trouble", "blames_a_row", "is_unique"]
 
 _AGAIN: Final = frozenset({"40001", "40P01", "55P03"})
 """Serialisation failure, deadlock, lock not available: the same statement may succeed now."""
-
-_UNKNOWN_STATEMENT: Final = frozenset({"26000", "42P05", "0A000", "08P01"})
-"""The session lost a prepared statement, has one of this name already, or one for other tables."""
 
 _READ_ONLY: Final = "25006"
 
@@ -89,7 +86,7 @@ class Trouble:
         raise self.told(error, written=False if certain else None) from error
 
     def _may_resend(self, error: psycopg.Error, wire: Wire, statement: Statement | None) -> bool:
-        if statement and error.sqlstate in _UNKNOWN_STATEMENT and not wire.is_lost():
+        if statement and error.sqlstate in UNKNOWN_STATEMENT and not wire.is_lost():
             return self._prepares_again(error, wire, statement)
         if error.sqlstate in _AGAIN:
             return True

@@ -23,7 +23,7 @@ from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
 
-__all__ = ["Params", "Statement", "Stream", "Talk", "Wire"]
+__all__ = ["UNKNOWN_STATEMENT", "Params", "Statement", "Stream", "Talk", "Wire"]
 
 Params = Sequence[bytes | None]
 """A statement's values in binary form."""
@@ -40,6 +40,9 @@ T = TypeVar("T")
 
 Talk = Generator[bool, None, T]
 """Yields whether it waits for room to write, or else for something to read; ends in its answer."""
+
+UNKNOWN_STATEMENT: Final = frozenset({"26000", "42P05", "0A000", "08P01"})
+"""The session lost a prepared statement, has one of this name already, or one for other tables."""
 
 _MANY: Final = 250
 _REPLAN: Final = 16
@@ -215,6 +218,7 @@ class Wire:
             if name is None:
                 name = self.prepared[statement.name] = self.name_of(statement)
                 pgconn.send_prepare(name, statement.sql, statement.types)
+                answers.preparing.add(answers.expected)
             self.sent = True
             self.work += statement.work
             pgconn.send_query_prepared(name, params, statement.formats, 1)
@@ -265,7 +269,7 @@ class Wire:
 class _Answers:
     """Hands the answers of a pipeline on, as far as they have come."""
 
-    __slots__ = ("_answer", "_pgconn", "_stream", "_wire", "expected", "taken")
+    __slots__ = ("_answer", "_pgconn", "_stream", "_wire", "expected", "preparing", "taken")
 
     def __init__(self, wire: Wire, stream: Stream) -> None:
         self._wire = wire
@@ -273,6 +277,7 @@ class _Answers:
         self._stream = stream
         self._answer: PGresult | psycopg.Error | None = None
         self.expected = 0
+        self.preparing: set[int] = set()
         self.taken = 0
 
     def take(self) -> None:
@@ -285,14 +290,17 @@ class _Answers:
                 answer, self._answer = self._answer, None
                 if answer is None:
                     raise psycopg.OperationalError("the server gave no answer")
-                if isinstance(answer, psycopg.Error):
-                    self._wire.forget()  # the statement may have failed to be prepared
                 self._stream.take(self.taken, answer)
                 self.taken += 1
             elif result.status in _OK:
                 self._answer = result  # after that of its preparation
             elif not isinstance(self._answer, psycopg.Error):
-                self._answer = errors.error_from_result(result)
+                error = errors.error_from_result(result)
+                # Each time leaves what was prepared behind: not for an error of the execution.
+                unprepared = self._answer is None and self.taken in self.preparing
+                if unprepared or error.sqlstate in UNKNOWN_STATEMENT:
+                    self._wire.forget()
+                self._answer = error
 
 
 def _poller(fd: int, *, write: bool) -> Callable[[float], bool]:
