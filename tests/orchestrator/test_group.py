@@ -358,6 +358,23 @@ def test_callers_that_give_up_on_a_store_that_does_not_answer_leave_nothing_behi
     }
 
 
+def test_callers_of_many_entities_give_up_in_any_order(machine, network):
+    orders = Orchestrator(machine, network)
+
+    async def main():
+        network.gate = asyncio.Event()
+        calls = [start(orders, f"o-{number}")[0] for number in range(1000)]
+        await until(lambda: network.batches)
+        for call in calls[:300:-1] + calls[301:]:
+            call.cancel()
+        await asyncio.gather(*calls[301:], return_exceptions=True)
+        network.gate.set()
+        assert all(answer.success for answer in await asyncio.gather(*calls[:301]))
+        assert (held(orders), orders._combine()._lines.waiting) == (0, 0)
+
+    run(main)
+
+
 @pytest.mark.parametrize("turns", range(6))
 def test_who_is_cancelled_in_the_turn_of_sending_is_counted_once(machine, network, turns):
     orders = Orchestrator(machine, network, most_waiting=5)

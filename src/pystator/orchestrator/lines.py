@@ -20,7 +20,7 @@ Laws:
   when none has come back for a while, some more are sent.
 """
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
@@ -100,7 +100,7 @@ class Lines:
 
     def __init__(self, in_flight: int) -> None:
         self._lines: dict[str, dict[Case, None]] = {}  # whoever leaves is found at once
-        self._ready: deque[str] = deque()
+        self._ready: OrderedDict[str, None] = OrderedDict()  # whoever leaves is found at once
         self._busy: set[str] = set()
         self._in_flight = in_flight
         self._flying = 0
@@ -123,7 +123,7 @@ class Lines:
             return
         self._lines[entity_id] = {case: None}
         if entity_id not in self._busy:
-            self._ready.append(entity_id)
+            self._ready[entity_id] = None
 
     def remove(self, case: Case) -> bool:
         """Leave; False when it does not wait (any more)."""
@@ -136,7 +136,7 @@ class Lines:
         if not line:
             del self._lines[entity_id]
             if entity_id not in self._busy:
-                self._ready.remove(entity_id)
+                del self._ready[entity_id]
         return True
 
     def next(self, *, late: bool = False) -> Batch | None:
@@ -160,7 +160,7 @@ class Lines:
         ready, lines = self._ready, self._lines
         size = 0
         while ready and size < most:
-            entity_id = ready.popleft()
+            entity_id, _ = ready.popitem(last=False)
             line = lines.pop(entity_id)
             group = list(line)
             if len(group) > 1 and len(group) > (room := min(most - size, MOST_OF_ONE)):
@@ -186,4 +186,4 @@ class Lines:
         if self._lines:
             for entity_id in entities:
                 if entity_id in self._lines:
-                    self._ready.append(entity_id)
+                    self._ready[entity_id] = None
