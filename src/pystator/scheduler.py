@@ -142,8 +142,11 @@ class AsyncioScheduler:
             if self._stopped or self._timers is None or (before and before.is_running()):
                 return
             self._task = None
-            self._waiting = []
             self._loop = loop
+            waiting, self._waiting = self._waiting, []
+            for waiter in waiting:  # of a loop that has stopped, and may go on
+                with suppress(RuntimeError):  # it is closed
+                    waiter.get_loop().call_soon_threadsafe(_resolve, waiter)
             if self._clock is not None:
                 self._clock.join(self.idle)
             self._ring_soon()
@@ -302,8 +305,7 @@ class AsyncioScheduler:
             return
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+            _resolve(waiter)
 
     def _cancel(self) -> None:
         self._due = None
@@ -315,6 +317,11 @@ class AsyncioScheduler:
         task = self._task
         if task is not None and task is not asyncio.current_task():
             await asyncio.wait({task})
+
+
+def _resolve(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def _endless(sweep: Sweep) -> EvaluationError:

@@ -139,6 +139,31 @@ def test_it_goes_on_in_the_next_event_loop(loan, store, until) -> None:
     stopped.close()
 
 
+@pytest.mark.parametrize("closed", [False, True])
+def test_who_waits_on_a_loop_that_has_stopped_is_not_forgotten(loan, store, closed) -> None:
+    scheduler = AsyncioScheduler(poll_interval=3600)
+    loans = Orchestrator(loan, store, actions={"remind": print}, scheduler=scheduler)
+    stopped = asyncio.new_event_loop()
+
+    async def begin() -> "asyncio.Task[None]":
+        scheduler.start()
+        task = asyncio.ensure_future(scheduler.idle())
+        await asyncio.sleep(0)
+        return task
+
+    waiting = stopped.run_until_complete(begin())
+    assert not waiting.done()
+    if closed:
+        waiting.cancel()
+        stopped.run_until_complete(asyncio.wait({waiting}))
+        stopped.close()
+    asyncio.run(scheduler.idle())
+    if not closed:
+        stopped.run_until_complete(asyncio.wait_for(waiting, 5))
+        stopped.close()
+    assert loans.get_entity("nobody") is None
+
+
 def test_close_ends_it_and_the_orchestrator_can_still_be_used(loan, store) -> None:
     async def main() -> None:
         scheduler = AsyncioScheduler(poll_interval=0.001)
