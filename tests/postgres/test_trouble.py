@@ -359,6 +359,15 @@ class TestRefusals:
                 assert caught.value.context["written"] is False
             assert store.load([lookup("d")])[0].entity is None
 
+    @pytest.mark.parametrize("code", ["08006", "08P01", "58030", "40003"])
+    def test_an_error_that_may_be_of_the_way_to_the_server_is_not_certain(self, altered, code):
+        with PostgresStateStore(altered()) as store:
+            _fail_for(store.parts[0].conninfo, "e", code)
+            for commits in ([change("e")], [change("d"), change("e")]):
+                with pytest.raises(StoreUnavailableError) as caught:
+                    store.commit(commits)
+                assert "written" not in caught.value.context
+
     def test_a_value_that_is_to_blame_does_not_take_its_neighbours_along(self, altered):
         with PostgresStateStore(altered()) as store:
             _fail_for(store.parts[0].conninfo, "e3", "23514")

@@ -4,6 +4,7 @@ Laws:
 
 - Every statement is a transaction of its own. So an error that the server tells over a connection
   that lives on means that nothing was written; and so does any error before the statement was sent.
+  Not so errors of connections and of the system: a pooler tells them of a server that it lost.
 - A connection that is lost after that leaves a write unknown. It is never guessed, and never sent
   again from here: whoever has the commit's id can find out.
 """
@@ -29,6 +30,12 @@ _READ_ONLY: Final = "25006"
 
 _BLAME: Final = frozenset({"22", "23", "54"})
 """Classes of errors that a value is to blame for: data, constraint, program limit."""
+
+_UNSURE: Final = frozenset({"08", "58"})
+"""Classes of errors that a pooler, too, tells of a server that it lost: connection, system."""
+
+_COMPLETION_UNKNOWN: Final = "40003"
+_PROTOCOL_VIOLATION: Final = "08P01"
 
 _SOON: Final = 0.002
 _LONGEST: Final = 0.5
@@ -87,7 +94,10 @@ class Trouble:
 
     def _may_resend(self, error: psycopg.Error, wire: Wire, statement: Statement | None) -> bool:
         if statement and error.sqlstate in UNKNOWN_STATEMENT and not wire.is_lost():
-            return self._prepares_again(error, wire, statement)
+            again = self._prepares_again(error, wire, statement)
+            # Poolers say so of a statement that they do not know, but also of much else.
+            unsure = error.sqlstate == _PROTOCOL_VIOLATION and wire.sent and not self._reads
+            return again and not unsure
         if error.sqlstate in _AGAIN:
             return True
         if error.sqlstate == _READ_ONLY:
@@ -123,6 +133,11 @@ class Trouble:
 
 def is_certain(error: psycopg.Error, wire: Wire) -> bool:
     """Nothing was written: the server said no and lives on, or was not asked."""
+    if not wire.sent:
+        return True
     if wire.is_lost() or not wire.is_clean():
-        return not wire.sent
+        return False
+    state = error.sqlstate or ""
+    if state[:2] in _UNSURE or state == _COMPLETION_UNKNOWN:
+        return False
     return error.sqlstate is not None or isinstance(error, LateError)
