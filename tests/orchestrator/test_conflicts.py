@@ -11,7 +11,7 @@ from pystator import (
     StaleVersionError,
     StoreUnavailableError,
 )
-from pystator.orchestrator import program
+from pystator.orchestrator.patience import Patience
 from pystator.records import Outcome, OutcomeKind
 
 
@@ -98,7 +98,7 @@ def test_pauses_grow_and_are_bounded_and_random():
         patience = 10.0
         jitter = staticmethod(lambda: 1.0)
 
-    patience = program.Patience(Chosen)
+    patience = Patience(Chosen)
     now, pauses = 100.0, []
     while True:
         step = patience.wait()

@@ -190,7 +190,11 @@ class Caller:
 
         def decided() -> Any:
             program.announce(orchestrator._settings, cases)
-            left = yield from program.decide_once(orchestrator._settings, cases)
+            groups: dict[str, list[Case]] = {}
+            for case in cases:
+                groups.setdefault(case.entity_id, []).append(case)
+            yield from program.decide_groups(orchestrator._settings, groups)
+            left = [case for case in cases if case.open]
             yield from program.decide(orchestrator._settings, left)
             yield from actions.finish(orchestrator._settings, cases)
 

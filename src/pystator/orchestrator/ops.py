@@ -11,7 +11,8 @@ from pystator.orchestrator.answers import conflict, gave_up, is_same, replayed
 from pystator.orchestrator.cases import Case
 from pystator.orchestrator.checks import no_entity
 from pystator.orchestrator.draft import Draft, Overdue
-from pystator.orchestrator.program import Answer, Patience, announce, await_guard, settle
+from pystator.orchestrator.patience import Patience
+from pystator.orchestrator.program import Answer, announce, await_guard, settle
 from pystator.orchestrator.requests import FindDue, Load, Program
 from pystator.orchestrator.settings import Settings
 from pystator.orchestrator.writing import write

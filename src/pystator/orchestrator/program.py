@@ -39,11 +39,9 @@ from pystator.records import Commit, Entity, HistoryEntry, Loaded, Lookup, Outco
 __all__ = [
     "CANCELLED",
     "Answer",
-    "Patience",
     "announce",
     "decide",
     "decide_groups",
-    "decide_once",
     "draft_cases",
     "process",
     "settle",
@@ -96,23 +94,19 @@ def decide(
     _answer_twins(twins)
 
 
-def decide_once(settings: Settings, cases: Sequence[Case]) -> Program[list[Case]]:
-    """Answer what one load and one commit can; the cases that need more, open and in order."""
-    groups: Groups = {}
-    for case in cases:
-        groups.setdefault(case.entity_id, []).append(case)
-    yield from decide_groups(settings, groups)
-    return [case for case in cases if case.open]
-
-
 def decide_groups(settings: Settings, groups: Groups) -> Program[None]:
-    """`decide_once` for open cases that stand by their entities already."""
+    """Answer what one load and one commit can; the cases that need more are left open.
+
+    Args:
+        settings: The machine and the user's choices.
+        groups: Open cases, by entity and in order.
+    """
     twins: list[tuple[Case, Case]] = []
     for group in [group for group in groups.values() if len(group) > 1]:
-        once, again = _grouped(group)
-        if again:
+        once, repeated = _grouped(group)
+        if repeated:
             groups = {**groups, **once}
-            twins += again
+            twins += repeated
     yield from _round(settings, groups, set(), None, may_wait=False)
     _answer_twins([(first, twin) for first, twin in twins if not first.open])
 
