@@ -3,10 +3,14 @@
 import os
 
 import psycopg
+import pytest
 
 from pystator import PostgresStateStore
+from pystator.errors import StoreUnavailableError
+from pystator.stores.postgres import wire, writing
 from pystator.stores.postgres.rows import rows_of
 from pystator.stores.postgres.wire import Statement
+from pystator.testing.building import change
 from servers.sessions import turn
 
 
@@ -55,3 +59,26 @@ def test_errors_of_values_leave_no_prepared_statements_behind(postgres_url):
             link.run_all(stream)
             assert stream.failed == [True, False, True, False]
         assert rows_of(link.run(count, (), reads=True)) == [(2,)]
+
+
+def test_a_stream_is_not_sent_again_when_a_part_was_written(postgres_url, admin, monkeypatch):
+    """Without pipelines, too, where one statement ends before the next is sent."""
+    monkeypatch.setattr(wire, "_PIPELINES", False)
+    monkeypatch.setattr(writing, "CHUNK", 4)
+    plan_again = wire.Wire._plan_again
+
+    def cut_off_first(self):
+        if rows():
+            admin.execute("SELECT pg_terminate_backend(%s, 1000)", (self.pgconn.backend_pid,))
+        return (yield from plan_again(self))
+
+    def rows():
+        return admin.execute("SELECT count(*) FROM entity_states").fetchone()[0]
+
+    monkeypatch.setattr(wire.Wire, "_plan_again", cut_off_first)
+    with PostgresStateStore(postgres_url, pool_size=1) as store:
+        with pytest.raises(StoreUnavailableError) as caught:
+            store.commit([change(f"e{n:02}") for n in range(40)])
+        assert "written" not in caught.value.context
+        assert rows() % 4 == 0
+        assert 0 < rows() < 40

@@ -199,6 +199,7 @@ class Link:
         while True:
             connection = self._take()
             wire = connection.wire
+            wire.sent = False
             talk = wire.talk(statement, params)
             try:
                 try:
@@ -324,6 +325,7 @@ class Link:
             pool = self._loop_pool()
             connection = await pool.take()
             wire = connection.wire
+            wire.sent = False
             talk = wire.talk(statement, params)
             try:
                 try:

@@ -99,7 +99,8 @@ class Wire:
         prepares: Statements are prepared; otherwise each is sent with its text.
 
     Attributes:
-        sent: The statement under way, or the last one, may have been executed.
+        sent: The statement under way, or the last one, may have been executed; of a stream, any.
+            Whoever begins a conversation of one statement makes it False.
         prepared: The statements that this session knows, and by which names.
         work: Executions so far, those about many entities counted as many.
         planned_until: So much work, and they are planned again. A plan that was made when the
@@ -169,7 +170,6 @@ class Wire:
             psycopg.Error: The server said no, or the connection is lost.
         """
         pgconn = self.pgconn
-        self.sent = False
         if not self.prepares:
             self.sent = True
             pgconn.send_query_params(statement.sql, params, statement.types, statement.formats, 1)
@@ -193,6 +193,7 @@ class Wire:
         Raises:
             psycopg.Error: The connection is lost; what was not taken by then is unknown.
         """
+        self.sent = False
         if self.prepares and _PIPELINES:
             yield from self._pipeline(stream)
             return
@@ -208,7 +209,6 @@ class Wire:
 
     def _pipeline(self, stream: Stream) -> Talk[None]:
         pgconn = self.pgconn
-        self.sent = False
         if self.work > self.planned_until:
             yield from self._plan_again()
         pgconn.enter_pipeline_mode()
