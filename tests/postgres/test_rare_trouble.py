@@ -1,6 +1,9 @@
 """Trouble that is seldom met: it takes two things that go wrong at once, or an odd error."""
 
+import asyncio
 import os
+import socket
+import time
 
 import psycopg
 import pytest
@@ -10,8 +13,8 @@ from pystator.errors import StoreUnavailableError
 from pystator.stores.postgres import wire, writing
 from pystator.stores.postgres.rows import rows_of
 from pystator.stores.postgres.wire import Statement
-from pystator.testing.building import change
-from servers.sessions import turn
+from pystator.testing.building import change, lookup
+from servers.sessions import Background, turn
 
 
 class TestForks:
@@ -82,3 +85,48 @@ def test_a_stream_is_not_sent_again_when_a_part_was_written(postgres_url, admin,
         assert "written" not in caught.value.context
         assert rows() % 4 == 0
         assert 0 < rows() < 40
+
+
+class TestClosing:
+    def test_a_call_under_way_opens_no_pool_after_it(self, postgres_url):
+        with PostgresStateStore(postgres_url) as store:
+            link = store.parts[0]
+            link._lock.acquire()
+            call = Background(lambda: turn(store))
+            time.sleep(0.05)
+            link.is_open = False
+            link._lock.release()
+            assert isinstance(call.result(), StoreUnavailableError)
+            assert link._pool is None
+
+    def test_a_connection_that_was_just_handed_over_is_closed(self, postgres_url):
+        async def run():
+            store = PostgresStateStore(postgres_url, pool_size=1).connect()
+            pool = store.parts[0]._loop_pool()
+            connection = await pool.take()
+            waiter = asyncio.create_task(pool.take())
+            await asyncio.sleep(0.01)
+            pool.give_back(connection)
+            store.disconnect()
+            with pytest.raises(StoreUnavailableError, match="not connected"):
+                await waiter
+            assert connection.closed
+
+        asyncio.run(run())
+
+
+def test_tasks_wait_for_a_connection_as_long_as_they_were_told(postgres_url):
+    async def told(store):
+        calls = [store.aload([lookup()]) for _ in range(2)]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    with (
+        PostgresStateStore(postgres_url, pool_size=1, timeout=0.3) as store,
+        socket.create_server(("127.0.0.1", 0)) as silent,
+    ):
+        port = silent.getsockname()[1]
+        store.parts[0].conninfo = f"host=127.0.0.1 port={port} connect_timeout=20 dbname=d"
+        for error in asyncio.run(told(store)):
+            assert isinstance(error, StoreUnavailableError)
+            assert "did not answer to a new connection within 0.3 s" in str(error)
+            assert error.context["written"] is False

@@ -254,7 +254,8 @@ class Link:
                 if now > deadline - self.timeout + _LOST:
                     self._heal(pool)
                 if now >= deadline and not self._recent_failure():
-                    raise self._waited_in_vain() from None
+                    made = sum(not each.closed for each in self._connections)
+                    raise self.waited_in_vain(made) from None
                 patience = self.next_wait(deadline - now)
                 continue
             except PoolClosed:
@@ -273,8 +274,8 @@ class Link:
         pool.putconn(connection)
 
     def _opened(self) -> ConnectionPool[SyncConnection]:
-        self.check_open()
         with self._lock:
+            self.check_open()  # not before: it may be closed while this thread waits
             if self._pool is None:
                 self._pool = ConnectionPool(
                     self.conninfo,
@@ -366,8 +367,8 @@ class Link:
         if loops is None:
             from pystator.stores.postgres.loops import Loops  # blocking programs never pay for it
 
-            self.check_open()
             with self._lock:
+                self.check_open()
                 if self._loops is None:
                     self._loops = Loops(self)
                 loops = self._loops
@@ -412,9 +413,9 @@ class Link:
             context={"database": str(self.url), "pool_size": self.pool_size, "written": False},
         )
 
-    def _waited_in_vain(self) -> FSMError:
-        """Nothing failed: all connections are in use, or one is still being made."""
-        if sum(not each.closed for each in self._connections) >= self.pool_size:
+    def waited_in_vain(self, made: int) -> FSMError:
+        """Of so many connections: all are in use, or one is still being made, or cannot be."""
+        if made >= self.pool_size or self._recent_failure() is not None:
             return self.exhausted()
         return StoreUnavailableError(
             f"{self.url}: the server did not answer to a new connection within {self.timeout:g} s: "

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg.rows import TupleRow
 
+from pystator.errors import StoreUnavailableError
 from pystator.stores.postgres.waiting import abandon
 from pystator.stores.postgres.wire import Wire
 
@@ -129,10 +130,14 @@ class LoopPool:
             while True:
                 link.check_open()
                 try:
-                    connection = await AsyncConnection.connect(
-                        link.conninfo, autocommit=True, prepare_threshold=None
-                    )
+                    left = deadline - time.monotonic()
+                    async with asyncio.timeout(left):
+                        connection = await AsyncConnection.connect(
+                            link.conninfo, autocommit=True, prepare_threshold=None
+                        )
                     self._configure(connection)
+                except TimeoutError as error:
+                    raise link.waited_in_vain(len(self._all)) from error
                 except psycopg.Error as error:
                     link.note_failure(error)
                     await asyncio.sleep(link.next_try(deadline))
@@ -167,10 +172,14 @@ class LoopPool:
                 self._pass_on(waiter.result())
             raise
         except TimeoutError as error:
-            raise self._link.exhausted() from error
+            raise self._link.waited_in_vain(len(self._all)) from error
         finally:
             alarm.cancel()
-        self._link.check_open()
+        try:
+            self._link.check_open()
+        except StoreUnavailableError:
+            self._pass_on(given)
+            raise
         return given
 
     def _pass_on(self, connection: AsyncConnection | None) -> None:
