@@ -1,6 +1,7 @@
 """Callers that are cancelled: all of an event or nothing of it, its actions too, and nobody left waiting."""
 
 import asyncio
+import contextvars
 import gc
 import weakref
 
@@ -167,6 +168,63 @@ def test_a_cancellation_inside_of_user_code_is_its_failure_and_not_the_callers(
         assert "asks" in result.error.message
 
     asyncio.run(main())
+
+
+# Context variables --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("turns", range(10))
+@pytest.mark.parametrize("waits", [True, False])
+def test_guards_see_no_callers_context_variables_and_actions_their_own(
+    machine_of, slow_store, turns, waits
+):
+    tenant = contextvars.ContextVar("tenant", default="nobody")
+    seen, acted, told = set(), {}, {}
+
+    class Hook:
+        def on_transition_complete(self, entity_id, trigger, result):
+            told[entity_id] = tenant.get()
+
+    def check(context):
+        seen.add(tenant.get())
+        return True
+
+    async def check_slowly(context):
+        await asyncio.sleep(0)
+        return check(context)
+
+    async def act(context):
+        acted[context["me"]] = tenant.get()
+
+    transition = {
+        "trigger": "go", "source": "draft", "internal": True, "guards": ["check"], "actions": ["act"]
+    }  # fmt: skip
+    orders = Orchestrator(
+        machine_of(transitions=[transition]),
+        slow_store(),
+        guards={"check": check_slowly if waits else check},
+        actions={"act": act},
+        hooks=[Hook()],
+        batching=True,
+    )
+
+    async def main():
+        async def call(me):
+            tenant.set(me)
+            await orders.async_process_event(me, "go", {"me": me})
+
+        calls = [asyncio.create_task(call(f"o-{n}")) for n in range(4)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        calls[2].cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        await orders.close()
+
+    asyncio.run(main())
+    assert seen == {"nobody"}
+    assert {"o-0", "o-1", "o-3"} <= acted.keys()
+    assert all(me == who for me, who in acted.items())
+    assert all(me == who for me, who in told.items())
 
 
 # Closing ------------------------------------------------------------------------------------------

@@ -25,6 +25,16 @@ class Owner:
 OWNER: ContextVar[Owner] = ContextVar("simulated_owner")
 
 
+def _owned(context: Context | None) -> Context:
+    """The context to run in: what a process begins is its own, whatever context it names."""
+    if context is None:
+        return copy_context()
+    owner = OWNER.get(None)
+    if owner is not None and OWNER not in context:
+        context.run(OWNER.set, owner)
+    return context
+
+
 class Handle:
     """A callback that waits for its turn."""
 
@@ -35,7 +45,7 @@ class Handle:
     ) -> None:
         self.callback: Callable[..., Any] | None = callback
         self.args = args
-        self.context = copy_context() if context is None else context
+        self.context = _owned(context)
 
     def cancel(self) -> None:
         self.callback = None
@@ -151,7 +161,7 @@ class Loop(asyncio.AbstractEventLoop):
             never = self.create_future()
             never.cancel()
             return never
-        context = copy_context() if context is None else context
+        context = _owned(context)
         task = asyncio.Task(coro, loop=self, name=name or "task", context=context)
         owner = context.get(OWNER)
         if owner is not None:

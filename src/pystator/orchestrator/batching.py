@@ -19,6 +19,7 @@ Laws:
   Guards pass: those that hold the room may wait for them.
 - A caller that is cancelled before its batch is sent has sent nothing; afterwards its event takes
   its course, actions included.
+- A batch has nobody's context variables; a case's actions have its caller's, gone or not.
 - A guard that would wait for its own entity is told so, see `pystator.orchestrator.waiting`.
 - A combiner belongs to one event loop.
 """
@@ -27,6 +28,7 @@ import asyncio
 from asyncio import Future
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
@@ -37,7 +39,7 @@ from pystator.orchestrator.drivers import Driver
 from pystator.orchestrator.lines import LATE, Batch, Groups, Lines
 from pystator.orchestrator.program import announce, decide, decide_groups
 from pystator.orchestrator.settings import Settings
-from pystator.orchestrator.waiting import DECIDING, Deciding, Waits, nobodys
+from pystator.orchestrator.waiting import DECIDING, Deciding, Waits
 
 __all__ = ["Combiner"]
 
@@ -112,6 +114,7 @@ class Combiner:
 
     async def _submit(self, case: Case) -> TransitionResult:
         case.caller = future = Future[None]()  # the running loop's, in half the time of asking it
+        case.callers_context = copy_context()
         if self._settings.hooks is not None:
             announce(self._settings, (case,))
         self._held += 1
@@ -145,20 +148,25 @@ class Combiner:
 
     def _finish(self, case: Case) -> "asyncio.Task[None]":
         """Run the case's actions, whether or not its caller stays for them."""
-        return self._spawn(self._driver.arun(finish(self._settings, (case,))))
+        work = self._driver.arun(finish(self._settings, (case,)))
+        return self._spawn(work, context=case.callers_context)
 
     def _finish_for(self, case: Case) -> None:
         """The same for one whose caller is gone."""
         if case.todos:
             self._finish(case)
         elif self._settings.hooks is not None:
-            tell(self._settings.hooks, case)
+            case.callers_context.run(tell, self._settings.hooks, case)
 
     def _spawn(
-        self, work: Coroutine[Any, Any, None], then: Callable[[], None] | None = None
+        self,
+        work: Coroutine[Any, Any, None],
+        then: Callable[[], None] | None = None,
+        *,
+        context: Context | None = None,
     ) -> "asyncio.Task[None]":
         """Run it beside everything else, and then what has to follow whatever becomes of it."""
-        task = asyncio.get_running_loop().create_task(work)
+        task = asyncio.get_running_loop().create_task(work, context=context)
         self._tasks.add(task)
 
         def ended(task: "asyncio.Task[None]") -> None:
@@ -187,7 +195,7 @@ class Combiner:
     def _wake(self) -> None:
         """Send at the end of this turn, when those who are about to call have called."""
         self._woken = True
-        asyncio.get_running_loop().call_soon(self._send, context=nobodys())
+        asyncio.get_running_loop().call_soon(self._send, context=Context())
 
     def _send(self) -> None:
         self._woken = False
@@ -196,7 +204,7 @@ class Combiner:
         if self._lines.ready and not self._watching:
             self._watching = True
             loop = asyncio.get_running_loop()
-            loop.call_later(LATE, self._look_for_late, self._lines.landed, context=nobodys())
+            loop.call_later(LATE, self._look_for_late, self._lines.landed, context=Context())
 
     def _send_batch(self, batch: Batch) -> None:
         self._forget_cancelled(batch.groups)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from copy import copy
 from datetime import datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pystator.engine.actions import ActionSpec
 from pystator.engine.copying import detach
@@ -12,6 +12,9 @@ from pystator.engine.result import TransitionResult
 from pystator.errors import FSMError, InvalidValueError
 from pystator.records import EventRequest, from_datetime
 from pystator.stores.keys import check_event_id, request_hash
+
+if TYPE_CHECKING:
+    from contextvars import Context
 
 __all__ = ["Case", "Item", "Todo", "case_of", "moment", "plain_payload"]
 
@@ -37,6 +40,7 @@ class Case:
     __slots__ = (
         "actor",
         "caller",
+        "callers_context",
         "commit_id",
         "entity_id",
         "error",
@@ -62,6 +66,7 @@ class Case:
         now: datetime | None = None,
     ) -> None:
         self.caller: Any
+        self.callers_context: Context
         self.entity_id = entity_id
         self.trigger = trigger if type(trigger) is str else ""
         self.payload: dict[str, Any] | None = None

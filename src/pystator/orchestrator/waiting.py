@@ -6,11 +6,11 @@ where calls share commits. Where they do not, its event would go first, and make
 the guard would be asked again, and send it again. Here it is told so.
 """
 
-from contextvars import Context, ContextVar, copy_context
+from contextvars import ContextVar
 
 from pystator.errors import EvaluationError
 
-__all__ = ["DECIDING", "Deciding", "Waits", "nobodys"]
+__all__ = ["DECIDING", "Deciding", "Waits"]
 
 Waits = dict[str, "Deciding"]
 """The entities of one combiner that are decided alone, by id."""
@@ -86,12 +86,3 @@ class Deciding:
 
 DECIDING: ContextVar[Deciding | None] = ContextVar("pystator_deciding", default=None)
 """The entity whose guard runs here, or has begun what runs here."""
-
-
-def nobodys() -> Context | None:
-    """The context for work that is done for many; None where the present one will do."""
-    if DECIDING.get() is None:
-        return None
-    context = copy_context()
-    context.run(DECIDING.set, None)
-    return context
