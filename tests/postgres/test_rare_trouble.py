@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import threading
 import time
 
 import psycopg
@@ -10,11 +11,11 @@ import pytest
 
 from pystator import PostgresStateStore
 from pystator.errors import StoreUnavailableError
-from pystator.stores.postgres import wire, writing
+from pystator.stores.postgres import waiting, wire, within, writing
 from pystator.stores.postgres.rows import rows_of
 from pystator.stores.postgres.wire import Statement
 from pystator.testing.building import change, lookup
-from servers.sessions import Background, turn
+from servers.sessions import Background, locked, turn, until
 
 
 class TestForks:
@@ -130,3 +131,71 @@ def test_tasks_wait_for_a_connection_as_long_as_they_were_told(postgres_url):
             assert isinstance(error, StoreUnavailableError)
             assert "did not answer to a new connection within 0.3 s" in str(error)
             assert error.context["written"] is False
+
+
+class TestCancelling:
+    """In a transaction of the caller's, a request to cancel must not hit what comes next."""
+
+    @pytest.fixture
+    def slow(self, monkeypatch):
+        """``slow(seconds)``: requests go on for so long after the server has heard them."""
+        requests = []
+
+        def be(seconds):
+            def request(pgconn):
+                heard = waiting.request_cancel(pgconn)
+                thread = threading.Thread(target=linger, args=(heard,), daemon=True)
+                thread.start()
+                requests.append(thread)
+                return thread
+
+            def linger(heard):
+                heard.join()
+                time.sleep(seconds)
+
+            monkeypatch.setattr(within, "request_cancel", request)
+            return requests
+
+        return be
+
+    def test_it_is_over_when_the_caller_goes_on(self, postgres_url, slow):
+        requests = slow(0.3)
+        with PostgresStateStore(postgres_url, timeout=0.2) as store:
+            turn(store)
+            with locked(postgres_url, "e"), psycopg.connect(postgres_url) as connection:
+                with pytest.raises(StoreUnavailableError, match="in time"):
+                    store.within(connection).commit([change(after=1)])
+                assert not requests[0].is_alive()
+                assert connection.execute("SELECT 1").fetchone() == (1,)
+
+    def test_tasks_go_on_meanwhile(self, postgres_url, slow):
+        requests = slow(0.6)
+
+        async def run(store):
+            async with await psycopg.AsyncConnection.connect(postgres_url) as connection:
+                call = asyncio.create_task(store.within(connection).acommit([change(after=1)]))
+                await asyncio.to_thread(until, lambda: requests)
+                assert requests[0].is_alive()
+                with pytest.raises(StoreUnavailableError, match="in time"):
+                    await call
+                assert not requests[0].is_alive()
+                await connection.execute("SELECT 1")
+
+        with PostgresStateStore(postgres_url, timeout=0.2) as store:
+            turn(store)
+            with locked(postgres_url, "e"):
+                asyncio.run(run(store))
+
+    def test_one_that_does_not_end_is_the_last_of_its_connection(
+        self, postgres_url, slow, monkeypatch
+    ):
+        slow(2)
+        monkeypatch.setattr(within, "_GRACE", 0.4)
+        with PostgresStateStore(postgres_url, timeout=0.2) as store:
+            turn(store)
+            with locked(postgres_url, "e"):
+                connection = psycopg.connect(postgres_url)
+                with pytest.raises(StoreUnavailableError, match="in time") as caught:
+                    store.within(connection).commit([change(after=1)])
+                assert caught.value.context["written"] is False
+                assert connection.closed

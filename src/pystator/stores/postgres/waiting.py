@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from psycopg.abc import PQGenConn
     from psycopg.pq.abc import PGcancelConn, PGconn, PGresult
 
-__all__ = ["LateError", "abandon", "astop", "await_for", "stop", "wait_for"]
+__all__ = ["LateError", "abandon", "astop", "await_for", "request_cancel", "stop", "wait_for"]
 
 T = TypeVar("T")
 

@@ -13,7 +13,6 @@ Laws:
 - Nothing is prepared: the names of prepared statements are the caller's and the driver's.
 """
 
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,7 +21,7 @@ from weakref import WeakSet
 
 import psycopg
 from psycopg import errors
-from psycopg.pq import ExecStatus, PipelineStatus, TransactionStatus
+from psycopg.pq import ConnStatus, ExecStatus, PipelineStatus, TransactionStatus
 from psycopg.waiting import Ready, Wait
 
 from pystator.db.postgres import translate
@@ -30,10 +29,12 @@ from pystator.errors import ConfigurationError, StaleVersionError, StoreUnavaila
 from pystator.stores.borrowed import adriver_connection, driver_connection, refuse
 from pystator.stores.postgres.errors import blames_a_row, is_unique
 from pystator.stores.postgres.rows import Row, rows_of
-from pystator.stores.postgres.waiting import LateError
+from pystator.stores.postgres.waiting import LateError, request_cancel
 from pystator.stores.postgres.wire import Params, Statement
 
 if TYPE_CHECKING:
+    import threading
+
     from psycopg.abc import PQGen
     from psycopg.pq.abc import PGconn, PGresult
 
@@ -373,6 +374,7 @@ def _exchange(
     finally:
         with suppress(psycopg.Error):
             pgconn.exit_pipeline_mode()
+    yield from deadline.settle()
     for result in results[:-1]:
         if result.status not in _OK:
             deadline.blame(errors.error_from_result(result))
@@ -386,6 +388,7 @@ class _Deadline:
         self._pgconn = pgconn
         self._end = time.monotonic() + seconds
         self._is_late = False
+        self._request: threading.Thread | None = None
 
     def check(self) -> None:
         """See how late it is.
@@ -400,11 +403,28 @@ class _Deadline:
             raise LateError("the server did not answer in time")
         self._is_late = True
         self._end = time.monotonic() + _GRACE
-        cancel = self._pgconn.get_cancel()
-        thread = threading.Thread(target=_cancel, args=(cancel,), daemon=True)
-        thread.start()
-        # It has to be over before the caller's next statement, which it would cancel.
-        thread.join(1.0)
+        self._request = request_cancel(self._pgconn)
+
+    def settle(self) -> "PQGen[None]":
+        """Wait until a request to cancel is over: it would cancel the caller's next statement.
+
+        Raises:
+            LateError: It is not over in time: the connection is closed.
+        """
+        request, pgconn = self._request, self._pgconn
+        if request is None:
+            return
+        end = time.monotonic() + _GRACE
+        try:
+            while request.is_alive() and time.monotonic() < end and not _is_lost(pgconn):
+                if (yield Wait.R):
+                    with suppress(psycopg.Error):  # of a connection that was lost meanwhile
+                        pgconn.consume_input()
+        finally:
+            if request.is_alive():
+                pgconn.finish()
+        if _is_lost(pgconn):
+            raise LateError("the server did not answer in time")
 
     def blame(self, error: psycopg.Error) -> NoReturn:
         """Raise the error of a statement.
@@ -418,6 +438,5 @@ class _Deadline:
         raise error
 
 
-def _cancel(cancel: Any) -> None:
-    with suppress(psycopg.Error):
-        cancel.cancel()
+def _is_lost(pgconn: "PGconn") -> bool:
+    return pgconn.status == ConnStatus.BAD
