@@ -68,6 +68,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pg.Databases]
     databases = pg.Databases(began["url"])
     yield databases
     databases.close()
+    pg.end()
 
 
 @pytest.fixture

@@ -266,7 +266,7 @@ _of_the_run: Final[list[Server]] = []
 
 
 def begin() -> dict[str, Any]:
-    """The server of a test run; it ends with the run. Its URL."""
+    """The server of a test run; it ends with the run at the latest. Its URL."""
     url = find.url_of("postgres")
     if url is None:
         server = Server(run_process(), *QUICK, "max_connections=200", "autovacuum=off")
@@ -288,6 +288,12 @@ def begin_with_password() -> dict[str, Any]:
         connection.execute("CREATE ROLE \"user\" LOGIN PASSWORD 'pass'")
         connection.execute("CREATE ROLE guest LOGIN PASSWORD 'pass'")
     return {"port": server.port, "url": server.url}
+
+
+def end() -> None:
+    """End what this process has begun."""
+    while _of_the_run:
+        _of_the_run.pop().remove()
 
 
 def _programs(folder: Path, user: int | None) -> Path:
