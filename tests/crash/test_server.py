@@ -195,6 +195,21 @@ def url(request) -> str:
     return request.getfixturevalue("postgres_url")
 
 
+def await_sessions(url: str) -> None:
+    """Wait for the sessions of clients that are gone: a statement under way is still executed."""
+    if not url.startswith("postgres"):
+        return
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+    with psycopg.connect(url, autocommit=True) as connection:
+        deadline = time.monotonic() + 30
+        while connection.execute(query).fetchone() != (0,):
+            assert time.monotonic() < deadline, "sessions of killed clients go on"
+            time.sleep(0.01)
+
+
 # Clients die --------------------------------------------------------------------------------------
 
 
@@ -206,6 +221,7 @@ def test_killed_clients_leave_every_promise_kept(url, load, machine, rounds):
         load.begin(f"r{number}")
         time.sleep(luck.random() * 0.25)
         load.kill()
+        await_sessions(url)
         load.check(url)
     assert len(load.done) > 3 * rounds
     with create_state_store(url) as store:

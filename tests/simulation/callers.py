@@ -12,7 +12,7 @@ from pystator.errors import FSMError
 from pystator.orchestrator import actions, program
 from pystator.orchestrator.cases import Case
 from pystator.records import to_datetime
-from simulation.journal import said, scribble
+from simulation.journal import SHARED, said, scribble
 from simulation.network import Killed
 from simulation.plan import CallerPlan, Item, Op
 
@@ -106,6 +106,7 @@ class Caller:
             note = world.journal.notes[item.tag]
             if isinstance(answer, asyncio.CancelledError):
                 note.left = True
+                note.died = note.died or op.kind not in SHARED
             if note.told(answer, world.steps):
                 again.append(item)
             elif _is_applied(answer) and item.tag not in world.server.written:

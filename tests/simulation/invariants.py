@@ -17,7 +17,7 @@ from pystator.engine.result import TransitionResult
 from pystator.errors import IdempotencyConflictError
 from pystator.records import Context, EntryKind, HistoryEntry
 from simulation.fold import Fold, rows_of
-from simulation.journal import Note, said
+from simulation.journal import SHARED, Note, said
 from simulation.machines import by_fingerprint, machine
 from simulation.server import tag_of
 
@@ -210,7 +210,7 @@ class _Check:
             if not applied or not applied[0][1].actions or note is None:
                 continue
             certain = not note.maybe and not note.died
-            cancelled = combined and note.left and note.kind in {"event", "pipeline", "stream"}
+            cancelled = combined and note.left and not note.died and note.kind in SHARED
             if certain or (cancelled and not self.world.crashes and not self.world.unsure):
                 assert ran[tag] == 1, f"{tag} is written and answered, and its actions did not run"
 

@@ -18,7 +18,7 @@ from pystator.orchestrator.answers import REFUSALS
 from pystator.records import Context  # noqa: TC001 - one import style
 from simulation.plan import Item
 
-__all__ = ["Journal", "Note", "said", "scribble"]
+__all__ = ["SHARED", "Journal", "Note", "said", "scribble"]
 
 _FINAL = (
     EntityExistsError,
@@ -44,6 +44,11 @@ def _is_final(result: TransitionResult) -> bool:
     )
 
 
+SHARED = frozenset({"event", "pipeline", "stream"})
+"""Kinds of calls that share batches where callers do: what becomes of one that is cancelled is seen
+to by those who share it. A call of another kind ends when it is cancelled, actions and all."""
+
+
 class Note:
     """One event as its caller knows it.
 
@@ -53,7 +58,7 @@ class Note:
         alone: It was the only event of its call.
         maybe: A try ended without a certain answer.
         home: The process that sent it by itself; None for events of callers.
-        died, left: Its process died under it; its caller did not wait.
+        died, left: Its process died under it, or the call that was all there was of it; its caller did not wait.
         answers: What was said about it, in the end: one result, or several that have to agree, each with the context
             that it had.
         since, until: The steps at which it was first sent, and first answered.
