@@ -353,5 +353,5 @@ def test_a_missing_driver_is_answered_by_the_extra(tmp_path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert "pip install 'pystator[postgres]'" in done.stderr
+    assert "pip install '.[postgres]'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -77,7 +77,10 @@ def test_a_missing_driver_is_answered_by_the_extra(library) -> None:
         "except pystator.ConfigurationError as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert f"{library} cannot be imported: pip install 'pystator[postgres]'" in done.stdout
+    assert (
+        f"{library} cannot be imported: it comes with the extra 'postgres' of PyStator, in a clone pip install '.[postgres]'"
+        in done.stdout
+    )
 
 
 def test_names_of_stores_can_be_imported_without_their_drivers() -> None:
@@ -91,7 +94,10 @@ def test_names_of_stores_can_be_imported_without_their_drivers() -> None:
         "except ConfigurationError as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "psycopg cannot be imported: pip install 'pystator[postgres]'\n"
+    assert (
+        done.stdout
+        == "psycopg cannot be imported: it comes with the extra 'postgres' of PyStator, in a clone pip install '.[postgres]'\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,8 @@ def from_extra(extra: str, *libraries: str) -> Generator[None]:
         if missing not in libraries:
             raise
         raise ConfigurationError(
-            f"{missing} cannot be imported: pip install 'pystator[{extra}]'"
+            f"{missing} cannot be imported: it comes with the extra {extra!r} of PyStator,"
+            f" in a clone pip install '.[{extra}]'"
             + ("" if isinstance(error, ModuleNotFoundError) else f" ({error})"),
             context={_LIBRARY: missing, "extra": extra},
         ) from error

@@ -56,7 +56,7 @@ class PostgresStateStore(CompleteStore):
 
     Raises:
         ConfigurationError: The URL or an option is wrong, none is given, or the driver is missing
-            (``pip install 'pystator[postgres]'``).
+            (it comes with the extra ``postgres``).
     """
 
     durable: ClassVar[bool] = True
