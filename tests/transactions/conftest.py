@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import Engine, create_engine
 
 from pystator import Orchestrator, PostgresStateStore, SQLiteStateStore, StateMachine
 
@@ -156,3 +157,11 @@ def rows():
         (str(row.kind), row.version)
         for row in store.history(entity_id, machine_name="order", limit=1_000).items
     ]
+
+
+@pytest.fixture
+def engine(shop) -> Iterator[Engine]:
+    """SQLAlchemy's engine of the shop's database."""
+    made = create_engine(shop.url.replace("postgresql:", "postgresql+psycopg:"))
+    yield made
+    made.dispose()

@@ -4,6 +4,8 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from pystator import (
     EntityExistsError,
@@ -398,3 +400,17 @@ def test_a_store_inside_of_a_transaction_never_commits_the_next_one(shop):
     assert shop.store.get_state("o-1") == "placed"
     connection.rollback()
     assert shop.store.get_state("o-1") == "placed"
+
+
+@pytest.mark.parametrize("first", ["order", "event"])
+def test_a_session_commits_both(shop, orders, engine, first):
+    insert = text("INSERT INTO orders VALUES ('o-1', 1)")
+    with Session(engine) as session:
+        if first == "order":
+            session.execute(insert)
+        orders.process_event("o-1", "place", connection=session)
+        if first == "event":
+            session.execute(insert)
+        assert orders.get_entity("o-1") is None
+        session.commit()
+    assert (shop.orders(), orders.get_entity("o-1").state) == (["o-1"], "placed")

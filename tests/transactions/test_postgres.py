@@ -4,12 +4,11 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 
 import psycopg
 import pytest
 from psycopg.rows import dict_row
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
@@ -188,27 +187,6 @@ def test_the_callers_rows_are_the_callers(shop, orders):
 
 
 # SQLAlchemy ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def engine(shop) -> Iterator:
-    engine = create_engine(shop.url.replace("postgresql:", "postgresql+psycopg:"))
-    yield engine
-    engine.dispose()
-
-
-@pytest.mark.parametrize("first", ["order", "event"])
-def test_a_session_commits_both(shop, orders, engine, first):
-    insert = text("INSERT INTO orders VALUES ('o-1', 1)")
-    with Session(engine) as session:
-        if first == "order":
-            session.execute(insert)
-        orders.process_event("o-1", "place", connection=session)
-        if first == "event":
-            session.execute(insert)
-        assert orders.get_entity("o-1") is None
-        session.commit()
-    assert (shop.orders(), orders.get_entity("o-1").state) == (["o-1"], "placed")
 
 
 def test_a_connection_of_an_engine_is_taken(shop, orders, engine):

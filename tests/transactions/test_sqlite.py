@@ -5,7 +5,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -172,27 +171,6 @@ def test_the_callers_factories_are_the_callers(shop, orders):
 
 
 # SQLAlchemy ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def engine(shop) -> Iterator:
-    engine = create_engine(shop.url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.mark.parametrize("first", ["order", "event"])
-def test_a_session_commits_both(shop, orders, engine, first):
-    insert = text("INSERT INTO orders VALUES ('o-1', 1)")
-    with Session(engine) as session:
-        if first == "order":
-            session.execute(insert)
-        orders.process_event("o-1", "place", connection=session)
-        if first == "event":
-            session.execute(insert)
-        assert orders.get_entity("o-1") is None
-        session.commit()
-    assert (shop.orders(), orders.get_entity("o-1").state) == (["o-1"], "placed")
 
 
 def test_a_session_rolls_both_back(shop, orders, engine):

@@ -7,7 +7,7 @@ English, those of the server may not be. What is not recognised is shown as it i
 import os
 import re
 import warnings
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -18,6 +18,7 @@ from pystator.errors import ConfigurationError, FSMError, SchemaError, StoreUnav
 
 __all__ = [
     "CONNECT_TIMEOUT",
+    "OPTIONS",
     "Connection",
     "check_server",
     "conninfo",
@@ -31,6 +32,9 @@ Connection = psycopg.Connection[TupleRow]
 
 CONNECT_TIMEOUT: Final = 10
 """Seconds to wait for a server's answer, unless the URL or ``PGCONNECT_TIMEOUT`` says otherwise."""
+
+OPTIONS: Final[dict[str, Any]] = {"autocommit": True, "prepare_threshold": None}
+"""Of every connection of ours: each statement is its own transaction, and psycopg prepares none."""
 
 _OLDEST: Final = 130_000
 """PostgreSQL 13 is the first with transaction ids of 64 bits."""
@@ -68,7 +72,7 @@ def open_connection(url: PostgresURL) -> Connection:
         StoreUnavailableError: There is no connection to be had; the message says why.
     """
     try:
-        connection = psycopg.connect(conninfo(url), autocommit=True, prepare_threshold=None)
+        connection = psycopg.connect(conninfo(url), **OPTIONS)
     except psycopg.Error as error:
         raise translate(error, url, written=False) from error
     try:

@@ -34,7 +34,7 @@ from typing import Any
 
 from pystator.engine.result import TransitionResult
 from pystator.orchestrator.actions import finish, tell
-from pystator.orchestrator.cases import Case
+from pystator.orchestrator.cases import Case, fail_open
 from pystator.orchestrator.drivers import Driver
 from pystator.orchestrator.lines import LATE, Batch, Groups, Lines
 from pystator.orchestrator.program import announce, decide, decide_groups
@@ -236,7 +236,7 @@ class Combiner:
         try:
             await self._driver.arun(decide_groups(self._settings, groups))
         except Exception as error:  # noqa: BLE001 # each caller gets it
-            _fail(batch.cases, error)
+            fail_open(batch.cases, error)
         left: Groups = {}
         for entity_id, group in groups.items():
             for case in group:
@@ -268,7 +268,7 @@ class Combiner:
         try:
             await self._driver.arun(decide(self._settings, cases))
         except Exception as error:  # noqa: BLE001 # each caller gets it
-            _fail(cases, error)
+            fail_open(cases, error)
         for case in cases:
             if not case.caller.done():
                 case.caller.set_result(None)
@@ -287,12 +287,6 @@ class Combiner:
         self._leave(size)
         if self._lines.waiting and not self._woken:
             self._wake()
-
-
-def _fail(cases: Iterable[Case], error: Exception) -> None:
-    for case in cases:
-        if case.open:
-            case.error = error
 
 
 def _abandon(cases: Iterable[Case]) -> None:

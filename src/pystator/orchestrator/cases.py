@@ -1,6 +1,6 @@
 """One event on its way: checked before anything else happens, answered at the end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -16,7 +16,7 @@ from pystator.stores.keys import check_event_id, request_hash
 if TYPE_CHECKING:
     from contextvars import Context
 
-__all__ = ["Case", "Item", "Todo", "case_of", "moment", "plain_payload"]
+__all__ = ["Case", "Item", "Todo", "case_of", "fail_open", "moment", "plain_payload"]
 
 Item = tuple[str, str] | tuple[str, str, Mapping[str, Any] | None] | EventRequest
 """One event of a bulk call: ``(entity_id, trigger[, context])`` or an `EventRequest`."""
@@ -218,3 +218,10 @@ def _wrong(what: str, value: object, wanted: str) -> InvalidValueError:
         f"{what} must be {wanted}, not {type(value).__name__}: {value!r:.80}",
         context={"type": type(value).__name__},
     )
+
+
+def fail_open(cases: Iterable[Case], error: Exception) -> None:
+    """Answer those that have no answer yet with an error."""
+    for case in cases:
+        if case.open:
+            case.error = error

@@ -34,7 +34,7 @@ from typing import Any, Final
 from pystator.engine.result import TransitionResult
 from pystator.errors import StoreUnavailableError
 from pystator.orchestrator.actions import finish
-from pystator.orchestrator.cases import Case
+from pystator.orchestrator.cases import Case, fail_open
 from pystator.orchestrator.drivers import Driver
 from pystator.orchestrator.lines import LATE, Batch, Groups, Lines
 from pystator.orchestrator.program import announce, decide, decide_groups, process
@@ -230,10 +230,10 @@ class Leaders:
         try:
             self._driver.run(program)
         except Exception as error:  # noqa: BLE001 # each caller gets it
-            _fail(cases, error)
+            fail_open(cases, error)
         except BaseException:
             if getgeneratorstate(program) != GEN_CLOSED:  # the store was to answer
-                _fail(cases, _interrupted())
+                fail_open(cases, _interrupted())
                 raise
             if lone:
                 raise
@@ -257,12 +257,6 @@ def _call(batches: Sequence[Batch], cases: Sequence[Case]) -> None:
     for case in cases:
         if not case.open:
             case.caller.put(None)
-
-
-def _fail(cases: Sequence[Case], error: Exception) -> None:
-    for case in cases:
-        if case.open:
-            case.error = error
 
 
 def _interrupted() -> StoreUnavailableError:

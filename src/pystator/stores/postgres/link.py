@@ -18,6 +18,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
@@ -25,7 +26,14 @@ import psycopg
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from pystator.db.postgres import check_server, conninfo, is_pooled, translate, warn_of_pooler
+from pystator.db.postgres import (
+    OPTIONS,
+    conninfo,
+    is_pooled,
+    open_connection,
+    translate,
+    warn_of_pooler,
+)
 from pystator.db.postgres_schema import telling
 from pystator.db.postgres_url import PostgresURL
 from pystator.errors import FSMError, StoreUnavailableError
@@ -132,12 +140,7 @@ class Link:
             if self.is_open:
                 return
             self.conninfo = conninfo(self.url)
-            try:
-                connection = psycopg.connect(self.conninfo, autocommit=True, prepare_threshold=None)
-            except psycopg.Error as error:
-                raise translate(error, self.url, written=False) from error
-            with connection:
-                check_server(connection, self.url)
+            with closing(open_connection(self.url)) as connection:
                 if self.prepare is None:
                     self._look_for_pooler(connection)
                 first(connection)
@@ -280,7 +283,7 @@ class Link:
                 self._pool = ConnectionPool(
                     self.conninfo,
                     connection_class=_noting(self),
-                    kwargs=_OPTIONS,
+                    kwargs=OPTIONS,
                     min_size=0,
                     max_size=self.pool_size,
                     open=False,
@@ -459,9 +462,6 @@ def _is_of_others(line: logging.LogRecord) -> bool:
 
 
 logging.getLogger("psycopg.pool").addFilter(_is_of_others)
-
-
-_OPTIONS: Final[dict[str, Any]] = {"autocommit": True, "prepare_threshold": None}
 
 
 def _noting(link: Link) -> type[SyncConnection]:

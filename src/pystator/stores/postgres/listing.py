@@ -25,6 +25,7 @@ from functools import cache
 from typing import Final
 
 from pystator.stores.columns import ENTITY_COLUMNS
+from pystator.stores.postgres.sql import BIGINT, TEXT, TIME
 from pystator.stores.postgres.wire import Statement
 
 __all__ = ["FEW", "statement"]
@@ -32,9 +33,6 @@ __all__ = ["FEW", "statement"]
 FEW: Final = 10_000
 """So many entities are quicker sorted than sought among all that are in the same state."""
 
-_TEXT: Final = 25
-_BIGINT: Final = 20
-_TIME: Final = 1184
 
 _AFTER: Final = "($1, $2)"
 _SHORT: Final = "octet_length({0}.state) <= 512"
@@ -60,11 +58,11 @@ def statement(*, state: bool, machine: bool, since: bool) -> Statement:
         since: Only those that have been in their state for long.
     """
     places: dict[str, str] = {}
-    types = [_TEXT, _TEXT, _BIGINT]
+    types = [TEXT, TEXT, BIGINT]
     for name, asked, kind in (
-        ("state", state, _TEXT),
-        ("machine", machine, _TEXT),
-        ("since", since, _TIME),
+        ("state", state, TEXT),
+        ("machine", machine, TEXT),
+        ("since", since, TIME),
     ):
         if asked:
             types.append(kind)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg.rows import TupleRow
 
+from pystator.db.postgres import OPTIONS
 from pystator.errors import StoreUnavailableError
 from pystator.stores.postgres.waiting import abandon
 from pystator.stores.postgres.wire import Wire
@@ -132,9 +133,7 @@ class LoopPool:
                 try:
                     left = deadline - time.monotonic()
                     async with asyncio.timeout(left):
-                        connection = await AsyncConnection.connect(
-                            link.conninfo, autocommit=True, prepare_threshold=None
-                        )
+                        connection = await AsyncConnection.connect(link.conninfo, **OPTIONS)
                     self._configure(connection)
                 except TimeoutError as error:
                     raise link.waited_in_vain(len(self._all)) from error

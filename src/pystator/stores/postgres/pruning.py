@@ -12,7 +12,7 @@ from pystator.records import Commit, Cut, Key
 from pystator.stores.postgres.encode import LARGEST, prepare
 from pystator.stores.postgres.ops import Operation, Request
 from pystator.stores.postgres.rows import Value, binary, from_time, integers, rows_of, texts
-from pystator.stores.postgres.sql import BIGINT, BIGINTS, TEXT, TIME, TIMES, WRITE_NAMES
+from pystator.stores.postgres.sql import ARRAYS, BIGINT, BIGINTS, TEXT, TIME, WRITE_NAMES, column
 from pystator.stores.postgres.wire import Statement
 from pystator.stores.pruning import UNLIMITED
 
@@ -55,11 +55,7 @@ _SNAPSHOT: Final = {
 }
 """What a snapshot says, of all that a row can."""
 _PLACES: Final = [WRITE_NAMES.index(name) for name in _SNAPSHOT]
-_ARRAYS: Final = {BIGINT: BIGINTS, TIME: TIMES, TEXT: TEXT}
-_COLUMNS: Final = ", ".join(
-    f"string_to_array(${place}, E'\\x1f', E'\\x1e')" if kind == TEXT else f"${place}"
-    for place, kind in enumerate(_SNAPSHOT.values(), 4)
-)
+_COLUMNS: Final = ", ".join(column(place, kind) for place, kind in enumerate(_SNAPSHOT.values(), 4))
 _NAMES: Final = ", ".join(_SNAPSHOT)
 
 CUT: Final = Statement(
@@ -80,7 +76,7 @@ CUT: Final = Statement(
   ) IS NULL
 )
 SELECT id FROM won UNION ALL SELECT id FROM gone""",  # noqa: S608
-    (BIGINTS, BIGINTS, BIGINTS, *[_ARRAYS[kind] for kind in _SNAPSHOT.values()]),
+    (BIGINTS, BIGINTS, BIGINTS, *[ARRAYS[kind] for kind in _SNAPSHOT.values()]),
 )
 
 

@@ -23,6 +23,7 @@ from pystator.stores.postgres.rows import (
     rows_of,
     to_time,
 )
+from pystator.stores.postgres.sql import BIGINT, TEXT, TIME
 from pystator.stores.postgres.wire import Statement
 from pystator.stores.programs import the_machine
 
@@ -33,9 +34,6 @@ __all__ = ["count_by_state", "due", "entities", "feed", "history", "machines"]
 
 T = TypeVar("T")
 
-_TEXT: Final = 25
-_BIGINT: Final = 20
-_TIME: Final = 1184
 _LAST: Final = 2**63 - 1
 
 _LATEST: Final = 253_402_300_800_000_000
@@ -44,7 +42,7 @@ _LATEST: Final = 253_402_300_800_000_000
 MACHINES: Final = Statement(
     "machines",
     "SELECT machine_name FROM entity_states WHERE entity_id = $1 ORDER BY machine_name",
-    (_TEXT,),
+    (TEXT,),
 )
 _NEXT: Final = (
     "SELECT h.machine_name FROM transition_history h WHERE h.entity_id = $1{} "
@@ -54,7 +52,7 @@ MACHINES_OF_HISTORY: Final = Statement(
     "machines_of_history",
     f"WITH RECURSIVE m AS (({_NEXT.format('')}) UNION ALL SELECT n.* FROM m CROSS JOIN LATERAL"  # noqa: S608
     f" ({_NEXT.format(' AND h.machine_name > m.machine_name')}) n) SELECT machine_name FROM m",
-    (_TEXT,),
+    (TEXT,),
 )
 _HISTORY: Final = (
     f"SELECT {HISTORY_COLUMNS} FROM transition_history"  # noqa: S608 - constants, here and below
@@ -63,12 +61,12 @@ _HISTORY: Final = (
 HISTORY_UP: Final = Statement(
     "history_up",
     f"{_HISTORY} > ($3, $4) ORDER BY version, id LIMIT $5",
-    (_TEXT, _TEXT, _BIGINT, _BIGINT, _BIGINT),
+    (TEXT, TEXT, BIGINT, BIGINT, BIGINT),
 )
 HISTORY_DOWN: Final = Statement(
     "history_down",
     f"{_HISTORY} < ($3, $4) ORDER BY version DESC, id DESC LIMIT $5",
-    (_TEXT, _TEXT, _BIGINT, _BIGINT, _BIGINT),
+    (TEXT, TEXT, BIGINT, BIGINT, BIGINT),
 )
 
 
@@ -142,7 +140,7 @@ _COUNT: Final = (
     " WHERE octet_length(state) > 512{0} GROUP BY machine_name, state"
 )
 COUNT: Final = Statement("count", _COUNT.format(""), ())
-COUNT_OF: Final = Statement("count_of", _COUNT.format(" AND machine_name = $1"), (_TEXT,))
+COUNT_OF: Final = Statement("count_of", _COUNT.format(" AND machine_name = $1"), (TEXT,))
 
 
 def count_by_state(machine_name: str | None) -> Operation[dict[str, int]]:
@@ -158,8 +156,8 @@ _DUE: Final = (
     "SELECT entity_id, machine_name FROM entity_states WHERE next_due <= $1{}"
     " ORDER BY next_due, entity_id, machine_name LIMIT $2"
 )
-DUE: Final = Statement("due", _DUE.format(""), (_TIME, _BIGINT))
-DUE_OF: Final = Statement("due_of", _DUE.format(" AND machine_name = $3"), (_TIME, _BIGINT, _TEXT))
+DUE: Final = Statement("due", _DUE.format(""), (TIME, BIGINT))
+DUE_OF: Final = Statement("due_of", _DUE.format(" AND machine_name = $3"), (TIME, BIGINT, TEXT))
 
 
 def due(now: int, limit: int, machine_name: str | None) -> Operation[list[Key]]:
@@ -179,7 +177,7 @@ FEED: Final = Statement(
     " WHERE (transition_history.txid, id) > ($1::xid8, $2)"
     " AND transition_history.txid < pg_snapshot_xmin(pg_current_snapshot())"
     " ORDER BY transition_history.txid, id LIMIT $3",
-    (_TEXT, _BIGINT, _BIGINT),
+    (TEXT, BIGINT, BIGINT),
 )
 
 

@@ -20,7 +20,10 @@ from pystator.stores.postgres.wire import Statement
 
 __all__ = [
     "APPEND",
+    "ARRAYS",
     "BATCH",
+    "BIGINT",
+    "BIGINTS",
     "CHANGE",
     "CREATE",
     "KNOWN",
@@ -34,8 +37,11 @@ __all__ = [
     "NOTE",
     "ROLE_CHANGE",
     "ROLE_CREATE",
+    "TEXT",
+    "TIME",
     "WRITE_NAMES",
     "WRITE_TYPES",
+    "column",
 ]
 
 BIGINT: Final = 20
@@ -161,10 +167,12 @@ ROLE_CHANGE: Final = 1
 ROLE_CREATE: Final = 2
 """The role of a commit's first row; further rows of a change or a creation have 3 or 4."""
 
-_ARRAYS: Final = {BIGINT: BIGINTS, TIME: TIMES, TEXT: TEXT}
+ARRAYS: Final = {BIGINT: BIGINTS, TIME: TIMES, TEXT: TEXT}
+"""The type that a column of values comes as."""
 
 
-def _column(place: int, kind: int) -> str:
+def column(place: int, kind: int) -> str:
+    """A parameter as an array, see `pystator.stores.postgres.rows`."""
     if kind == TEXT:
         return f"string_to_array(${place}, E'\\x1f', E'\\x1e')"
     return f"${place}"
@@ -174,7 +182,7 @@ _ROWS: Final = (("role", BIGINT), ("lead", BIGINT), *_WRITE)
 _OF_I: Final = {name: f'i."{name}"' for name, _ in _ROWS}
 _OF_F: Final = {name: f'f."{name}"' for name, _ in _ROWS}
 _NAMES: Final = ", ".join(f'"{name}"' for name, _ in _ROWS)
-_COLUMNS: Final = ", ".join(_column(place, kind) for place, (_, kind) in enumerate(_ROWS, 1))
+_COLUMNS: Final = ", ".join(column(place, kind) for place, (_, kind) in enumerate(_ROWS, 1))
 
 BATCH: Final = Statement(
     "batch",
@@ -199,7 +207,7 @@ BATCH: Final = Statement(
 )
 SELECT i.lead FROM i WHERE (i.role = 1 AND i.lead NOT IN (SELECT lead FROM changed))
   OR (i.role = 2 AND (i.entity_id, i.machine_name) NOT IN (SELECT * FROM made))""",
-    [_ARRAYS[kind] for _, kind in _ROWS],
+    [ARRAYS[kind] for _, kind in _ROWS],
     many=True,
 )
 
@@ -255,13 +263,13 @@ LOAD_KNOWING: Final = _load_knowing("load_knowing", long=False)
 LOAD_KNOWING_LONG: Final = _load_knowing("load_knowing_long", long=True)
 """For event ids that are not in the index of the others."""
 
-_WANTED: Final = f"unnest({_column(1, TEXT)}, {_column(2, TEXT)}, $3) AS k (id, machine, ord)"
+_WANTED: Final = f"unnest({column(1, TEXT)}, {column(2, TEXT)}, $3) AS k (id, machine, ord)"
 _ONE_ENTITY: Final = (
     f"LATERAL (SELECT {ENTITY_COLUMNS} FROM entity_states e"
     f" WHERE {_KEY.format('e', 'k.id', 'k.machine')} LIMIT 1) e"
 )
 _WANTED_IDS: Final = (
-    f"unnest({_column(4, TEXT)}, {_column(5, TEXT)}, {_column(6, TEXT)}, $7)"
+    f"unnest({column(4, TEXT)}, {column(5, TEXT)}, {column(6, TEXT)}, $7)"
     " AS k (id, machine, event_id, ord)"
 )
 LOAD_MANY: Final = Statement(
@@ -292,8 +300,8 @@ LOAD_MANY_KNOWING_LONG: Final = _load_many_knowing("load_many_knowing_long", lon
 def _known(name: str, *, long: bool) -> Statement:
     return Statement(
         name,
-        f"SELECT k.id, k.machine, k.event_id FROM unnest({_column(1, TEXT)}, {_column(2, TEXT)},"
-        f" {_column(3, TEXT)}) AS k (id, machine, event_id), LATERAL ("
+        f"SELECT k.id, k.machine, k.event_id FROM unnest({column(1, TEXT)}, {column(2, TEXT)},"
+        f" {column(3, TEXT)}) AS k (id, machine, event_id), LATERAL ("
         f"{_entry('1', 'k.id', 'k.machine', 'k.event_id', long=long)} LIMIT 1) h",
         (TEXT, TEXT, TEXT),
         many=True,

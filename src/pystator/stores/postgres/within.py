@@ -64,7 +64,6 @@ _UNDO: Final = _plain("ROLLBACK TO SAVEPOINT pystator")
 _ISOLATION: Final = _plain("SHOW transaction_isolation")
 
 _OK: Final = frozenset({int(ExecStatus.TUPLES_OK), int(ExecStatus.COMMAND_OK)})
-_FATAL: Final = int(ExecStatus.FATAL_ERROR)
 _SYNC: Final = int(ExecStatus.PIPELINE_SYNC)
 _GRACE: Final = 5.0
 """Seconds for a cancelled statement to come back."""
