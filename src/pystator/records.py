@@ -34,8 +34,10 @@ __all__ = [
     "Outcome",
     "OutcomeKind",
     "Page",
+    "Parcel",
     "Patch",
     "Pruned",
+    "StoredMachine",
     "Timers",
     "from_datetime",
     "record",
@@ -357,6 +359,45 @@ class Cut:
     snapshot: Commit | None = None
     replaced: tuple[int, ...] = ()
     guard: int | None = None
+
+
+@record
+class Parcel:
+    """An entity and rows of its history as they are, to be put into another store.
+
+    Attributes:
+        entity: What the entity becomes, field by field; None leaves it as it is.
+        rows: History rows in the order ``(version, id)``, with everything they say but their
+            ``id``, which the other store gives.
+        base: The version that the entity has in the other store; 0 when it is not there.
+        after: Version and commit id of the newest row, in the order ``(version, id)``, that the
+            other store has of this key; None when it has none.
+    """
+
+    entity_id: str
+    machine_name: str
+    entity: Entity | None
+    rows: tuple[HistoryEntry, ...]
+    base: int
+    after: tuple[int, str] | None
+
+
+@record
+class StoredMachine:
+    """One version of a machine as a store keeps it; it never changes.
+
+    Attributes:
+        definition: The machine's configuration as JSON text.
+        fingerprint: Of the machine that is made from it.
+        created_at: When it was stored; the newest version is the one that was stored last.
+    """
+
+    name: str
+    version: str
+    fingerprint: str
+    description: str | None
+    definition: str
+    created_at: int
 
 
 @record

@@ -24,12 +24,26 @@ from datetime import timedelta
 from typing import Any, ClassVar, NoReturn, Protocol, Self, runtime_checkable
 
 from pystator.errors import ConfigurationError
-from pystator.records import Commit, Cut, Entity, HistoryEntry, Key, Loaded, Lookup, Outcome, Page
+from pystator.records import (
+    Commit,
+    Cut,
+    Entity,
+    HistoryEntry,
+    Key,
+    Loaded,
+    Lookup,
+    Outcome,
+    Page,
+    Parcel,
+    StoredMachine,
+)
 
 __all__ = [
     "AsyncStateStore",
+    "MachineStore",
     "NativeStore",
     "PrunableStore",
+    "RestorableStore",
     "StateStore",
     "VersionedStateStore",
     "lack",
@@ -332,4 +346,55 @@ class PrunableStore(NativeStore, Protocol):
 
     async def aprune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
         """`prune_rows` for asyncio."""
+        ...
+
+
+class RestorableStore(NativeStore, Protocol):
+    """A `NativeStore` that takes entities and rows of another store as they are."""
+
+    def restore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
+        """Put each parcel in, whole, if the store has what its ``base`` and ``after`` say.
+
+        Every field is kept: versions, times, commit ids, the time of recording. At most one parcel
+        of a call is of one key. `STALE`: the store has something else, and nothing of this parcel
+        was written. `REFUSED`: it cannot be stored here.
+        """
+        ...
+
+    async def arestore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
+        """`restore` for asyncio."""
+        ...
+
+
+class MachineStore(Protocol):
+    """A store that keeps definitions of machines, version by version."""
+
+    def save_machine(self, machine: StoredMachine) -> bool:
+        """Keep a version; False when it was there already.
+
+        Raises:
+            ConfigurationError: This version was there with another fingerprint: it never changes.
+        """
+        ...
+
+    def stored_machine(self, name: str, version: str | None = None) -> StoredMachine | None:
+        """This version, or the one that was stored last; None when there is none."""
+        ...
+
+    def stored_machines(self, *, after: str | None = None, limit: int = 100) -> Page[StoredMachine]:
+        """All versions in the order ``(name, version)``, keyset-paged."""
+        ...
+
+    async def asave_machine(self, machine: StoredMachine) -> bool:
+        """`save_machine` for asyncio."""
+        ...
+
+    async def astored_machine(self, name: str, version: str | None = None) -> StoredMachine | None:
+        """`stored_machine` for asyncio."""
+        ...
+
+    async def astored_machines(
+        self, *, after: str | None = None, limit: int = 100
+    ) -> Page[StoredMachine]:
+        """`stored_machines` for asyncio."""
         ...
