@@ -118,7 +118,10 @@ def test_mistakes_are_answered_by_sentences(pystator, tmp_path) -> None:
     for arguments, sentence in [
         (("current",), "pystator db init"),
         (("seed", "sqlite:///none.db"), "does not exist"),
-        (("init", "redis://me:secret@host/0"), "this release has no Redis"),
+        (("init", "redis://me:secret@host/0"), "Redis has no tables and no migrations, its keys"),
+        (("upgrade", "mongodb://me:secret@host"), "indexes are made when the store connects"),
+        (("truncate", "unix:///run/redis.sock?password=secret"), "is for SQLite and PostgreSQL"),
+        (("history", "replicated://?hot=redis://me:secret@host"), "the URL of the durable one"),
         (("init", "sqlite:///bad.db"), "not a SQLite database"),
         (("init", "sqlite:///no/folder.db"), "does not exist; make it first"),
         (("truncate", "--force", "sqlite://"), "name a file"),

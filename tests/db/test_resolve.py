@@ -4,10 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from pystator.db.resolve import find, parse_sqlite, redact
+from pystator.db.resolve import (
+    MONGODB,
+    REDIS,
+    find,
+    find_server,
+    find_store,
+    parse_sqlite,
+    redact,
+)
 from pystator.errors import ConfigurationError
 
 URL = "PYSTATOR_DATABASE_URL"
+REDIS_URL = "PYSTATOR_REDIS_URL"
+MONGODB_URL = "PYSTATOR_MONGODB_URL"
 
 
 @pytest.fixture
@@ -133,8 +143,9 @@ def test_a_sqlite_url_names_a_file_as_sqlalchemy_reads_it(url, path) -> None:
         ("sqlite:///file:x.db", "plain path"),
         ("postgresql://me:secret@host/db", "use PostgresStateStore"),
         ("postgres+psycopg://me:se@cret@host/db", "use PostgresStateStore"),
-        ("redis://:secret@host", "this release has no Redis"),
-        ("mongodb+srv://me:secret@host/?password=secret", "this release has no MongoDB"),
+        ("redis://:secret@host", "use RedisStateStore"),
+        ("unix://me:secret@/run/redis.sock?password=secret", "use RedisStateStore"),
+        ("mongodb+srv://me:secret@host/?password=secret", "use MongoDBStateStore"),
         ("mysql://me:secret@host/db", "unknown database 'mysql'"),
         ("me:secret@host", "unknown database|not a URL"),
         ("//me:secret@host", "not a URL"),
@@ -192,4 +203,85 @@ def test_quotes_are_not_part_of_a_url(places, quote) -> None:
     _, _, look = places
     with pytest.raises(ConfigurationError, match=f"{URL} is in quotes") as refused:
         look(**{URL: f"{quote}postgresql://me:secret@host/shop{quote}"})
+    assert "secret" not in refused.value.message
+
+
+# Servers without tables ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def servers(places):
+    """Folder and home of a user, and a way to look for a server from there."""
+    folder, home, _ = places
+
+    def look(server, argument=None, **environ):
+        return find_server(server, argument, environ=environ, folder=folder, home=home.parent)
+
+    return folder, home, look
+
+
+@pytest.mark.parametrize(
+    ("server", "variable", "scheme"),
+    [(REDIS, REDIS_URL, "redis"), (MONGODB, MONGODB_URL, "mongodb")],
+    ids=["redis", "mongodb"],
+)
+def test_a_server_is_named_by_argument_environment_folder_home(
+    servers, server, variable, scheme
+) -> None:
+    """There is no default: no event goes to a server that nobody named."""
+    folder, home, look = servers
+    with pytest.raises(ConfigurationError, match=rf'{server.store}\("{scheme}://.*{variable}'):
+        look(server)
+    write(home, f"[database]\n{variable} = {scheme}://home\n")
+    assert look(server).url == f"{scheme}://home"
+    write(folder, f"[database]\n{variable.lower()} = {scheme}://folder\n")
+    assert look(server).url == f"{scheme}://folder"
+    assert look(server).origin == str(folder / "pystator.cfg")
+    assert look(server, **{variable: f"{scheme}://env"}).url == f"{scheme}://env"
+    assert look(server, f"{scheme}://argument", **{variable: "x://y"}).origin == "the argument"
+
+
+def test_the_common_variable_counts_where_it_names_such_a_server(servers) -> None:
+    folder, _, look = servers
+    common = {URL: "redis://common"}
+    assert look(REDIS, **common).url == "redis://common"
+    assert look(REDIS, **common, **{REDIS_URL: "redis://own"}).url == "redis://own"
+    with pytest.raises(ConfigurationError, match="MongoDBStateStore needs a connection string"):
+        look(MONGODB, **common)
+    write(folder, f"[database]\n{MONGODB_URL} = mongodb://folder\n")
+    assert look(MONGODB, **common).url == "mongodb://folder"
+
+
+def test_a_servers_variable_that_is_set_to_nothing_is_a_mistake(servers) -> None:
+    _, _, look = servers
+    with pytest.raises(ConfigurationError, match=f"{REDIS_URL} is empty.*redis://localhost"):
+        look(REDIS, **{REDIS_URL: " "})
+    with pytest.raises(ConfigurationError, match="a colon follows redis"):
+        look(REDIS, "redis//:secret@host")
+
+
+def test_a_command_takes_the_server_that_is_configured_before_the_default(places) -> None:
+    """Events must not go to a file in some folder where a Redis is configured."""
+    folder, home, _ = places
+
+    def look(argument=None, **environ):
+        return find_store(argument, environ=environ, folder=folder, home=home.parent)
+
+    redis, mongodb = {REDIS_URL: "redis://host"}, {MONGODB_URL: "mongodb://host"}
+    assert look().url == f"sqlite:///{folder}/pystator.db"
+    assert look(**redis).url == "redis://host"
+    assert look(**redis, **{URL: "sqlite:///a.db"}).url == "sqlite:///a.db"
+    assert look("sqlite:///b.db", **redis).url == "sqlite:///b.db"
+    with pytest.raises(ConfigurationError, match=f"{MONGODB_URL} and {REDIS_URL} are both"):
+        look(**redis, **mongodb)
+    write(home, f"[database]\n{URL} = postgresql://host/shop\n")
+    assert look(**redis).url == "postgresql://host/shop"
+
+
+@pytest.mark.parametrize(("name", "url"), [(REDIS_URL, "redis"), (MONGODB_URL, "mongodb")])
+def test_a_server_in_another_section_is_not_passed_over(servers, name, url) -> None:
+    folder, _, look = servers
+    write(folder, f"[redis]\n{name} = {url}://:secret@host\n")
+    with pytest.raises(ConfigurationError, match=r"write it under \[database\]") as refused:
+        look(REDIS)
     assert "secret" not in refused.value.message

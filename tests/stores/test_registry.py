@@ -25,10 +25,15 @@ def test_sqlite_is_a_store(tmp_path):
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("redis://:secret@host", "'redis'"),
-        ("mongodb+srv://u:secret@host", "'mongodb'"),
+        ("reddis://:secret@host", "Did you mean redis://"),
+        ("valkey://:secret@host", "Did you mean redis://"),
+        ("mongo://u:secret@host", "Did you mean mongodb://"),
+        ("mongodb+server://u:secret@host", "Did you mean mongodb"),
+        ("postgress://u:secret@host", "Did you mean postgres"),
+        ("mysql://u:secret@host", "'mysql'"),
+        ("u:secret@host", "'u'"),
         ("sqlit:///a.db", "Did you mean sqlite"),
-        ("a.db", "memory://, sqlite:///path/to/file.db and postgresql://"),
+        ("a.db", "memory://, sqlite:///path/to/file.db, postgresql://"),
         ("", "memory://"),
         ("memory://somewhere", "names no place"),
     ],
@@ -43,3 +48,18 @@ def test_asking_for_memory_loads_no_database(monkeypatch):
     monkeypatch.delitem(sys.modules, "pystator.stores.sqlite", raising=False)
     create_state_store("memory://")
     assert "pystator.stores.sqlite" not in sys.modules
+
+
+def test_an_option_of_another_store_is_missed_with_those_there_are():
+    with pytest.raises(
+        ConfigurationError,
+        match="InMemoryStateStore has no option key_prefix=; it has machine_name",
+    ):
+        create_state_store("memory://", key_prefix="x")
+    with pytest.raises(ConfigurationError, match="did you mean synchronous="):
+        create_state_store("sqlite://", synchronus="FULL")
+
+
+def test_what_is_no_string_is_told_what_a_url_is(tmp_path):
+    with pytest.raises(ConfigurationError, match="is a string, memory://"):
+        create_state_store(tmp_path)

@@ -8,11 +8,11 @@ from pystator.cli.options import (
     ActorOption,
     AtOption,
     CodeOption,
-    DatabaseOption,
     EntityArgument,
     EventIdOption,
     JsonOption,
     MachineOption,
+    StoreOption,
 )
 from pystator.cli.send import deliver, moment, payload_of
 
@@ -37,7 +37,7 @@ def apply(
     actor: ActorOption = None,
     machine: MachineOption = None,
     code: CodeOption = None,
-    db: DatabaseOption = None,
+    url: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
     """Merge data into an entity's context, and follow where its machine says the data leads.
@@ -57,6 +57,6 @@ def apply(
         ),
         machine=machine,
         code=code,
-        db=db,
+        url=url,
         json=json,
     )

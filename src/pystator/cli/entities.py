@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pystator.cli.machines import machine_name, open_store
-from pystator.cli.options import DatabaseOption, JsonOption, MachineNameOption
+from pystator.cli.options import JsonOption, MachineNameOption, StoreOption
 from pystator.cli.output import note, paint, say, say_json
 from pystator.cli.pages import MOST, all_entities
 from pystator.cli.text import WIDEST, Cell, bar, count, cut, moment, noun, pairs, room_beside, table
@@ -84,7 +84,7 @@ def entities(
     counts: Annotated[
         bool, typer.Option("--count", "-c", help="Only how many there are in each state.")
     ] = False,
-    db: DatabaseOption = None,
+    url: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
     """List entities in the order of their ids."""
@@ -93,7 +93,7 @@ def entities(
     choice = Choice(state, machine, wait(longer), fits)
     if after is not None and (fits is not None or counts):
         raise typer.BadParameter("--after goes with whole pages only: not with --where or --count")
-    with open_store(db, create=False) as store:
+    with open_store(url, create=False) as store:
         if counts:
             tell_counts(counted(store, choice), json=json)
             return

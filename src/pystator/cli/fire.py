@@ -11,7 +11,7 @@ import typer
 
 from pystator.cli.code import load_code
 from pystator.cli.machines import find_machine, open_store
-from pystator.cli.options import CodeOption, DatabaseOption, JsonOption, MachineOption
+from pystator.cli.options import CodeOption, JsonOption, MachineOption, StoreOption
 from pystator.cli.output import note, paint, problem, say, say_json, without_prints
 from pystator.cli.pages import MOST
 from pystator.cli.text import Cell, count, move, noun, table
@@ -42,7 +42,7 @@ def fire(
         ),
     ] = LIMIT,
     code: CodeOption = None,
-    db: DatabaseOption = None,
+    url: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
     """Take the timed transitions that are due.
@@ -52,12 +52,12 @@ def fire(
     is no failure.
     """
     guards, actions = load_code(code, json=json)
-    chosen = None if machine is None else find_machine(machine, db)
+    chosen = None if machine is None else find_machine(machine, url)
     sweep = Sweep()
-    with open_store(db, create=False) as store:
+    with open_store(url, create=False) as store:
         from pystator.orchestrator import Orchestrator  # after the options are right
 
-        for found in [chosen] if chosen is not None else sweep.stored(store, db):
+        for found in [chosen] if chosen is not None else sweep.stored(store, url):
             room = limit - len(sweep.moved)
             if room < 1:
                 break

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pystator.cli.machines import find_definition, open_store
-from pystator.cli.options import DatabaseOption, JsonOption
+from pystator.cli.options import JsonOption, StoreOption
 from pystator.cli.output import note, say, say_json
 from pystator.errors import EntityNotFoundError
 
@@ -53,7 +53,7 @@ def graph(
         str | None,
         typer.Option("--entity", metavar="ENTITY", help="Mark where this entity is and has been."),
     ] = None,
-    db: DatabaseOption = None,
+    url: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
     """Draw a machine: Mermaid for Markdown, DOT for Graphviz, SVG as it is, JSON for other tools.
@@ -66,12 +66,12 @@ def graph(
         raise typer.BadParameter("--highlight and --entity both say what to mark: give one")
     if brief and form == "json":
         raise typer.BadParameter("--brief is for pictures; JSON always has everything")
-    definition = find_definition(machine, db)
+    definition = find_definition(machine, url)
     marks = Whereabouts()
     if highlight is not None:
         marks = Whereabouts(named(definition, highlight))
     elif entity is not None:
-        marks = whereabouts(definition, entity, db)
+        marks = whereabouts(definition, entity, url)
     if form == "json":
         tell(definition, marks, json=json)
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pystator.cli.machines import machine_name, open_store
-from pystator.cli.options import DatabaseOption, EntityArgument, JsonOption, MachineNameOption
+from pystator.cli.options import EntityArgument, JsonOption, MachineNameOption, StoreOption
 from pystator.cli.output import note, paint, say, say_json
 from pystator.cli.pages import MOST
 from pystator.cli.timeline import timeline
@@ -35,7 +35,7 @@ def history(
         str | None,
         typer.Option("--after", metavar="CURSOR", help="Go on where the last page ended."),
     ] = None,
-    db: DatabaseOption = None,
+    url: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show everything that happened to an entity.
@@ -43,7 +43,7 @@ def history(
     Rejected events and the outcomes of actions are part of it.
     """
     name = machine_name(machine)
-    with open_store(db, create=False) as store:
+    with open_store(url, create=False) as store:
         found = the_entity(store, entity, name)
         page = read(store, entity, found.machine_name, limit, after, newest=newest)
     if json:

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from pystator.engine.machine import StateMachine
     from pystator.stores.prunable import CompleteStore
 
-__all__ = ["find_definition", "find_machine", "is_file", "machine_name", "open_store"]
+__all__ = ["find_definition", "find_machine", "is_file", "machine_name", "open_store", "shown_url"]
 
+_SQL = {"sqlite", "postgresql", "postgres"}
 SUFFIXES = {".yaml", ".yml", ".json"}
 
 
@@ -59,15 +60,26 @@ def open_store(url: str | None, *, create: bool) -> "Generator[CompleteStore]":
     """The connected store; closed in the end.
 
     Args:
-        url: As given by ``--db``; None is resolved from environment, configuration file and folder.
+        url: As given by ``--store``; None is resolved from environment, configuration file and
+            folder.
         create: Make the database if there is none. A command that only reads does not.
     """
-    from pystator.db.resolve import resolve  # only a command that runs
+    from pystator.db.resolve import find_store  # only a command that runs
     from pystator.stores.registry import create_state_store
 
-    store = create_state_store(resolve(url))
+    store = create_state_store(find_store(url).url)
     store.connect(auto_initialize=create)
     try:
         yield store
     finally:
         store.disconnect()
+
+
+def shown_url(url: str | None) -> str:
+    """The URL of the store that a command uses, as it may be shown."""
+    from pystator.db.databases import shown_url as shown_database
+    from pystator.db.resolve import find_store, redact, scheme_of
+
+    found = find_store(url).url
+    kind = scheme_of(found).partition("+")[0]
+    return shown_database(found) if kind in _SQL else redact(found)

@@ -9,25 +9,26 @@ __all__ = [
     "ActorOption",
     "AtOption",
     "CodeOption",
-    "DatabaseOption",
     "EntityArgument",
     "EventIdOption",
     "ForceOption",
     "JsonOption",
     "MachineNameOption",
     "MachineOption",
+    "StoreOption",
     "UrlArgument",
 ]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
-DatabaseOption = Annotated[
+StoreOption = Annotated[
     str | None,
     typer.Option(
+        "--store",
         "--db",
         metavar="URL",
-        help="Where entities are kept, e.g. sqlite:///orders.db or "
-        "postgresql://user:pass@localhost/shop. "
+        help="Where entities are kept: sqlite:///orders.db, postgresql://user:pass@localhost/shop, "
+        "redis://localhost:6379/0, mongodb://localhost:27017. "
         "Default: PYSTATOR_DATABASE_URL, then pystator.cfg, then pystator.db in this folder.",
         show_default=False,
     ),

@@ -19,7 +19,7 @@ from pystator.cli.code import load_code
 from pystator.cli.events import FORMATS, Format, Rules, format_of, read_lines
 from pystator.cli.feed import STDIN, open_feed
 from pystator.cli.machines import find_machine, open_store
-from pystator.cli.options import CodeOption, DatabaseOption, JsonOption
+from pystator.cli.options import CodeOption, JsonOption, StoreOption
 from pystator.cli.output import INTERRUPTED, note, paint, say, say_json, without_prints
 from pystator.cli.progress import progress_of
 from pystator.cli.rejects import Rejects
@@ -53,7 +53,7 @@ def process(
             help="JSON Lines or CSV, also gzipped; - is standard input.",
         ),
     ],
-    db: DatabaseOption = None,
+    url: StoreOption = None,
     batch: Annotated[
         int, typer.Option("--batch", min=1, max=100_000, metavar="N", help="Events in one commit.")
     ] = BATCH,
@@ -101,8 +101,8 @@ def process(
     rules = Rules(event_time, prefix_of(events, id_prefix) if id_from_line else None)
     check_paths(events, rejects)
     guards, actions = load_code(code, json=json)
-    found = find_machine(machine, db)
-    with open_feed(events) as feed, open_store(db, create=True) as store, Rejects(rejects) as out:
+    found = find_machine(machine, url)
+    with open_feed(events) as feed, open_store(url, create=True) as store, Rejects(rejects) as out:
         from pystator.orchestrator import Orchestrator  # after the options are right
 
         orchestrator = Orchestrator(found, store, guards, actions)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from pystator.cli.asking import confirm
-from pystator.cli.machines import find_definition, is_file, open_store
-from pystator.cli.options import ForceOption, JsonOption, UrlArgument
+from pystator.cli.machines import find_definition, is_file, open_store, shown_url
+from pystator.cli.options import ForceOption, JsonOption, StoreOption, UrlArgument
 from pystator.cli.output import INTERRUPTED, note, say, say_json
 from pystator.cli.progress import counting
 from pystator.cli.stopping import Stopping
@@ -105,18 +105,20 @@ def prune(
         bool, typer.Option("--dry-run", help="Delete nothing; say what would be.")
     ] = False,
     force: ForceOption = False,
+    store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
     """Delete old history, in small transactions; asks first.
 
     One snapshot row an entity keeps what is left replayable. Entities stay as they are.
     """
-    from pystator.db.databases import shown_url
-
+    if url is not None and store is not None:
+        raise typer.BadParameter("the URL is given twice: once is enough")
+    url = url or store
     shown = shown_url(url)
     age = None if older_than is None else _age(older_than, "--older-than")
     window = None if dedup_window is None else _age(dedup_window, "--dedup-window")
-    with open_store(url, create=False) as store:
+    with open_store(url, create=False) as opened:
         policies = _policies(url, shown, age, window, machine or [])
         if not json:
             for policy in policies:
@@ -124,7 +126,7 @@ def prune(
         if not (dry_run or force):
             confirm(f"This deletes history in {shown}.", "Delete it?", shown)
         with Stopping() as stopping:
-            report = _run(store, policies, batch, stopping, dry_run=dry_run)
+            report = _run(opened, policies, batch, stopping, dry_run=dry_run)
     if json:
         say_json(_view(report, shown, policies, stopping, dry_run=dry_run))
     else:

@@ -14,11 +14,11 @@ from pystator.cli.options import (
     ActorOption,
     AtOption,
     CodeOption,
-    DatabaseOption,
     EntityArgument,
     EventIdOption,
     JsonOption,
     MachineOption,
+    StoreOption,
 )
 from pystator.cli.output import note, paint, problem, say, say_json, without_prints
 from pystator.cli.text import moved, value, why_failed
@@ -60,7 +60,7 @@ def send(
     actor: ActorOption = None,
     machine: MachineOption = None,
     code: CodeOption = None,
-    db: DatabaseOption = None,
+    url: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
     """Send one event to an entity.
@@ -75,7 +75,7 @@ def send(
         (result,) = entities.process_events([request])
         return result
 
-    deliver(entity, sent, machine=machine, code=code, db=db, json=json)
+    deliver(entity, sent, machine=machine, code=code, url=url, json=json)
 
 
 def deliver(
@@ -84,7 +84,7 @@ def deliver(
     *,
     machine: str | None,
     code: Path | None,
-    db: str | None,
+    url: str | None,
     json: bool,
 ) -> None:
     """Ask an orchestrator with the machine and the code for something, and tell what became of it.
@@ -92,11 +92,11 @@ def deliver(
     Exits with 1 when it is rejected.
     """
     guards, actions = load_code(code, json=json)
-    chosen = None if machine is None else find_machine(machine, db)
-    with open_store(db, create=chosen is not None) as store:
+    chosen = None if machine is None else find_machine(machine, url)
+    with open_store(url, create=chosen is not None) as store:
         from pystator.orchestrator import Orchestrator  # after the options are right
 
-        found = chosen or stored_for(store, entity, db)
+        found = chosen or stored_for(store, entity, url)
         with_code = Orchestrator(found, store, guards, actions)
         with without_prints(json=json):
             result = bring(with_code)

@@ -4,7 +4,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from pystator.cli.machines import find_machine, open_store
-from pystator.cli.options import DatabaseOption, EntityArgument, JsonOption, MachineOption
+from pystator.cli.options import EntityArgument, JsonOption, MachineOption, StoreOption
 from pystator.cli.output import paint, say, say_json
 from pystator.cli.text import Cell, lines_of, moment, table, timer_words
 from pystator.cli.views import entity_view
@@ -20,16 +20,16 @@ __all__ = ["show"]
 def show(
     entity: EntityArgument,
     machine: MachineOption = None,
-    db: DatabaseOption = None,
+    url: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show an entity's state, context, timers and history states.
 
     With --machine, its next triggers, too.
     """
-    found_machine = None if machine is None else find_machine(machine, db)
+    found_machine = None if machine is None else find_machine(machine, url)
     name = None if found_machine is None else found_machine.name
-    with open_store(db, create=False) as store:
+    with open_store(url, create=False) as store:
         found = the_entity(store, entity, name)
     triggers = None if found_machine is None else next_triggers(found_machine, found)
     if json:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from pystator.db.alchemy import over
 from pystator.db.extras import from_extra
 from pystator.db.postgres_url import is_postgres, parse_postgres
-from pystator.db.resolve import SQLiteURL, parse_sqlite, resolve
+from pystator.db.resolve import SQLiteURL, parse_sqlite, redact, resolve, scheme_of, server_of
 from pystator.db.schema import TABLES, revision_of
 from pystator.db.sqlite import BUSY_LIMIT, begin_exclusive, open_connection, patiently, translate
 from pystator.errors import ConfigurationError, SchemaError
@@ -117,24 +117,46 @@ def opened(url: str | None, *, create: bool = False) -> Generator[Database]:
         SchemaError: There is no such file.
         StoreUnavailableError: It cannot be opened.
     """
-    found = resolve(url)
+    found = _database(url)
     with _postgres(found) if is_postgres(found) else _sqlite(found, create=create) as database:
         yield database
 
 
 def shown_url(url: str | None) -> str:
     """The URL the commands use, as it may be shown."""
-    found = resolve(url)
+    found = _database(url)
     return str(parse_postgres(found) if is_postgres(found) else parse_sqlite(found))
 
 
 def is_there(url: str | None) -> bool:
     """Whether there is something to open: a SQLite file may not have been made yet."""
-    found = resolve(url)
+    found = _database(url)
     if is_postgres(found):
         return True
     path = parse_sqlite(found).path
     return path is not None and path.exists()
+
+
+def _database(url: str | None) -> str:
+    """The URL of a database with tables.
+
+    Raises:
+        ConfigurationError: It names a store of another kind.
+    """
+    found = resolve(url)
+    server = server_of(found)
+    if server is not None:
+        raise ConfigurationError(
+            f"{redact(found)}: {server.name} has no tables and no migrations, {server.instead};"
+            " this command is for SQLite and PostgreSQL",
+            context={"url": redact(found)},
+        )
+    if scheme_of(found) == "replicated":
+        raise ConfigurationError(
+            "replicated:// is two stores: give the URL of the durable one, which has the tables",
+            context={"url": redact(found)},
+        )
+    return found
 
 
 @contextmanager

@@ -10,48 +10,42 @@ Laws:
 - Passwords never appear in a message: `redact` everything that is shown.
 """
 
-import configparser
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from pystator.db.places import CONFIG_FILE, DATABASE_URL, MONGODB_URL, REDIS_URL, places
 from pystator.errors import ConfigurationError
 from pystator.records import record
 
 __all__ = [
     "CONFIG_FILE",
     "DATABASE_URL",
+    "MONGODB",
+    "REDIS",
     "Found",
     "SQLiteURL",
+    "Server",
     "find",
+    "find_server",
+    "find_store",
     "parse_sqlite",
     "redact",
     "resolve",
     "scheme_of",
+    "server_of",
 ]
 
-DATABASE_URL: Final = "PYSTATOR_DATABASE_URL"
-"""The environment variable, and the key in the file."""
-
-CONFIG_FILE: Final = "pystator.cfg"
-SECTION: Final = "database"
-
-_KEYS: Final = frozenset({DATABASE_URL.lower(), "pystator_redis_url", "pystator_mongodb_url"})
-"""What the section may say: keys are named like the variables, in any case."""
-
 _SCHEME: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9.+-]*):(?P<slashes>/{0,2})")
-_LOST_COLON: Final = re.compile(r"(?P<scheme>(?:sqlite|postgres(?:ql)?)(?:\+\w+)?)//")
+_LOST_COLON: Final = re.compile(
+    r"(?P<scheme>(?:sqlite|postgres(?:ql)?|rediss?|mongodb)(?:\+\w+)?)//"
+)
 _SQLITE: Final = frozenset({"sqlite", "sqlite+pysqlite"})
-_LATER: Final = {
-    "mongodb": "MongoDB",
-    "mongodb+srv": "MongoDB",
-    "redis": "Redis",
-    "rediss": "Redis",
-}
 
 _USE: Final = "use a sqlite:///... or postgresql://... URL"
+_DEFAULT: Final = "the default"
 
 
 @record
@@ -60,6 +54,48 @@ class Found:
 
     url: str
     origin: str
+
+
+@record
+class Server:
+    """A database that is no SQL database: what it is called, and how it is named.
+
+    Attributes:
+        store: The class of its store.
+        variable: Its own environment variable, and key in the file.
+        schemes: What its URLs begin with, without what may follow a ``+``.
+        instead: What there is of it in the place of tables and migrations.
+    """
+
+    name: str
+    store: str
+    variable: str
+    schemes: frozenset[str]
+    example: str
+    instead: str
+
+    def owns(self, url: str) -> bool:
+        """The URL is one of this database."""
+        return scheme_of(url).partition("+")[0] in self.schemes
+
+
+REDIS: Final = Server(
+    "Redis",
+    "RedisStateStore",
+    REDIS_URL,
+    frozenset({"redis", "rediss", "unix"}),
+    "redis://localhost:6379/0",
+    "its keys are made as they are needed",
+)
+MONGODB: Final = Server(
+    "MongoDB",
+    "MongoDBStateStore",
+    MONGODB_URL,
+    frozenset({"mongodb"}),
+    "mongodb://localhost:27017",
+    "its collections and indexes are made when the store connects",
+)
+_SERVERS: Final = (REDIS, MONGODB)
 
 
 @record
@@ -105,15 +141,93 @@ def find(
     """
     if argument is not None:
         return Found(_said(argument, "the database URL"), "the argument")
-    value = (os.environ if environ is None else environ).get(DATABASE_URL)
-    if value is not None:
-        return Found(_said(value, DATABASE_URL), DATABASE_URL)
     folder = Path.cwd() if folder is None else folder
-    for place in (folder / CONFIG_FILE, _home(home) / ".pystator" / CONFIG_FILE):
-        value = _read(place)
-        if value is not None:
-            return Found(_said(value, f"{DATABASE_URL} in {place}"), str(place))
-    return Found(f"sqlite:///{folder / 'pystator.db'}", "the default")
+    for place, said in places(environ, folder, home):
+        if DATABASE_URL in said:
+            return _found(said, DATABASE_URL, place)
+    return Found(f"sqlite:///{folder / 'pystator.db'}", _DEFAULT)
+
+
+def find_server(
+    server: Server,
+    argument: str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    home: Path | None = None,
+) -> Found:
+    """The URL of a store that is given one, or finds it in its variable or in the common one.
+
+    In each place its own variable comes first, and the common one counts if it names such a server.
+    There is no default: no event goes to a server that nobody named.
+
+    Args:
+        server: Which database.
+        argument: A URL; None when the caller was given none.
+        environ: As in `find`, like those that follow.
+        folder: The working folder.
+        home: The user's folder.
+
+    Raises:
+        ConfigurationError: Nobody names one, or the first place that does says it wrongly.
+    """
+    if argument is not None:
+        return Found(_said(argument, f"the {server.name} URL", server.example), "the argument")
+    for place, said in places(environ, Path.cwd() if folder is None else folder, home):
+        if server.variable in said:
+            return _found(said, server.variable, place)
+        if DATABASE_URL in said and server.owns(said[DATABASE_URL].strip()):
+            return _found(said, DATABASE_URL, place)
+    raise ConfigurationError(
+        f'{server.store} needs a connection string: {server.store}("{server.example}"), '
+        f"or the same in {server.variable} or pystator.cfg",
+        context={"variable": server.variable},
+    )
+
+
+def find_store(
+    argument: str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    home: Path | None = None,
+) -> Found:
+    """`find` for a command that works with any store.
+
+    Where nobody says ``PYSTATOR_DATABASE_URL``, a Redis or MongoDB that is configured is meant
+    before the default is.
+
+    Raises:
+        ConfigurationError: The first place that says something says it wrongly, or both a Redis and
+            a MongoDB are configured.
+    """
+    folder = Path.cwd() if folder is None else folder
+    found = find(argument, environ=environ, folder=folder, home=home)
+    if found.origin != _DEFAULT:
+        return found
+    others: dict[str, Found] = {}
+    for place, said in places(environ, folder, home):
+        for name in said:
+            others.setdefault(name, _found(said, name, place))
+    if len(others) > 1:
+        raise ConfigurationError(
+            f"{' and '.join(sorted(others))} are both configured: say which is meant with "
+            f"--store URL, or in {DATABASE_URL}",
+            context={"variables": sorted(others)},
+        )
+    return next(iter(others.values()), found)
+
+
+def _found(said: Mapping[str, str], name: str, place: str) -> Found:
+    """What a place says under a name; ``""`` is the environment."""
+    example = next((each.example for each in _SERVERS if each.variable == name), _EXAMPLE)
+    url = _said(said[name], f"{name} in {place}" if place else name, example)
+    return Found(url, place or name)
+
+
+def server_of(url: str) -> Server | None:
+    """The database that a URL names, if it is none with tables."""
+    return next((server for server in _SERVERS if server.owns(url)), None)
 
 
 def scheme_of(url: str) -> str:
@@ -172,14 +286,14 @@ def parse_sqlite(url: str, *, folder: Path | None = None) -> SQLiteURL:
     return SQLiteURL(Path(os.path.abspath((Path.cwd() if folder is None else folder) / name)))  # noqa: PTH100 - keeps symbolic links
 
 
-def _text(url: object) -> str:
+def _text(url: object, example: str) -> str:
     """A URL that somebody gave.
 
     Raises:
         ConfigurationError: It is no string.
     """
     if not isinstance(url, str):
-        hint = f"sqlite:///{url}" if isinstance(url, Path) else "sqlite:///pystator.db"
+        hint = f"sqlite:///{url}" if isinstance(url, Path) else example
         raise ConfigurationError(
             f"the database URL is a string such as {hint}, not {type(url).__name__}",
             context={"type": type(url).__name__},
@@ -187,12 +301,15 @@ def _text(url: object) -> str:
     return url
 
 
-def _said(value: str, where: str) -> str:
+_EXAMPLE: Final = "sqlite:///pystator.db"
+
+
+def _said(value: str, where: str, example: str = _EXAMPLE) -> str:
     """What a place says, if it says something that looks like a URL."""
-    url = _text(value).strip()
+    url = _text(value, example).strip()
     if not url:
         raise ConfigurationError(
-            f"{where} is empty: give a URL such as sqlite:///pystator.db, or remove it",
+            f"{where} is empty: give a URL such as {example}, or remove it",
             context={"where": where},
         )
     if url[0] in "\"'":
@@ -217,61 +334,6 @@ def _said(value: str, where: str) -> str:
     return url
 
 
-def _read(place: Path) -> str | None:
-    """The URL a file gives; None when there is no file, or nothing in it about the database."""
-    # Only "=": a URL holds a colon, and a line that lost its "=" must not become another key.
-    parser = configparser.RawConfigParser(delimiters=("=",))
-    try:
-        with place.open(encoding="utf-8") as text:
-            parser.read_file(text, str(place))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{place} cannot be read: {error}") from error
-    except configparser.Error as error:
-        line = getattr(error, "lineno", None) or getattr(error, "errors", [(None,)])[0][0]
-        raise ConfigurationError(
-            f"{place}{f':{line}' if line else ''}: not an INI file; write\n"
-            f"[{SECTION}]\n{DATABASE_URL} = sqlite:///pystator.db",
-            context={"file": str(place), "line": line},
-        ) from None  # the parser's message quotes the line, which may hold a password
-    said = parser.options(SECTION) if parser.has_section(SECTION) else []
-    unknown = set(said) - _KEYS
-    if unknown:
-        raise ConfigurationError(
-            f"{place}: [{SECTION}] has no key {min(unknown)!r}; there are "
-            f"{', '.join(sorted(key.upper() for key in _KEYS))}",
-            context={"file": str(place), "key": min(unknown)},
-        )
-    _check_sections(parser, place)
-    return parser.get(SECTION, DATABASE_URL, fallback=None)
-
-
-def _check_sections(parser: configparser.RawConfigParser, place: Path) -> None:
-    """Refuse a file that names a database where nobody looks: it would be the default instead.
-
-    Raises:
-        ConfigurationError: It does.
-    """
-    said = {name: parser.options(name) for name in parser.sections() if name != SECTION}
-    said[parser.default_section] = [] if parser.has_section(SECTION) else list(parser.defaults())
-    for name, keys in said.items():
-        if DATABASE_URL.lower() in keys:
-            raise ConfigurationError(
-                f"{place}: {DATABASE_URL} is under [{name}]; write it under [{SECTION}]",
-                context={"file": str(place), "section": name},
-            )
-
-
-def _home(home: Path | None) -> Path:
-    if home is not None:
-        return home
-    try:
-        return Path.home()
-    except RuntimeError:  # a user without an entry and without HOME has no file there
-        return Path("/nonexistent")
-
-
 def _wrong(url: str, why: str) -> ConfigurationError:
     return ConfigurationError(f"{redact(url)!r}: {why}", context={"url": redact(url)})
 
@@ -280,9 +342,8 @@ def _other_scheme(url: str, scheme: str) -> ConfigurationError:
     if not scheme:
         return _wrong(url, "not a URL; a file is written sqlite:///shop.db")
     name = scheme.partition("+")[0]
-    if name in {"postgresql", "postgres"}:
-        return _wrong(url, "this is PostgreSQL's: use PostgresStateStore, or create_state_store")
-    known = _LATER.get(name)
-    if known:
-        return _wrong(url, f"this release has no {known}: {_USE}")
+    server = server_of(url)
+    store = "PostgresStateStore" if name in {"postgresql", "postgres"} else server and server.store
+    if store:
+        return _wrong(url, f"this is no SQLite URL: use {store}, or create_state_store")
     return _wrong(url, f"unknown database {scheme!r}: {_USE}")
