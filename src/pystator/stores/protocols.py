@@ -37,10 +37,12 @@ from pystator.records import (
     Parcel,
     StoredMachine,
 )
+from pystator.stores.parcels import RawParcel
 
 __all__ = [
     "AsyncStateStore",
     "MachineStore",
+    "MarkedStore",
     "NativeStore",
     "PrunableStore",
     "RestorableStore",
@@ -363,6 +365,31 @@ class RestorableStore(NativeStore, Protocol):
 
     async def arestore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
         """`restore` for asyncio."""
+        ...
+
+
+class MarkedStore(RestorableStore, Protocol):
+    """A `RestorableStore` that keeps marks, and changes them together with what it restores.
+
+    A mark is a short text under a name: how far somebody has come.
+    """
+
+    def marks(self, prefix: str) -> dict[str, str]:
+        """The marks whose names begin so."""
+        ...
+
+    def restore_marked(
+        self, parcels: Sequence[RawParcel], mark: str, before: str | None, after: str
+    ) -> bool:
+        """Put all parcels in and change the mark, in one transaction, or do nothing.
+
+        Only the ``base`` of a parcel is compared, not its ``after``. False: the mark is not
+        ``before`` (None: there is none).
+
+        Raises:
+            StaleVersionError: The store has something else than the parcels go on from.
+            InvalidValueError: Something cannot be stored here.
+        """
         ...
 
 

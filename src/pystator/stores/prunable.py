@@ -192,10 +192,10 @@ class CompleteStore(Prunable, StoreFacade):
     """What every store of ours is: the public methods, and a history that can be pruned."""
 
 
-def apart() -> ConfigurationError:
-    """The error of a prune inside a transaction of the caller's."""
+def apart(method: str = "prune_history") -> ConfigurationError:
+    """The error of a prune, or of another such method, inside a transaction of the caller's."""
     return ConfigurationError(
-        "each batch of a prune is a transaction of its own, and cannot be part of yours: call"
-        " prune_history of the store itself",
+        f"each batch of {method} is a transaction of its own, and cannot be part of yours: call"
+        " it on the store itself",
         context={"option": "connection"},
     )

@@ -11,9 +11,21 @@ from typing import Any, ClassVar, Final, Self, TypeVar, cast
 from pystator.db.extras import from_extra
 from pystator.db.postgres_url import find_postgres
 from pystator.errors import ConfigurationError, FSMError, StoreUnavailableError
-from pystator.records import Commit, Cut, Entity, HistoryEntry, Key, Loaded, Lookup, Outcome, Page
+from pystator.records import (
+    Commit,
+    Cut,
+    Entity,
+    HistoryEntry,
+    Key,
+    Loaded,
+    Lookup,
+    Outcome,
+    Page,
+    Parcel,
+)
 from pystator.stores.codec import LIMIT
 from pystator.stores.facade import StoreFacade
+from pystator.stores.parcels import RawParcel
 from pystator.stores.programs import long_ago
 from pystator.stores.prunable import CompleteStore, apart
 
@@ -26,6 +38,7 @@ with from_extra("postgres", "psycopg", "psycopg_pool"):
     from pystator.stores.postgres.later import Later
     from pystator.stores.postgres.link import Link
     from pystator.stores.postgres.ops import Operation, Request, loading
+    from pystator.stores.postgres.restoring import marks, restoring, restoring_marked
     from pystator.stores.postgres.within import Borrowed, Guests
     from pystator.stores.postgres.writing import committing, streaming
 
@@ -315,6 +328,26 @@ class PostgresStateStore(CompleteStore):
     def _pruning(self, cuts: Sequence[Cut]) -> Operation[list[int | None]]:
         return pruning.prune_rows(cuts, self.now())
 
+    # Restoring ------------------------------------------------------------------------------------
+
+    def restore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
+        """Put parcels of another store in; one `Outcome` for each, in order."""
+        return _run(self._link, restoring(parcels))
+
+    async def arestore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
+        """`restore` for asyncio."""
+        return await _arun(self._link, restoring(parcels))
+
+    def marks(self, prefix: str) -> dict[str, str]:
+        """The marks whose names begin so."""
+        return _run(self._link, marks(prefix))
+
+    def restore_marked(
+        self, parcels: Sequence[RawParcel], mark: str, before: str | None, after: str
+    ) -> bool:
+        """Put parcels in and change a mark, all or nothing; see `MarkedStore`."""
+        return _run(self._link, restoring_marked(parcels, mark, before, after))
+
 
 class _Within(PostgresStateStore):
     """A store whose statements go over the caller's connection; made by `within`.
@@ -356,6 +389,22 @@ class _Within(PostgresStateStore):
     def _pruning(self, cuts: Sequence[Cut]) -> Operation[list[int | None]]:
         del cuts
         raise apart()
+
+    def restore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
+        """A `ConfigurationError`: each batch is a transaction of its own."""
+        del parcels
+        raise apart("restore")
+
+    async def arestore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
+        """A `ConfigurationError`, as above."""
+        return self.restore(parcels)
+
+    def restore_marked(
+        self, parcels: Sequence[RawParcel], mark: str, before: str | None, after: str
+    ) -> bool:
+        """A `ConfigurationError`, as above."""
+        del parcels, mark, before, after
+        raise apart("restore_marked")
 
 
 # The two functions that do I/O --------------------------------------------------------------------

@@ -21,12 +21,14 @@ from pystator.records import (
     Lookup,
     Outcome,
     Page,
+    Parcel,
 )
 from pystator.stores.codec import LIMIT
 from pystator.stores.facade import StoreFacade
+from pystator.stores.parcels import RawParcel
 from pystator.stores.programs import long_ago
 from pystator.stores.prunable import CompleteStore, apart
-from pystator.stores.sqlite import pruning, reads
+from pystator.stores.sqlite import pruning, reads, restoring
 from pystator.stores.sqlite.files import Files, Synchronous
 from pystator.stores.sqlite.ops import prepare
 from pystator.stores.sqlite.within import Borrowed
@@ -336,6 +338,28 @@ class SQLiteStateStore(CompleteStore):
         """`prune_rows` for asyncio."""
         return await self._aside(lambda: self.prune_rows(cuts))
 
+    # Restoring ------------------------------------------------------------------------------------
+
+    def restore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
+        """Put parcels of another store in, in one transaction; one `Outcome` for each, in order."""
+        return self._writer.alone(lambda connection: restoring.restore(connection, parcels))
+
+    async def arestore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
+        """`restore` for asyncio."""
+        return await self._aside(lambda: self.restore(parcels))
+
+    def marks(self, prefix: str) -> dict[str, str]:
+        """The marks whose names begin so."""
+        return self._files.read(lambda connection: restoring.marks(connection, prefix))
+
+    def restore_marked(
+        self, parcels: Sequence[RawParcel], mark: str, before: str | None, after: str
+    ) -> bool:
+        """Put parcels in and change a mark, all or nothing; see `MarkedStore`."""
+        return self._writer.alone(
+            lambda connection: restoring.restore_marked(connection, parcels, mark, before, after)
+        )
+
 
 class _Within(SQLiteStateStore):
     """A store whose loads, commits and reads go over the caller's connection; made by `within`."""
@@ -366,6 +390,18 @@ class _Within(SQLiteStateStore):
         """A `ConfigurationError`: each batch of a prune is a transaction of its own."""
         del cuts
         raise apart()
+
+    def restore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
+        """A `ConfigurationError`, as above."""
+        del parcels
+        raise apart("restore")
+
+    def restore_marked(
+        self, parcels: Sequence[RawParcel], mark: str, before: str | None, after: str
+    ) -> bool:
+        """A `ConfigurationError`, as above."""
+        del parcels, mark, before, after
+        raise apart("restore_marked")
 
     async def _aside(self, call: Callable[[], T]) -> T:
         return call()  # the connection may belong to this thread

@@ -7,7 +7,7 @@ from pystator.errors import InvalidValueError
 from pystator.records import Outcome, OutcomeKind
 from pystator.stores.sqlite.ops import IS_KNOWN, Run, Write, extend
 
-__all__ = ["APPLIED", "write_all", "write_alone", "write_one"]
+__all__ = ["APPLIED", "REFUSALS", "refused", "write_all", "write_alone", "write_one"]
 
 APPLIED: Final = Outcome(OutcomeKind.APPLIED)
 _STALE: Final = Outcome(OutcomeKind.STALE)
@@ -34,12 +34,12 @@ def write_all(connection: sqlite3.Connection, writes: list[Write]) -> list[Outco
                 return None
         for statement, rows in runs:
             connection.executemany(statement, rows)
-    except _REFUSALS:
+    except REFUSALS:
         return None
     return [APPLIED if write.refused is None else write.refused for write in writes]
 
 
-_REFUSALS: Final = (
+REFUSALS: Final = (
     sqlite3.IntegrityError,
     sqlite3.DataError,
     sqlite3.InterfaceError,
@@ -65,9 +65,9 @@ def write_one(connection: sqlite3.Connection, write: Write) -> Outcome:
     except sqlite3.IntegrityError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
             return _DUPLICATE
-        return Outcome(OutcomeKind.REFUSED, _refusal(error))
-    except _REFUSALS as error:
-        return Outcome(OutcomeKind.REFUSED, _refusal(error))
+        return Outcome(OutcomeKind.REFUSED, refused(error))
+    except REFUSALS as error:
+        return Outcome(OutcomeKind.REFUSED, refused(error))
     return APPLIED
 
 
@@ -85,5 +85,6 @@ def _is_known(connection: sqlite3.Connection, write: Write) -> bool:
     return any(connection.execute(IS_KNOWN, key).fetchone() for key in write.keys)
 
 
-def _refusal(error: Exception) -> InvalidValueError:
+def refused(error: Exception) -> InvalidValueError:
+    """The error of a commit that cannot be stored."""
     return InvalidValueError(f"the commit cannot be stored: {error}")

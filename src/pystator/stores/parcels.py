@@ -1,0 +1,189 @@
+"""Parcels in the form in which the SQL stores keep them: texts of the codec, times in microseconds.
+
+What comes from another store of ours is in this form already, and is never decoded on its way.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pystator.errors import StaleVersionError
+from pystator.records import Entity, EntryKind, HistoryEntry, Key, Parcel, record
+from pystator.stores.codec import encode
+from pystator.stores.columns import (
+    encode_actions,
+    encode_history,
+    encode_patch,
+    encode_payload,
+    encode_timers,
+    next_due,
+)
+from pystator.stores.keys import (
+    check_entity_id,
+    check_event_id,
+    check_machine_name,
+    check_state,
+    check_text,
+)
+from pystator.stores.pruning import UNLIMITED
+
+__all__ = ["ENTITY_VALUES", "ROW_VALUES", "EntityRow", "HistoryRow", "RawParcel", "raw", "unfit"]
+
+ENTITY_VALUES: Final = (
+    "version",
+    "state",
+    "context",
+    "history",
+    "timers",
+    "next_due",
+    "machine_version",
+    "fingerprint",
+    "created_at",
+    "updated_at",
+    "commit_id",
+    "state_since",
+)
+"""What an `EntityRow` has, in this order: the columns of an entity beside its key."""
+
+ROW_VALUES: Final = (
+    "version",
+    "kind",
+    "trigger",
+    "payload",
+    "now",
+    "context_patch",
+    "source_state",
+    "target_state",
+    "actions",
+    "success",
+    "error_code",
+    "error_message",
+    "event_id",
+    "request_hash",
+    "actor",
+    "occurred_at",
+    "duration_us",
+    "ref",
+    "commit_id",
+    "machine_version",
+    "fingerprint",
+    "recorded_at",
+)
+"""What a `HistoryRow` has, in this order: the columns of a history row beside its key and its id.
+
+Texts are texts or None, numbers and times are integers or None, ``success`` is true or false.
+"""
+
+EntityRow = Sequence[Any]
+HistoryRow = Sequence[Any]
+
+_KINDS: Final = {kind: str(kind.value) for kind in EntryKind}
+"""Members of an enumeration are subclasses of str, which drivers bind slowly."""
+
+
+@record
+class RawParcel:
+    """A `Parcel` as the SQL stores keep it.
+
+    Attributes:
+        entity: The `ENTITY_VALUES` that the entity becomes; None leaves it as it is.
+        rows: The `ROW_VALUES` of each history row, in order.
+        base: The version that the entity has in the other store; 0 when it is not there.
+        after: Version and commit id of the newest row that the other store has of this key.
+    """
+
+    entity_id: str
+    machine_name: str
+    entity: EntityRow | None
+    rows: Sequence[HistoryRow]
+    base: int
+    after: tuple[int, str] | None = None
+
+    @property
+    def key(self) -> Key:
+        """``(entity_id, machine_name)``."""
+        return (self.entity_id, self.machine_name)
+
+    @property
+    def size(self) -> int:
+        """Characters of its longest texts: contexts, payloads and patches."""
+        size = 0 if self.entity is None else len(self.entity[2])
+        return size + sum([len(row[3] or "") + len(row[5] or "") for row in self.rows])
+
+
+def raw(parcel: Parcel) -> RawParcel:
+    """Encode a parcel.
+
+    Raises:
+        InvalidValueError: Something of it cannot be stored.
+    """
+    return RawParcel(
+        check_entity_id(parcel.entity_id),
+        check_machine_name(parcel.machine_name),
+        None if parcel.entity is None else _entity(parcel.entity),
+        [_row(row) for row in parcel.rows],
+        parcel.base,
+        parcel.after,
+    )
+
+
+def _entity(entity: Entity) -> EntityRow:
+    return (
+        entity.version,
+        check_state(entity.state),
+        encode(entity.context, limit=UNLIMITED),
+        encode_history(entity.history),
+        encode_timers(entity.timers),
+        next_due(entity.timers),
+        check_text(entity.machine_version, "machine version"),
+        check_text(entity.fingerprint, "fingerprint"),
+        entity.created_at,
+        entity.updated_at,
+        check_text(entity.commit_id, "commit id"),
+        entity.state_since,
+    )
+
+
+def _row(row: HistoryEntry) -> HistoryRow:
+    for state in (row.source_state, row.target_state):
+        if state is not None:
+            check_state(state)
+    if row.event_id is not None:
+        check_event_id(row.event_id)
+    for name in (row.trigger, row.actor, row.request_hash, row.error_code):
+        if name is not None:
+            check_text(name, "text of a history row")
+    return (
+        row.version,
+        _KINDS[EntryKind(row.kind)],
+        row.trigger,
+        encode_payload(row.payload, limit=UNLIMITED),
+        row.now,
+        encode_patch(row.patch, limit=UNLIMITED),
+        row.source_state,
+        row.target_state,
+        encode_actions(row.actions),
+        row.success,
+        row.error_code,
+        row.error_message,
+        row.event_id,
+        row.request_hash,
+        row.actor,
+        row.occurred_at,
+        row.duration_us,
+        row.ref,
+        check_text(row.commit_id, "commit id"),
+        check_text(row.machine_version, "machine version"),
+        check_text(row.fingerprint, "fingerprint"),
+        row.recorded_at,
+    )
+
+
+def unfit(keys: Sequence[Key]) -> StaleVersionError:
+    """The error of changes that do not go on from what a store has."""
+    shown = ", ".join(f"{entity_id!r} of machine {machine!r}" for entity_id, machine in keys[:3])
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    return StaleVersionError(
+        f"the store has other versions, or other event ids, of {shown}{more} than those that these"
+        " changes go on from; nothing was written",
+        context={"keys": [list(key) for key in keys[:100]]},
+    )
