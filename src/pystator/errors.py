@@ -22,6 +22,7 @@
      |- MachineVersionMismatchError
      |- IdempotencyConflictError         an event id was used for another event
      |- StoreUnavailableError            the store did not answer in time
+     |- ReplicationError                 a hot store and its durable one do not belong together
      `- SchemaError                      the database's schema is not the one this release needs
 
 An error says what was wrong, where, and what to do next. ``code`` is stable and meant for programs,
@@ -48,6 +49,7 @@ __all__ = [
     "InvalidTransitionError",
     "InvalidValueError",
     "MachineVersionMismatchError",
+    "ReplicationError",
     "SchemaError",
     "StaleVersionError",
     "StoreUnavailableError",
@@ -79,6 +81,7 @@ class ErrorCode(StrEnum):
     INVALID_VALUE = "invalid_value"
     LIVELOCK = "livelock"
     MACHINE_VERSION_MISMATCH = "machine_version_mismatch"
+    REPLICATION = "replication_error"
     SCHEMA = "schema_error"
     STALE_VERSION = "stale_version"
     STORE_UNAVAILABLE = "store_unavailable"
@@ -252,6 +255,15 @@ class StoreUnavailableError(FSMError):
     """The store did not answer, or stayed busy for too long."""
 
     default_code = ErrorCode.STORE_UNAVAILABLE
+
+
+class ReplicationError(FSMError):
+    """A hot store and its durable one do not belong together, or no longer agree.
+
+    Nothing was written. The message says what each of them holds and what to do.
+    """
+
+    default_code = ErrorCode.REPLICATION
 
 
 class SchemaError(FSMError):

@@ -33,7 +33,18 @@ from pystator.errors import InvalidValueError
 from pystator.stores.refusals import MAX_DEPTH, MAX_INT, Refusal, explain, kind_of
 from pystator.stores.tags import TAG, identical, tag, untag
 
-__all__ = ["LIMIT", "SURE", "WIDE", "copy", "decode", "encode", "freeze", "is_flat", "thaw"]
+__all__ = [
+    "LIMIT",
+    "SURE",
+    "WIDE",
+    "copy",
+    "decode",
+    "encode",
+    "freeze",
+    "is_flat",
+    "rewrite",
+    "thaw",
+]
 
 LIMIT: Final = 1_000_000
 """Bytes of UTF-8 that an encoded value may have, by default."""
@@ -306,3 +317,6 @@ def _fast_dumps() -> Callable[[Any], str]:
 
 
 _dumps: Final = _fast_dumps()
+
+rewrite: Final = _dumps
+"""What ``json.loads`` made of a part of an encoded text -> that part's text, as it was."""
