@@ -1,0 +1,230 @@
+"""Documents of the MongoDB store: records <-> plain BSON, and what a document of an entity is.
+
+::
+
+    entity_states        one document a key: the entity, its newest rows, event ids
+      _id                "id NUL machine": names have no control characters, so in order of keys
+      entity_id, machine_name, version, state, context, history, timers, next_due,
+      machine_version, fingerprint, created_at, updated_at, commit_id, state_since
+      rev                a number that every write of the document changes
+      seq                rows that this key ever got; the id of a row is its number, from 1
+      tail               the newest rows, in order: the last one is number `seq`
+      waiting            true while there may be rows in `tail`
+      ids                event ids of the rows in `tail`, and of others before them
+      forgotten          how many event ids are in no `ids` any more; missing: none is
+    transition_history   one document a row that has left its tail: "id NUL machine NUL number"
+      id, entity_id, machine_name, and the fields of a row in a tail
+      feed               its place in the feed
+
+Laws:
+
+- Every name is ours and every value is a string, a number of at most 64 bits or a boolean: nothing
+  of the user's becomes a name, and what is structured is the codec's text. A field that would be
+  None is not there.
+- A key with rows but without an entity - of rejected events - is a document of version 0 that has
+  none of an entity's other fields.
+- A row is in its tail or in ``transition_history``, and for a moment in both, with the same number.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pystator.records import Commit, Entity, Entry, EntryKind, HistoryEntry
+from pystator.stores.codec import decode
+from pystator.stores.columns import (
+    decode_actions,
+    decode_history,
+    decode_patch,
+    decode_payload,
+    decode_timers,
+    encode_actions,
+    encode_patch,
+    encode_payload,
+)
+
+__all__ = [
+    "AFTER",
+    "BETWEEN",
+    "ENTITY",
+    "HISTORY",
+    "MACHINES",
+    "META",
+    "STATES",
+    "Document",
+    "entity_of",
+    "entry_of",
+    "filed",
+    "first_number",
+    "id_of",
+    "row_id",
+    "row_of",
+    "tail_of",
+]
+
+Document = dict[str, Any]
+"""As PyMongo takes and gives it."""
+
+STATES: Final = "entity_states"
+HISTORY: Final = "transition_history"
+MACHINES: Final = "machines"
+META: Final = "pystator_meta"
+"""The collections."""
+
+BETWEEN: Final = "\x00"
+"""Stands between the parts of an ``_id``."""
+
+AFTER: Final = "\x01"
+"""Comes right after `BETWEEN`: ``_id``s of an entity id are from ``id BETWEEN`` to ``id AFTER``."""
+
+ENTITY: Final[Document] = dict.fromkeys(
+    (
+        "entity_id", "machine_name", "version", "state", "context", "history", "timers",
+        "machine_version", "fingerprint", "created_at", "updated_at", "commit_id", "state_since",
+    ), 1,
+) | {"_id": 0}  # fmt: skip
+"""The projection that `entity_of` needs."""
+
+_KINDS: Final = {str(kind.value): kind for kind in EntryKind}
+
+
+def id_of(entity_id: str, machine_name: str) -> str:
+    """``_id`` of a key in ``entity_states``."""
+    return f"{entity_id}{BETWEEN}{machine_name}"
+
+
+def row_id(key: str, number: int) -> str:
+    """``_id`` of a row in ``transition_history``; in the order of numbers."""
+    return f"{key}{BETWEEN}{number:016d}"
+
+
+# Documents -> records -----------------------------------------------------------------------------
+
+
+def entity_of(document: Mapping[str, Any]) -> Entity | None:
+    """The entity; None for a key that only has rows."""
+    version = document["version"]
+    if not version:
+        return None
+    get = document.get
+    history, timers = get("history"), get("timers")
+    return Entity(
+        document["entity_id"],
+        document["machine_name"],
+        version,
+        document["state"],
+        decode(document["context"]),
+        None if history is None else decode_history(history),
+        {} if timers is None else decode_timers(timers),
+        document["machine_version"],
+        document["fingerprint"],
+        document["created_at"],
+        document["updated_at"],
+        document["commit_id"],
+        document["state_since"],
+    )
+
+
+def first_number(document: Mapping[str, Any]) -> int:
+    """The number of the first row in the tail."""
+    number: int = document["seq"]
+    return number - len(document.get("tail", ())) + 1
+
+
+def tail_of(document: Mapping[str, Any]) -> list[HistoryEntry]:
+    """The rows in the tail, in the order they were written; not that of history."""
+    entity_id, machine_name = document["entity_id"], document["machine_name"]
+    return [
+        entry_of(row, number, entity_id, machine_name)
+        for number, row in enumerate(document.get("tail", ()), first_number(document))
+    ]
+
+
+def entry_of(
+    row: Mapping[str, Any], number: int, entity_id: str, machine_name: str
+) -> HistoryEntry:
+    """A row of a tail, or of ``transition_history``, as a record."""
+    get = row.get
+    return HistoryEntry(
+        number,
+        entity_id,
+        machine_name,
+        row["version"],
+        _KINDS[row["kind"]],
+        get("trigger"),
+        decode_payload(get("payload")),
+        row["now"],
+        decode_patch(get("context_patch")),
+        get("source_state"),
+        get("target_state"),
+        decode_actions(get("actions")),
+        row["success"],
+        get("error_code"),
+        get("error_message"),
+        get("event_id"),
+        get("request_hash"),
+        get("actor"),
+        get("occurred_at"),
+        get("duration_us"),
+        get("ref"),
+        row["commit_id"],
+        row["machine_version"],
+        row["fingerprint"],
+        row["recorded_at"],
+    )
+
+
+# Records -> documents -----------------------------------------------------------------------------
+
+
+def row_of(entry: Entry, commit: Commit, recorded_at: int, limit: int) -> Document:
+    """A row for a tail.
+
+    Raises:
+        InvalidValueError: A value of it cannot be stored.
+    """
+    row: Document = {
+        "version": entry.version,
+        "kind": entry.kind.value,
+        "now": entry.now,
+        "success": entry.success,
+        "commit_id": commit.commit_id,
+        "machine_version": commit.machine_version,
+        "fingerprint": commit.fingerprint,
+        "recorded_at": recorded_at,
+    }
+    for name, value in (
+        ("trigger", entry.trigger),
+        ("payload", encode_payload(entry.payload, limit=limit)),
+        ("context_patch", encode_patch(entry.patch, limit=limit)),
+        ("source_state", entry.source_state),
+        ("target_state", entry.target_state),
+        ("actions", encode_actions(entry.actions) if entry.actions else None),
+        ("error_code", entry.error_code),
+        ("error_message", entry.error_message),
+        ("event_id", entry.event_id),
+        ("request_hash", entry.request_hash),
+        ("actor", entry.actor),
+        ("occurred_at", entry.occurred_at),
+        ("duration_us", entry.duration_us),
+        ("ref", entry.ref),
+    ):
+        if value is not None:
+            row[name] = value
+    return row
+
+
+def filed(document: Mapping[str, Any], row: Mapping[str, Any], number: int) -> Document:
+    """A row of a tail, as it is in ``transition_history``.
+
+    Args:
+        document: The key's document.
+        row: The row.
+        number: Its number.
+    """
+    return {
+        "_id": row_id(document["_id"], number),
+        "id": number,
+        "entity_id": document["entity_id"],
+        "machine_name": document["machine_name"],
+        **row,
+    }

@@ -1,0 +1,144 @@
+"""Loads of the MongoDB store, as operations: see `pystator.stores.mongodb.link`.
+
+An entity is one command, and so are a thousand. So are event ids that nobody has used yet, as long
+as the entity's document has all there are; where it has not, or one of them is known, the rows are
+looked for as well.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from pystator.records import Entity, HistoryEntry, Loaded, Lookup
+from pystator.stores.keys import is_storable
+from pystator.stores.mongodb.documents import (
+    ENTITY,
+    HISTORY,
+    STATES,
+    Document,
+    entity_of,
+    entry_of,
+    id_of,
+    tail_of,
+)
+from pystator.stores.mongodb.link import Operation, Request, Rows
+
+__all__ = ["load_one", "loading"]
+
+_EVENTS: Final[Document] = {"entity_id": 1, "machine_name": 1, "seq": 1, "tail": 1}
+"""The projection that tells rows of a tail."""
+
+_IDS: Final = 1_000
+"""Event ids of one command that looks for rows."""
+
+
+def load_one(entity_id: str, machine_name: str) -> Operation[Entity | None]:
+    """One entity."""
+    if not is_storable(entity_id, machine_name):
+        return None
+    reply = yield Request(_find(id_of(entity_id, machine_name), ENTITY), reads=True)
+    found = reply["cursor"]["firstBatch"]
+    return entity_of(found[0]) if found else None
+
+
+def loading(lookups: Sequence[Lookup]) -> Operation[list[Loaded]]:
+    """Entities and known event ids, in the order of the lookups."""
+    if len(lookups) == 1 and not lookups[0].event_ids:
+        entity = yield from load_one(lookups[0].entity_id, lookups[0].machine_name)
+        return [Loaded(entity, {})]
+    asked = _asked(lookups)
+    documents = yield from _documents(asked)
+    known = yield from _known(asked, documents)
+    answer: list[Loaded] = []
+    for lookup in lookups:
+        key = id_of(lookup.entity_id, lookup.machine_name)
+        document = documents.get(key)
+        rows = known.get(key, {})
+        answer.append(
+            Loaded(
+                None if document is None else entity_of(document),
+                {each: rows[each] for each in lookup.event_ids if each in rows},
+            )
+        )
+    return answer
+
+
+def _asked(lookups: Sequence[Lookup]) -> dict[str, set[str]]:
+    """The event ids of each key, of names that can be stored."""
+    asked: dict[str, set[str]] = {}
+    for lookup in lookups:
+        if is_storable(lookup.entity_id, lookup.machine_name):
+            ids = asked.setdefault(id_of(lookup.entity_id, lookup.machine_name), set())
+            ids.update(each for each in lookup.event_ids if is_storable(each))
+    return asked
+
+
+def _find(key: str, projection: Document) -> Document:
+    return {
+        "find": STATES,
+        "filter": {"_id": key},
+        "projection": projection,
+        "limit": 1,
+        "singleBatch": True,
+    }
+
+
+def _documents(asked: dict[str, set[str]]) -> Operation[dict[str, Document]]:
+    """By ``_id``; ``ids`` is there where one of the event ids may be known."""
+    keys = list(asked)
+    if not keys:
+        return {}
+    ids = sorted({each for some in asked.values() for each in some})
+    projection: Document = {**ENTITY, "_id": 1}
+    if ids:
+        projection |= {"forgotten": 1, "ids": {"$elemMatch": {"$in": ids}}}
+    found: list[Document]
+    if len(keys) == 1:
+        reply = yield Request(_find(keys[0], projection), reads=True)
+        found = reply["cursor"]["firstBatch"]
+    else:
+        command = {"find": STATES, "filter": {"_id": {"$in": keys}}, "projection": projection}
+        found = yield Rows(command | {"batchSize": len(keys)})
+    return {document["_id"]: document for document in found}
+
+
+def _known(
+    asked: dict[str, set[str]], documents: dict[str, Document]
+) -> Operation[dict[str, dict[str, HistoryEntry]]]:
+    """The rows of known event ids, by key and id."""
+    keys = [
+        key
+        for key, ids in asked.items()
+        if ids
+        and key in documents
+        and (documents[key].get("ids") or documents[key].get("forgotten"))
+    ]
+    known: dict[str, dict[str, HistoryEntry]] = {}
+    if not keys:
+        return known
+    # Tails first: a row that leaves its tail meanwhile is found where it goes.
+    tails: list[Document]
+    tails = yield Rows({"find": STATES, "filter": {"_id": {"$in": keys}}, "projection": _EVENTS})
+    for document in tails:
+        key = id_of(document["entity_id"], document["machine_name"])
+        known[key] = _among(tail_of(document), asked[key])
+    for key in keys:
+        document, left = documents[key], sorted(asked[key] - known.setdefault(key, {}).keys())
+        for start in range(0, len(left), _IDS):
+            some = left[start : start + _IDS]
+            rows = yield Rows(_filed(document, some))
+            known[key] |= {str(row.event_id): row for row in map(_entry, rows)}
+    return known
+
+
+def _among(rows: Iterable[HistoryEntry], ids: set[str]) -> dict[str, HistoryEntry]:
+    return {row.event_id: row for row in rows if row.event_id is not None and row.event_id in ids}
+
+
+def _filed(document: Document, ids: list[str]) -> Document:
+    """Looks for rows that have left the tail."""
+    names = {name: document[name] for name in ("entity_id", "machine_name")}
+    return {"find": HISTORY, "filter": {**names, "event_id": {"$in": ids}}}
+
+
+def _entry(row: Any) -> HistoryEntry:
+    return entry_of(row, row["id"], row["entity_id"], row["machine_name"])
