@@ -1,0 +1,196 @@
+"""Redis' URLs: where the server is, who asks, and what may be shown.
+
+::
+
+    redis://user:password@host:6379/0        rediss:// over TLS
+    unix://user:password@/path/to/socket?db=0
+    redis://node-1:7000                      a cluster: any of its nodes
+
+Law: no part of a URL is shown before it is certain which part is the password. A URL that two
+readers could cut differently (``@`` or ``/`` in a password) is refused, without its text.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import unquote
+
+from pystator.db.resolve import redact, scheme_of
+from pystator.errors import ConfigurationError
+
+__all__ = ["EXAMPLE", "SCHEMES", "RedisURL", "find_redis", "parse_redis"]
+
+EXAMPLE: Final = "redis://user:password@localhost:6379/0"
+REDIS_URL: Final = "PYSTATOR_REDIS_URL"
+SCHEMES: Final = frozenset({"redis", "rediss", "unix"})
+
+PORT: Final = 6379
+
+_BROKEN_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_HOST: Final = re.compile(r"(?P<host>[^:\[\]]*|\[[^\]]*\])(?::(?P<port>\d+))?")
+_TLS: Final = frozenset(
+    {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
+)
+"""Options that go to the driver as they stand."""
+
+_OPTIONS: Final = frozenset({"db", "key_prefix", "client_name"}) | _TLS
+_CERT_REQS: Final = frozenset({"none", "optional", "required"})
+_FLAGS: Final = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+_ENCODE: Final = (
+    "in a user's name and in a password write %40 for @, %2F for /, %3A for :, %3F for ?, %25 for %"
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RedisURL:
+    """A parsed Redis URL.
+
+    Attributes:
+        shown: The URL as it may be shown.
+        host, port: Of the server; ``""`` and 0 when it is behind a socket.
+        path: The socket; ``""`` when there is none.
+        tls: The driver's options for TLS; None without.
+        key_prefix: What keys begin with; None when the URL does not say.
+        secrets: Texts that must not be shown, wherever they come from.
+    """
+
+    shown: str
+    host: str
+    port: int
+    path: str
+    db: int
+    username: str | None
+    password: str | None
+    tls: Mapping[str, str | bool] | None
+    key_prefix: str | None = None
+    client_name: str | None = None
+    secrets: tuple[str, ...] = field(default=())
+
+    def __str__(self) -> str:
+        return self.shown
+
+    def __repr__(self) -> str:
+        return f"RedisURL({self.shown!r})"
+
+    def scrub(self, text: str) -> str:
+        """A text of the driver or of the server, without our secrets."""
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+def find_redis(argument: str | None = None) -> RedisURL:
+    """The URL of a store in Redis: the argument, or what the environment says.
+
+    There is no default: no event goes to a server that nobody named.
+
+    Raises:
+        ConfigurationError: None is given, or it is wrong.
+    """
+    found = os.environ.get(REDIS_URL) if argument is None else argument
+    if found is None:
+        raise ConfigurationError(
+            f'RedisStateStore needs a connection string: RedisStateStore("{EXAMPLE}"),'
+            f" or the same in {REDIS_URL}",
+            context={"variable": REDIS_URL},
+        )
+    return parse_redis(found)
+
+
+def parse_redis(url: str) -> RedisURL:
+    """Check a Redis URL.
+
+    Raises:
+        ConfigurationError: It is not such a URL.
+    """
+    scheme = scheme_of(url)
+    if scheme not in SCHEMES:
+        raise _wrong(url, f"a Redis URL is written {EXAMPLE}, rediss://... or unix:///path?db=0")
+    rest = url[len(scheme) + 1 :]
+    if not rest.startswith("//"):
+        raise _wrong(url, f"two slashes follow the colon: {EXAMPLE}")
+    before, _, query = rest[2:].partition("?")
+    authority, slash, path = before.partition("/")
+    userinfo, _, place = authority.rpartition("@")
+    host = _HOST.fullmatch(place)
+    if (
+        host is None
+        or any("@" in part for part in (userinfo, path, query))
+        or any(_BROKEN_PERCENT.search(part) for part in (userinfo, path, query))
+    ):
+        raise ConfigurationError(
+            f"the {scheme}:// URL cannot be read (it is not shown, for it may hold a password):"
+            f" write {EXAMPLE}, and {_ENCODE}",
+            context={"scheme": scheme},
+        )
+    options = _options(url, query)
+    user, _, password = userinfo.partition(":")
+    is_socket = scheme == "unix"
+    if is_socket and (place or not path):
+        raise _wrong(url, "a socket is a path, after three slashes: unix:///run/redis.sock?db=0")
+    db = _database(url, "" if is_socket else path, options.get("db"))
+    return RedisURL(
+        shown=_shown(scheme, place, unquote(path) if is_socket else "", db),
+        host="" if is_socket else host["host"].strip("[]") or "localhost",
+        port=0 if is_socket else int(host["port"] or PORT),
+        path=unquote(slash + path) if is_socket else "",
+        db=db,
+        username=unquote(user) or None,
+        password=unquote(password) or None,
+        tls=_tls(url, options, is_tls=scheme == "rediss"),
+        key_prefix=options.get("key_prefix"),
+        client_name=options.get("client_name"),
+        secrets=tuple(sorted({password, unquote(password)} - {""}, key=len, reverse=True)),
+    )
+
+
+def _shown(scheme: str, place: str, path: str, db: int) -> str:
+    return f"unix:///{path}?db={db}" if scheme == "unix" else f"{scheme}://{place}/{db}"
+
+
+def _options(url: str, query: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for option in filter(None, query.split("&")):
+        name, equals, value = option.partition("=")
+        if not equals:
+            raise _wrong(url, "an option after '?' is written name=value")
+        if name not in _OPTIONS:
+            known = ", ".join(sorted(_OPTIONS))
+            raise _wrong(url, f"there is no option {name!r}; there are {known}")
+        options[name] = unquote(value)
+    return options
+
+
+def _database(url: str, path: str, option: str | None) -> int:
+    said = path.strip("/") if option is None else option
+    if not said:
+        return 0
+    if not (said.isascii() and said.isdigit()):
+        raise _wrong(url, f"a database of Redis is a number, as in {EXAMPLE}")
+    return int(said)
+
+
+def _tls(url: str, options: Mapping[str, str], *, is_tls: bool) -> dict[str, str | bool] | None:
+    given = {name: value for name, value in options.items() if name in _TLS}
+    if not is_tls:
+        if given:
+            raise _wrong(url, f"{min(given)} is an option of rediss:// URLs")
+        return None
+    checked: dict[str, str | bool] = {**given}
+    if given.get("ssl_cert_reqs", "none") not in _CERT_REQS:
+        raise _wrong(url, "ssl_cert_reqs is none, optional or required")
+    if "ssl_check_hostname" in given:
+        flag = _FLAGS.get(given["ssl_check_hostname"].lower())
+        if flag is None:
+            raise _wrong(url, "ssl_check_hostname is true or false")
+        checked["ssl_check_hostname"] = flag
+    return checked
+
+
+def _wrong(url: str, why: str) -> ConfigurationError:
+    return ConfigurationError(f"{redact(url)!r}: {why}", context={"url": redact(url)})

@@ -1,0 +1,175 @@
+"""Commits of the Redis store as texts: everything its script needs but the names of keys."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from pystator.errors import FSMError, InvalidValueError
+from pystator.records import Commit, Entry, EntryKind, Key, Outcome, OutcomeKind
+from pystator.stores.codec import encode
+from pystator.stores.columns import (
+    encode_actions,
+    encode_history,
+    encode_patch,
+    encode_payload,
+    encode_timers,
+    next_due,
+    state_since,
+)
+from pystator.stores.keys import check_commit
+from pystator.stores.redis.rows import LARGEST_VERSION, quoted
+
+__all__ = ["Write", "prepare"]
+
+_KINDS: Final = {kind: f'["{kind.value}"' for kind in EntryKind}
+
+_DUPLICATE: Final = Outcome(OutcomeKind.DUPLICATE)
+
+_BROKEN: Final = (FSMError, UnicodeError, OverflowError)
+"""Errors of values that cannot be stored."""
+
+
+class Write:
+    """One commit, ready for the script.
+
+    Attributes:
+        expected: The version that is expected; ``""`` when it only appends.
+        state: ``""`` stays.
+        due: The earliest deadline; ``""`` stays, ``-`` is none.
+        fields: Names and values of the entity.
+        rows: For each history entry its version, its event id or ``""``, and its text.
+        answer: The outcome, where it is known without asking: it cannot be stored, has nothing to
+            store, or has an event id twice.
+    """
+
+    __slots__ = ("answer", "due", "expected", "fields", "key", "rows", "state")
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.expected = ""
+        self.state = ""
+        self.due = ""
+        self.fields: tuple[str, ...] | list[str] = ()
+        self.rows: list[str] = []
+        self.answer: Outcome | None = None
+
+
+def prepare(commits: Sequence[Commit], recorded_at: int, limit: int) -> list[Write]:
+    """Encode commits, in order.
+
+    Args:
+        commits: What to write.
+        recorded_at: Microseconds since the epoch, for the history rows.
+        limit: Bytes an encoded context may have.
+    """
+    return [prepared(commit, recorded_at, limit) for commit in commits]
+
+
+def prepared(commit: Commit, recorded_at: int, limit: int) -> Write:
+    """Encode a commit."""
+    write = Write((commit.entity_id, commit.machine_name))
+    try:
+        changes = commit.new_version != commit.expected_version
+        # An entity that is there has a key that was checked; one that is not is stale anyway.
+        check_commit(commit, known=changes and commit.expected_version > 0)
+        if changes:
+            _entity(write, commit, limit)
+        end = (
+            f'"{commit.commit_id}",{quoted(commit.machine_version)},'
+            f"{quoted(commit.fingerprint)},{recorded_at}]"
+        )
+        for entry in commit.entries:
+            write.rows += (
+                _version(entry.version),
+                entry.event_id or "",
+                _row(entry, limit) + end,
+            )
+    except _BROKEN as error:
+        write.answer = _refusal(error)
+    else:
+        if not write.rows:
+            write.answer = Outcome(OutcomeKind.APPLIED)
+        elif len(commit.entries) > 1:
+            _look_for_twins(write)
+    return write
+
+
+def _look_for_twins(write: Write) -> None:
+    ids = [each for each in write.rows[1::3] if each]
+    if len(set(ids)) < len(ids):
+        write.answer = _DUPLICATE
+
+
+def _version(version: int) -> str:
+    if not 0 <= version <= LARGEST_VERSION:
+        raise InvalidValueError(
+            f"version {version} cannot be stored: it is not between 0 and {LARGEST_VERSION}",
+            context={"version": version},
+        )
+    return f"{version:012x}"
+
+
+def _entity(write: Write, commit: Commit, limit: int) -> None:
+    write.expected = str(commit.expected_version)
+    fields = write.fields = [
+        "version", _decimal(commit.new_version),
+        "machine_version", commit.machine_version,
+        "fingerprint", commit.fingerprint,
+        "updated_at", _decimal(commit.now),
+        "commit_id", commit.commit_id,
+    ]  # fmt: skip
+    if commit.state is not None:
+        write.state = commit.state
+        fields += ("state", commit.state)
+    if commit.context is not None:
+        fields += ("context", encode(commit.context, limit=limit))
+    if commit.history is not None:
+        fields += ("history", encode_history(commit.history) or "")
+    if commit.timers is not None:
+        due = next_due(commit.timers)
+        write.due = "-" if due is None else _decimal(due)
+        fields += ("timers", encode_timers(commit.timers) or "")
+        fields += ("next_due", "" if due is None else write.due)
+    since = state_since(commit)
+    if since is not None:
+        fields += ("state_since", _decimal(since))
+    if not commit.expected_version:
+        fields += ("machine_name", commit.machine_name, "created_at", _decimal(commit.now))
+
+
+def _decimal(number: int) -> str:
+    return str(number)
+
+
+def _row(entry: Entry, limit: int) -> str:
+    """The text of a row up to what it shares with the others of its commit."""
+    payload, patch = entry.payload, entry.patch
+    return (
+        f"{_KINDS[entry.kind]},{_text(entry.trigger)},"
+        f"{'null' if payload is None else encode_payload(payload, limit=limit)},{entry.now},"
+        f"{'null' if patch is None else encode_patch(patch, limit=limit)},"
+        f"{_text(entry.source_state)},{_text(entry.target_state)},"
+        f"{encode_actions(entry.actions) if entry.actions else 'null'},"
+        f"{'true' if entry.success else 'false'},{_text(entry.error_code)},"
+        f"{_text(entry.error_message)},{_text(entry.event_id)},{_text(entry.request_hash)},"
+        f"{_text(entry.actor)},{_number(entry.occurred_at)},{_number(entry.duration_us)},"
+        f"{_number(entry.ref)},"
+    )
+
+
+def _text(text: str | None) -> str:
+    if text is None:
+        return "null"
+    quoted_text: str = quoted(text)
+    return quoted_text
+
+
+def _number(number: int | None) -> str:
+    return "null" if number is None else str(number)
+
+
+def _refusal(error: Exception) -> Outcome:
+    if isinstance(error, FSMError):
+        return Outcome(OutcomeKind.REFUSED, error)
+    return Outcome(
+        OutcomeKind.REFUSED, InvalidValueError(f"the commit cannot be stored: {error}", context={})
+    )

@@ -1,0 +1,120 @@
+"""The names of keys.
+
+::
+
+    one server (P is the prefix)                  a cluster (NN is the partition of the entity's id)
+    P:entity:<id>                                 {P:NN}:entity:<id>
+    {P:entity:<id>}:machine:<machine>             {P:NN}:{entity:<id>}:machine:<machine>
+    {P:entity:<id>}:history:<machine>             {P:NN}:{entity:<id>}:history:<machine>
+    {P:entity:<id>}:ids:<machine>                 {P:NN}:{entity:<id>}:ids:<machine>
+    P:entities, P:feed, P:due, ...                {P:NN}:entities, {P:NN}:feed, {P:NN}:due, ...
+
+Laws:
+
+- A cluster cuts at the first pair of braces: all keys of a partition are in one slot, so that one
+  script may touch them. Which partition an id belongs to never changes.
+- No two entities share a key: ``%``, ``{`` and ``}`` are percent-encoded in ids and in machines'
+  names, and what follows a machine's name is put behind a colon that the name cannot have.
+- An id is the first thing of the members of indexes, and a character that no id has, NUL, follows:
+  so their order is that of keys.
+"""
+
+from binascii import crc32
+from typing import Final
+
+from pystator.records import Key
+
+__all__ = ["PARTITIONS", "Layout", "key_of", "member_of"]
+
+PARTITIONS: Final = 64
+"""Of a cluster. It never changes."""
+
+_ESCAPES: Final = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
+_MORE: Final = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D", ":": "%3A"})
+
+_NUL: Final = "\0"
+
+
+class Layout:
+    """The keys of one store.
+
+    Args:
+        prefix: The store's ``key_prefix``.
+        is_cluster: They are spread over the slots of a cluster.
+
+    Attributes:
+        partitions: Their numbers: of one server, 0 alone.
+    """
+
+    __slots__ = ("is_cluster", "partitions", "prefix", "pres")
+
+    def __init__(self, prefix: str, *, is_cluster: bool) -> None:
+        self.prefix = prefix
+        self.is_cluster = is_cluster
+        self.partitions = range(PARTITIONS if is_cluster else 1)
+        self.pres = (
+            [f"{{{prefix}:{number:02}}}:" for number in self.partitions]
+            if is_cluster
+            else [f"{prefix}:"]
+        )
+        """For each partition, what its shared keys begin with."""
+
+    def partition(self, entity_id: str) -> int:
+        """The partition of an entity."""
+        return crc32(entity_id.encode()) % PARTITIONS if self.is_cluster else 0
+
+    def shared(self, name: str, partition: int) -> str:
+        """A key of a whole partition.
+
+        Args:
+            name: ``entities``, ``histories``, ``states``, ``due``, ``feed``, ``machines``,
+                ``epoch`` or ``replication``.
+            partition: Its number.
+        """
+        return self.pres[partition] + name
+
+    def never(self, partition: int) -> str:
+        """A key that never is, which scripts name in a cluster.
+
+        A cluster that is just moving a slot, key by key, then refuses them (TRYAGAIN): it has only
+        a part of what they name. They would not see that a key has been moved.
+        """
+        return f"{self.pres[partition]}never"
+
+    def state(self, machine: str, state: str, partition: int) -> str:
+        """The index of the entities in a configuration."""
+        return f"{self.pres[partition]}state:{machine.translate(_MORE)}:{state}"
+
+    def entity(self, entity_id: str) -> str:
+        """The entity of the machine that created one under this id first."""
+        return f"{self.pres[self.partition(entity_id)]}entity:{entity_id.translate(_ESCAPES)}"
+
+    def stem(self, entity_id: str) -> str:
+        """What the other keys of an id begin with."""
+        escaped = entity_id.translate(_ESCAPES)
+        if self.is_cluster:
+            return f"{self.pres[self.partition(entity_id)]}{{entity:{escaped}}}:"
+        return f"{{{self.prefix}:entity:{escaped}}}:"
+
+    def other(self, entity_id: str, machine: str) -> str:
+        """The entity of a machine that was not the first."""
+        return f"{self.stem(entity_id)}machine:{machine.translate(_ESCAPES)}"
+
+    def history(self, entity_id: str, machine: str) -> str:
+        """History rows: a sorted set of `pystator.stores.redis.rows` members."""
+        return f"{self.stem(entity_id)}history:{machine.translate(_ESCAPES)}"
+
+    def ids(self, entity_id: str, machine: str) -> str:
+        """Event ids: a hash, id -> the first 28 digits of its row."""
+        return f"{self.stem(entity_id)}ids:{machine.translate(_ESCAPES)}"
+
+
+def member_of(entity_id: str, machine: str) -> str:
+    """A key as a member of the indexes ``entities``, ``histories`` and ``due``."""
+    return entity_id + _NUL + machine
+
+
+def key_of(member: str) -> Key:
+    """What `member_of` took; that of ``states`` is cut in the same way."""
+    first, _, second = member.partition(_NUL)
+    return first, second

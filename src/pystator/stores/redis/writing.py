@@ -1,0 +1,130 @@
+"""Commits over Redis: one call of a script each, and what its answer means.
+
+Many commits are many calls of the script in one round trip: each is written whole or not at all,
+and none waits for another. They are encoded while the server works on those before them.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from pystator.db.redis_url import RedisURL
+from pystator.records import Commit, Outcome, OutcomeKind
+from pystator.stores.redis.encode import Write, prepared
+from pystator.stores.redis.errors import Complaint, translate
+from pystator.stores.redis.layout import Layout
+from pystator.stores.redis.ops import Command, Operation, Request
+from pystator.stores.redis.scripts import Script
+
+__all__ = ["Terms", "committing", "writing"]
+
+COMMIT: Final = Script("commit")
+
+_OUTCOMES: Final = (
+    Outcome(OutcomeKind.STALE),
+    Outcome(OutcomeKind.APPLIED),
+    Outcome(OutcomeKind.DUPLICATE),
+)
+"""By the script's answer."""
+
+_BLAMES: Final = frozenset({"FOREIGN", "WRONGTYPE"})
+"""Something is wrong with this entity's keys; its neighbours are not to blame."""
+
+
+class Terms:
+    """What all commits of a call share.
+
+    Args:
+        url: The server, for messages.
+        layout: The names of keys.
+        epoch: That the data must belong to; None asks for none.
+    """
+
+    __slots__ = ("epoch", "layout", "url")
+
+    def __init__(self, url: RedisURL, layout: Layout, epoch: str | None) -> None:
+        self.url = url
+        self.layout = layout
+        self.epoch = epoch or ""
+
+    def command(self, write: Write) -> Command:
+        """The call of the script."""
+        layout = self.layout
+        entity_id, machine = write.key
+        partition = layout.partition(entity_id)
+        keys = [
+            layout.entity(entity_id),
+            layout.other(entity_id, machine),
+            layout.history(entity_id, machine),
+            layout.ids(entity_id, machine),
+        ]
+        if layout.is_cluster:
+            keys.append(layout.never(partition))
+        return partition, COMMIT.call(
+            keys,
+            (
+                layout.pres[partition],
+                entity_id,
+                machine,
+                self.epoch,
+                write.expected,
+                layout.state(machine, "", partition),
+                write.state,
+                write.due,
+                len(write.fields),
+                *write.fields,
+                *write.rows,
+            ),
+        )
+
+    def outcome(self, reply: Any) -> Outcome:
+        """What the script's answer means.
+
+        Raises:
+            FSMError: It is an error that is not about this commit.
+        """
+        if type(reply) is not Complaint:
+            return _OUTCOMES[reply]
+        error = translate(reply, self.url)
+        if reply.code in _BLAMES:
+            return Outcome(OutcomeKind.REFUSED, error)
+        raise error
+
+
+def committing(
+    terms: Terms, commits: Sequence[Commit], recorded_at: int, limit: int
+) -> Operation[list[Outcome]]:
+    """Encode and write; one `Outcome` for each, in order.
+
+    Args:
+        terms: What they share.
+        commits: What to write.
+        recorded_at: Microseconds since the epoch, for the history rows.
+        limit: Bytes an encoded context may have.
+    """
+    if len(commits) == 1:
+        return (yield from writing(terms, [prepared(commits[0], recorded_at, limit)]))
+    return (yield from writing(terms, (prepared(commit, recorded_at, limit) for commit in commits)))
+
+
+def writing(terms: Terms, writes: Iterable[Write]) -> Operation[list[Outcome]]:
+    """`committing` of what is encoded already."""
+    if isinstance(writes, list) and len(writes) == 1:
+        [write] = writes
+        if write.answer is not None:
+            return [write.answer]
+        [reply] = yield Request((terms.command(write),), reads=False, blames=True)
+        return [terms.outcome(reply)]
+    answers: list[Outcome | None] = []
+    replies = yield Request(_commands(terms, writes, answers), reads=False, blames=True)
+    rest = iter(replies)
+    return [terms.outcome(next(rest)) if each is None else each for each in answers]
+
+
+def _commands(
+    terms: Terms, writes: Iterable[Write], answers: list[Outcome | None]
+) -> Iterator[Command]:
+    """The calls for those whose answer is not known yet."""
+    for write in writes:
+        answers.append(write.answer)
+        if write.answer is None:
+            yield terms.command(write)
