@@ -6,7 +6,9 @@
       _id                "id NUL machine": names have no control characters, so in order of keys
       entity_id, machine_name, version, state, context, history, timers, next_due,
       machine_version, fingerprint, created_at, updated_at, commit_id, state_since
-      rev                a number that every write of the document changes
+      leaves             the leaves of ``state``, and where they are several ``state`` itself
+      snapshot           the version that the newest snapshot row is of
+      rev                a number that every write changes which adds something
       seq                rows that this key ever got; the id of a row is its number, from 1
       tail               the newest rows, in order: the last one is number `seq`
       waiting            true while there may be rows in `tail`
@@ -15,6 +17,7 @@
     transition_history   one document a row that has left its tail: "id NUL machine NUL number"
       id, entity_id, machine_name, and the fields of a row in a tail
       feed               its place in the feed
+      gone               of a row that was pruned: when; only ``_id`` and ``feed`` are left of it
 
 Laws:
 
@@ -56,6 +59,7 @@ __all__ = [
     "filed",
     "first_number",
     "id_of",
+    "leaves_of",
     "row_id",
     "row_of",
     "tail_of",
@@ -95,6 +99,12 @@ def id_of(entity_id: str, machine_name: str) -> str:
 def row_id(key: str, number: int) -> str:
     """``_id`` of a row in ``transition_history``; in the order of numbers."""
     return f"{key}{BETWEEN}{number:016d}"
+
+
+def leaves_of(state: str) -> list[str]:
+    """What an entity in this state is found by: each leaf, and the whole configuration."""
+    leaves = state.split("+")
+    return leaves if len(leaves) == 1 else [*leaves, state]
 
 
 # Documents -> records -----------------------------------------------------------------------------

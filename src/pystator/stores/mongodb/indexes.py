@@ -37,15 +37,19 @@ def _there(field: str) -> Document:
 
 INDEXES: Final[dict[str, list[Document]]] = {
     STATES: [
-        _index("states", "machine_name", "state", "entity_id", only=_there("state")),
-        _index("since", "machine_name", "state", "state_since", only=_there("state")),
+        _index("keys", "entity_id", "machine_name"),
+        _index("leaves", "leaves", "_id", "machine_name", "state_since", only=_there("leaves")),
+        _index("states", "machine_name", "_id", "state", "state_since"),
         _index("due", "next_due", "entity_id", "machine_name", only=_there("next_due")),
-        _index("waiting", "waiting", only=_there("waiting")),
+        _index("waiting", "waiting", "_id", only=_there("waiting")),
     ],
     HISTORY: [
         _index("history", "entity_id", "machine_name", "version", "id"),
-        _index("events", "entity_id", "machine_name", "event_id", only=_there("event_id")),
-        _index("feed", "feed", only=_there("feed"), unique=True),
+        _index(
+            "events", "entity_id", "machine_name", "event_id", only=_there("event_id"), unique=True
+        ),
+        _index("feed", "feed", unique=True),
+        _index("gone", "gone", only=_there("gone")),
     ],
 }
 """Collection -> its indexes besides that of ``_id``."""
