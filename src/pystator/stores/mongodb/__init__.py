@@ -9,3 +9,7 @@
     link.py, loops.py   clients of threads and of event loops, and what is sent over them
     errors.py           what an error says of what was written
 """
+
+from pystator.stores.mongodb.store import MongoDBStateStore
+
+__all__ = ["MongoDBStateStore"]

@@ -33,7 +33,15 @@ from pymongo.errors import (
 from pystator.db.mongodb_url import MongoURL
 from pystator.errors import ConfigurationError, FSMError, StoreUnavailableError
 
-__all__ = ["UNSENDABLE", "ClosedError", "Trouble", "Unanswered", "check_reply", "translate"]
+__all__ = [
+    "LEAVING",
+    "UNSENDABLE",
+    "ClosedError",
+    "Trouble",
+    "Unanswered",
+    "check_reply",
+    "translate",
+]
 
 UNSENDABLE: Final = (OverflowError, UnicodeEncodeError, InvalidDocument)
 """What encoding a command raises: nothing of it was sent."""
@@ -41,7 +49,7 @@ UNSENDABLE: Final = (OverflowError, UnicodeEncodeError, InvalidDocument)
 _NOT_PRIMARY: Final = frozenset({10107, 13435, 13436, 10058})
 """Not executed: ask who is the primary."""
 
-_LEAVING: Final = frozenset({6, 7, 89, 91, 189, 234, 262, 9001, 11600, 11602})
+LEAVING: Final = frozenset({6, 7, 89, 91, 189, 234, 262, 9001, 11600, 11602})
 """The server is leaving its office, or lost another one: what it did is not known."""
 
 _AGAIN: Final = frozenset({43, 112, 175, 237})
@@ -119,7 +127,7 @@ def is_unsent(error: PyMongoError) -> bool:
 
 def is_passing(error: PyMongoError) -> bool:
     """It may go by: a connection that broke, a server that left its office."""
-    return isinstance(error, ConnectionFailure) or code_of(error) in _LEAVING | _AGAIN
+    return isinstance(error, ConnectionFailure) or code_of(error) in LEAVING | _AGAIN
 
 
 def code_of(error: PyMongoError) -> int | None:
@@ -155,7 +163,7 @@ def check_reply(reply: Mapping[str, Any], url: MongoURL) -> None:
     told = StoreUnavailableError(
         f"{url}: {why.format(text)}", context={"database": str(url), "code": code}
     )
-    raise Unanswered(told, is_lost=code in _LEAVING)
+    raise Unanswered(told, is_lost=code in LEAVING)
 
 
 _CONCERNS: Final = {

@@ -38,7 +38,7 @@ from pystator.stores.mongodb.errors import (
 if TYPE_CHECKING:
     from pystator.stores.mongodb.loops import Loops
 
-__all__ = ["LOCAL", "Link", "Operation", "Request", "Rows"]
+__all__ = ["LOCAL", "OWN", "Link", "Operation", "Request", "Rows"]
 
 T = TypeVar("T")
 
@@ -49,7 +49,12 @@ _OLDEST: Final = 13
 """The wire version of MongoDB 5.0."""
 
 LOCAL: Final[Document] = {"level": "local"}
-"""Read concern of who looks for what was written a moment ago, however safe it is."""
+"""Read concern of who looks for the newest, however safe it is."""
+
+OWN: Final[Document] = {"level": "own"}
+"""Read concern of who looks for what was written a moment ago: as safe as writes are."""
+
+_MAJORITY: Final[Document] = {"level": "majority"}
 
 _STRANDED: Final[list[object]] = []
 """What a forked child must not close: it is the parent's."""
@@ -60,7 +65,7 @@ class Request(NamedTuple):
 
     Attributes:
         command: As MongoDB documents it: its first name is the command's. It gets the link's write
-            concern or read concern where it has none of its own.
+            concern, or its read concern where it has none: `LOCAL` or `OWN`.
         reads: It writes nothing.
     """
 
@@ -97,7 +102,7 @@ class Link:
         self.options = _options(url, pool_size, timeout)
         self.is_open = False
         self._write_concern: Document = {}
-        self._read_concern: Document | None = None
+        self._read_concern = self._own_concern = LOCAL
         self._lock = threading.RLock()
         self._client: MongoClient[Document] | None = None
         self._database: Database[Document] | None = None
@@ -162,11 +167,9 @@ class Link:
                 context={"database": str(self.url)},
             )
         concern = {"w": "majority", "j": True, **write.document}
-        read: Document = dict(client.read_concern.document)
-        if not read and concern["w"] == "majority":
-            read = {"level": "majority"}
+        self._own_concern = _MAJORITY if concern["w"] == "majority" else LOCAL
         self._write_concern = concern
-        self._read_concern = read or None
+        self._read_concern = dict(client.read_concern.document) or self._own_concern
 
     def close(self) -> None:
         """Close every connection; those in use are closed when they come back."""
@@ -231,7 +234,9 @@ class Link:
         """
         trouble: Trouble | None = None
         while True:
-            database = self._database or self._opened()
+            database = self._database
+            if database is None:
+                database = self._opened()
             try:
                 if isinstance(request, Rows):
                     return list(database.cursor_command(self._completed(request)))
@@ -248,10 +253,8 @@ class Link:
     def _opened(self) -> Database[Document]:
         with self._lock:
             self.check_open()  # not before: it may be closed while this thread waits
-            if self._database is None:
-                self._made()
-            assert self._database is not None  # noqa: S101 - for the type checker
-            return self._database
+            client = self._client
+            return (self._made() if client is None else client)[self.database]
 
     # Async ----------------------------------------------------------------------------------------
 
@@ -311,10 +314,10 @@ class Link:
         command = request.command
         if isinstance(request, Request) and not request.reads:
             return {**command, "writeConcern": self._write_concern}
-        concern = self._read_concern
-        if concern is None or "readConcern" in command or next(iter(command)) not in _CONCERNED:
+        if next(iter(command)) not in _CONCERNED:
             return dict(command)
-        return {**command, "readConcern": concern}
+        concern = command.get("readConcern", self._read_concern)
+        return {**command, "readConcern": self._own_concern if concern is OWN else concern}
 
     def trouble(self, request: Request | Rows) -> Trouble:
         """For a command that met an error."""

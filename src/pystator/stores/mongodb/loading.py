@@ -5,7 +5,7 @@ as the entity's document has all there are; where it has not, or one of them is 
 looked for as well.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from typing import Any, Final
 
 from pystator.records import Entity, HistoryEntry, Loaded, Lookup
@@ -22,7 +22,10 @@ from pystator.stores.mongodb.documents import (
 )
 from pystator.stores.mongodb.link import Operation, Request, Rows
 
-__all__ = ["load_one", "loading"]
+__all__ = ["Forgotten", "load_one", "loading"]
+
+Forgotten = MutableMapping[str, int]
+"""Key -> how many event ids its document has forgotten, as far as is known: most have none."""
 
 _EVENTS: Final[Document] = {"entity_id": 1, "machine_name": 1, "seq": 1, "tail": 1}
 """The projection that tells rows of a tail."""
@@ -40,13 +43,21 @@ def load_one(entity_id: str, machine_name: str) -> Operation[Entity | None]:
     return entity_of(found[0]) if found else None
 
 
-def loading(lookups: Sequence[Lookup]) -> Operation[list[Loaded]]:
-    """Entities and known event ids, in the order of the lookups."""
+def loading(lookups: Sequence[Lookup], forgotten: Forgotten) -> Operation[list[Loaded]]:
+    """Entities and known event ids, in the order of the lookups.
+
+    Args:
+        lookups: What to load.
+        forgotten: Learns how many event ids a document has forgotten.
+    """
     if len(lookups) == 1 and not lookups[0].event_ids:
         entity = yield from load_one(lookups[0].entity_id, lookups[0].machine_name)
         return [Loaded(entity, {})]
     asked = _asked(lookups)
     documents = yield from _documents(asked)
+    for key, found in documents.items():
+        if "forgotten" in found:
+            forgotten[key] = found["forgotten"]
     known = yield from _known(asked, documents)
     answer: list[Loaded] = []
     for lookup in lookups:

@@ -11,7 +11,6 @@
     link.py, loops.py   connections of threads and of event loops, and what is sent over them
     wire.py, waiting.py one statement's conversation, and who waits for it; glance.py
     errors.py           what an error says of what was written
-    later.py            rows that may wait
 """
 
 from pystator.stores.postgres.store import PostgresStateStore

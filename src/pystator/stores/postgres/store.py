@@ -25,6 +25,7 @@ from pystator.records import (
 )
 from pystator.stores.codec import LIMIT
 from pystator.stores.facade import StoreFacade
+from pystator.stores.later import Later
 from pystator.stores.parcels import RawParcel
 from pystator.stores.programs import long_ago
 from pystator.stores.prunable import CompleteStore, apart
@@ -34,8 +35,7 @@ with from_extra("postgres", "psycopg", "psycopg_pool"):
 
     from pystator.db.postgres_schema import ensure
     from pystator.stores.postgres import pruning, reads
-    from pystator.stores.postgres.encode import prepare
-    from pystator.stores.postgres.later import Later
+    from pystator.stores.postgres.encode import Write, prepare
     from pystator.stores.postgres.link import Link
     from pystator.stores.postgres.ops import Operation, Request, loading
     from pystator.stores.postgres.restoring import marks, restoring, restoring_marked
@@ -101,7 +101,9 @@ class PostgresStateStore(CompleteStore):
             prepare=parsed.prepare if prepare is None else prepare,
         )
         self.guests = Guests()
-        self._later = Later(lambda writes: _run(link, committing(writes)), lambda: link.is_open)
+        self._later: Later[Write] = Later(
+            lambda writes: _run(link, committing(writes)), lambda: link.is_open
+        )
         _stores.add(self)
         # At the latest when the program ends: rows that may wait are then written.
         self._finalizer = weakref.finalize(self, _close_quietly, link, self._later)
@@ -110,7 +112,7 @@ class PostgresStateStore(CompleteStore):
         return f"PostgresStateStore({self.url!r})"
 
     @property
-    def parts(self) -> tuple[Link, Later]:
+    def parts(self) -> tuple[Link, Later[Write]]:
         """Its connections and its rows that may wait."""
         return self._link, self._later
 
@@ -478,7 +480,7 @@ def _qualify(error: StoreUnavailableError, *, wrote: bool) -> None:
         error.context.pop("written", None)
 
 
-def _close_quietly(link: Link, later: Later) -> None:
+def _close_quietly(link: Link, later: Later[Write]) -> None:
     """For a store that nobody closed: there is no caller to tell."""
     if link.is_open:
         with suppress(FSMError):

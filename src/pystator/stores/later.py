@@ -4,12 +4,14 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from pystator.errors import StoreUnavailableError
-from pystator.stores.postgres.encode import Write
 
 __all__ = ["Later"]
+
+W = TypeVar("W")
+"""A commit, ready to be written."""
 
 _LATER: Final = 0.03
 """Seconds for which rows are gathered."""
@@ -22,7 +24,7 @@ _MOST: Final = 100_000
 """Rows that wait for a server that is away; of more, the oldest are lost."""
 
 
-class Later:
+class Later(Generic[W]):
     """Writes best effort what it is given, soon, in batches.
 
     Args:
@@ -30,20 +32,20 @@ class Later:
         is_open: Whether it can.
     """
 
-    def __init__(self, write: Callable[[list[Write]], object], is_open: Callable[[], bool]) -> None:
+    def __init__(self, write: Callable[[list[W]], object], is_open: Callable[[], bool]) -> None:
         self._write = write
         self._is_open = is_open
         self.forget()
 
     def forget(self) -> None:
         """In a forked child: what waits is the parent's to write."""
-        self._waiting: deque[Write] = deque()
+        self._waiting: deque[W] = deque()
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._closing = threading.Event()
         self._is_running = False
 
-    def add(self, writes: list[Write]) -> None:
+    def add(self, writes: list[W]) -> None:
         """Take rows; returns at once."""
         self._waiting.extend(writes)
         self.wake()

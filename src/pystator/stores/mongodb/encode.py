@@ -1,0 +1,220 @@
+"""Commits of the MongoDB store as update statements: everything the server needs, nothing sent."""
+
+import os
+from collections.abc import Sequence
+from itertools import count
+from typing import Final
+
+from pystator.errors import FSMError, InvalidValueError
+from pystator.records import Commit, Outcome, OutcomeKind
+from pystator.stores.codec import encode
+from pystator.stores.columns import encode_history, encode_timers, next_due, state_since
+from pystator.stores.keys import check_commit
+from pystator.stores.mongodb.documents import Document, id_of, leaves_of, row_of
+
+__all__ = ["FULL", "LARGEST", "Write", "next_rev", "prepare", "refusal", "too_large"]
+
+FULL: Final = "tail.99"
+"""A tail that has this one has no room: it is relayed first."""
+
+LARGEST: Final = 12_000_000
+"""Bytes of texts in one commit: a document of MongoDB has 16 MiB."""
+
+_ROW: Final = 500
+"""Bytes of a row besides its long texts, about."""
+
+_TEXTS: Final = ("payload", "context_patch", "actions", "error_message")
+
+
+class Write:
+    """One commit, ready to be sent.
+
+    Attributes:
+        key: ``_id`` of the document.
+        expected: The version it must have; None when it is not compared.
+        version: The version it will have then.
+        commit_id: Of the commit.
+        statement: Of an ``update`` command.
+        ids: Its event ids.
+        rev: What the document has, and the first of the rows, if this write was applied.
+        size: Bytes of its texts, about.
+        refused: The answer, when the commit cannot be stored.
+    """
+
+    __slots__ = (
+        "commit_id", "expected", "ids", "key", "refused", "rev", "size", "statement", "version",
+    )  # fmt: skip
+
+    def __init__(self, key: str, version: int, commit_id: str) -> None:
+        self.key = key
+        self.commit_id = commit_id
+        self.expected: int | None = None
+        self.version = version
+        self.statement: Document = {}
+        self.ids: list[str] = []
+        self.rev = next(_revs)
+        self.size = 0
+        self.refused: Outcome | None = None
+
+
+class _Revs:
+    """Numbers that no other process gives, as good as surely, and none of this one twice."""
+
+    def __init__(self) -> None:
+        self.reseed()
+
+    def reseed(self) -> None:
+        self._numbers = count(int.from_bytes(os.urandom(8)) >> 2)
+
+    def __next__(self) -> int:
+        return next(self._numbers)
+
+
+_revs: Final = _Revs()
+if hasattr(os, "register_at_fork"):  # a forked child would repeat its parent's
+    os.register_at_fork(after_in_child=_revs.reseed)
+
+
+def next_rev() -> int:
+    """A number that no document has as its ``rev``."""
+    return next(_revs)
+
+
+def prepare(commits: Sequence[Commit], recorded_at: int, limit: int) -> list[Write]:
+    """Encode commits, in order.
+
+    Args:
+        commits: What to write.
+        recorded_at: Microseconds since the epoch, for the history rows.
+        limit: Bytes an encoded context may have.
+    """
+    return [_prepare(commit, recorded_at, limit) for commit in commits]
+
+
+def _prepare(commit: Commit, recorded_at: int, limit: int) -> Write:
+    key = id_of(commit.entity_id, commit.machine_name)
+    write = Write(key, commit.new_version, commit.commit_id)
+    try:
+        changes = commit.new_version != commit.expected_version
+        # An entity that is there has a key that was checked; one that is not is stale anyway.
+        check_commit(commit, known=changes and commit.expected_version > 0)
+        rows = [row_of(entry, commit, recorded_at, limit) for entry in commit.entries]
+        if changes:
+            write.expected = commit.expected_version
+            _state_change(write, commit, rows, limit)
+        elif rows:
+            _state_note(write, commit, rows)
+    except InvalidValueError as error:
+        write.refused = refusal(error)
+        return write
+    for row in rows:
+        write.size += _ROW + sum([_size(row.get(name)) for name in _TEXTS])
+    if write.size > LARGEST:
+        write.refused = too_large(write.size)
+    elif len(set(write.ids)) < len(write.ids):
+        write.refused = Outcome(OutcomeKind.DUPLICATE)
+    return write
+
+
+def _state_change(write: Write, commit: Commit, rows: list[Document], limit: int) -> None:
+    """The statement of a commit that changes its entity, or makes it."""
+    values: Document = {
+        "version": commit.new_version,
+        "machine_version": commit.machine_version,
+        "fingerprint": commit.fingerprint,
+        "updated_at": commit.now,
+        "commit_id": commit.commit_id,
+        "rev": write.rev,
+        "waiting": True,
+    }
+    gone: Document = {}
+    if commit.state is not None:
+        values["state"] = commit.state
+        values["leaves"] = leaves_of(commit.state)
+    if commit.context is not None:
+        context = values["context"] = encode(commit.context, limit=limit)
+        write.size = _size(context)
+    since = state_since(commit)
+    if since is not None:
+        values["state_since"] = since
+    if not commit.expected_version:
+        values["entity_id"] = commit.entity_id
+        values["machine_name"] = commit.machine_name
+        values["created_at"] = commit.now
+    if commit.history is not None:
+        _set(values, gone, "history", encode_history(commit.history))
+    if commit.timers is not None:
+        _set(values, gone, "timers", encode_timers(commit.timers))
+        _set(values, gone, "next_due", next_due(commit.timers))
+    update: Document = {"$set": values}
+    if gone and commit.expected_version:
+        update["$unset"] = gone
+    query = {"_id": write.key, "version": commit.expected_version}
+    _finish(write, query, update, rows, upsert=not commit.expected_version)
+
+
+def _state_note(write: Write, commit: Commit, rows: list[Document]) -> None:
+    """The statement of a commit that only appends."""
+    update: Document = {
+        "$set": {"rev": write.rev, "waiting": True},
+        "$setOnInsert": {
+            "version": 0,
+            "entity_id": commit.entity_id,
+            "machine_name": commit.machine_name,
+        },
+    }
+    _finish(write, {"_id": write.key}, update, rows, upsert=True)
+
+
+def _finish(
+    write: Write, query: Document, update: Document, rows: list[Document], *, upsert: bool
+) -> None:
+    """What both have: the rows, and what they are guarded by."""
+    rows[0]["rev"] = write.rev
+    query[FULL] = {"$exists": False}
+    push: Document = {"tail": {"$each": rows}}
+    write.ids = [row["event_id"] for row in rows if "event_id" in row]
+    if write.ids:
+        query["ids"] = {"$nin": write.ids}
+        query["forgotten"] = {"$exists": False}
+        push["ids"] = {"$each": write.ids}
+    update["$push"] = push
+    update["$inc"] = {"seq": len(rows)}
+    write.statement = {"q": query, "u": update, "upsert": upsert}
+
+
+def _set(values: Document, gone: Document, name: str, value: str | int | None) -> None:
+    if value is None:
+        gone[name] = ""
+    else:
+        values[name] = value
+
+
+def _size(text: str | None) -> int:
+    if text is None:
+        return 0
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+
+def too_large(size: int) -> Outcome:
+    """The answer to a commit that no document has room for."""
+    return Outcome(
+        OutcomeKind.REFUSED,
+        InvalidValueError(
+            f"the commit has {size:,} bytes of context, payloads and patches, more than the"
+            f" {LARGEST:,} that a document of MongoDB has room for; keep large data elsewhere and"
+            " store its key",
+            context={"reason": "too_large", "size": size, "limit": LARGEST},
+        ),
+    )
+
+
+def refusal(error: Exception) -> Outcome:
+    """The answer to a commit that cannot be stored."""
+    if isinstance(error, FSMError):
+        return Outcome(OutcomeKind.REFUSED, error)
+    text = str(error).strip().partition("\n")[0]
+    return Outcome(
+        OutcomeKind.REFUSED,
+        InvalidValueError(f"the commit cannot be stored: {text}", context={"reason": "driver"}),
+    )
