@@ -35,19 +35,21 @@ class Write:
         expected: The version that is expected; ``""`` when it only appends.
         state: ``""`` stays.
         due: The earliest deadline; ``""`` stays, ``-`` is none.
+        ids: How many event ids its rows have.
         fields: Names and values of the entity.
         rows: For each history entry its version, its event id or ``""``, and its text.
         answer: The outcome, where it is known without asking: it cannot be stored, has nothing to
             store, or has an event id twice.
     """
 
-    __slots__ = ("answer", "due", "expected", "fields", "key", "rows", "state")
+    __slots__ = ("answer", "due", "expected", "fields", "ids", "key", "rows", "state")
 
     def __init__(self, key: Key) -> None:
         self.key = key
         self.expected = ""
         self.state = ""
         self.due = ""
+        self.ids = 0
         self.fields: tuple[str, ...] | list[str] = ()
         self.rows: list[str] = []
         self.answer: Outcome | None = None
@@ -78,6 +80,8 @@ def prepared(commit: Commit, recorded_at: int, limit: int) -> Write:
             f"{quoted(commit.fingerprint)},{recorded_at}]"
         )
         for entry in commit.entries:
+            if entry.event_id is not None:
+                write.ids += 1
             write.rows += (
                 _version(entry.version),
                 entry.event_id or "",
@@ -88,7 +92,7 @@ def prepared(commit: Commit, recorded_at: int, limit: int) -> Write:
     else:
         if not write.rows:
             write.answer = Outcome(OutcomeKind.APPLIED)
-        elif len(commit.entries) > 1:
+        elif write.ids > 1:
             _look_for_twins(write)
     return write
 

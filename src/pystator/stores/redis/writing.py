@@ -70,6 +70,7 @@ class Terms:
                 layout.state(machine, "", partition),
                 write.state,
                 write.due,
+                write.ids,
                 len(write.fields),
                 *write.fields,
                 *write.rows,

@@ -4,96 +4,89 @@
 --      4 event ids (in a cluster also 5, which is never there)
 -- ARGV 1 what shared keys begin with, 2 id, 3 machine, 4 epoch, 5 version that is expected ('' only
 --      appends), 6 what indexes of states begin with, 7 state ('' stays), 8 deadline ('' stays, '-'
---      none), 9 number of names and values of the entity, these, and for each row version, event id
---      and text
+--      none), 9 number of event ids, 10 number of names and values of the entity, these, and for
+--      each row version, event id and text
 -- Answers 1 written, 0 stale, 2 one of the event ids is known.
+--
+-- Reads come first and meet the keys of another type; of a feed that is none, it is the first write.
 
 local pre, id, machine, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
-local state, due, fields = ARGV[7], ARGV[8], tonumber(ARGV[9])
-local first, last = 10 + fields, #ARGV
+local due, first = ARGV[8], 11 + ARGV[10]
 local history, known = KEYS[3], KEYS[4]
 local changes = expected ~= ''
-
 local key = KEYS[1]
-local was = call('HMGET', key, 'version', 'machine_name', 'state', 'next_due')
+local was = call('HMGET', key, 'version', 'machine_name', 'state')
 if was[2] and was[2] ~= machine then
   key = KEYS[2]
-  was = call('HMGET', key, 'version', 'machine_name', 'state', 'next_due')
+  was = call('HMGET', key, 'version', 'machine_name', 'state')
 end
-if not was[1] and (was[2] or was[3]) then
+local version, before = was[1], was[3]
+if not version and (before or was[2]) then
   return {err = 'FOREIGN ' .. key .. ' has no version'}
 end
-if changes and (was[1] or '0') ~= expected then
+if changes and (version or '0') ~= expected then
   return 0
 end
-
-local ids = {}
-for i = first, last, 3 do
-  if ARGV[i + 1] ~= '' then
-    ids[#ids + 1] = ARGV[i + 1]
-  end
-end
-for from = 1, #ids, 1000 do
-  for _, found in ipairs(call('HMGET', known, unpack(ids, from, math.min(from + 999, #ids)))) do
-    if found then
-      return 2
-    end
-  end
+if ARGV[9] ~= '0' and any_known(known, first) then
+  return 2
 end
 
-local epoch, other = epoch_of(pre, ARGV[4])
-if other then
-  return other
+local epoch = call('GET', pre .. 'epoch')
+if ARGV[4] ~= '' and ARGV[4] ~= epoch then
+  return {err = 'EPOCH ' .. (epoch or 'none')}
 end
-local shared = ARGV[6]
-local moves = state ~= '' and state ~= was[3]
-local appears = call('EXISTS', history) == 0
-local keys = {history, 'zset', pre .. 'feed', 'stream'}
-local function also(touched, name, kind)
-  if touched then
-    keys[#keys + 1], keys[#keys + 2] = name, kind
+local appears = call('ZCARD', history) == 0
+local after, grows, shrinks = ARGV[7], false, false
+if after == '' or after == before then
+  after = false
+else
+  grows = call('ZCARD', ARGV[6] .. after) == 0
+  shrinks = before and call('ZCARD', ARGV[6] .. before) == 1
+end
+if appears or not version or due ~= '' or grows or shrinks or epoch then
+  local wrong = foreign({
+    pre .. 'histories', 'zset', pre .. 'entities', 'zset', pre .. 'due', 'zset',
+    pre .. 'states', 'set', pre .. 'replication', 'stream',
+  })
+  if wrong then
+    return wrong
   end
-end
-also(epoch, pre .. 'replication', 'stream')
-also(appears, pre .. 'histories', 'zset')
-also(changes and not was[1], pre .. 'entities', 'zset')
-also(due ~= '', pre .. 'due', 'zset')
-also(moves, shared .. state, 'zset')
-also(moves, pre .. 'states', 'set')
-also(moves and was[3], shared .. (was[3] or ''), 'zset')
-local wrong = foreign(keys)
-if wrong then
-  return wrong
 end
 
 -- Nothing fails from here on, and what a server may refuse it refuses at the first row.
-local rows, members, digits = {}, {}, {}
-for i = first, last, 3 do
-  local place = ARGV[i] .. feed_row(pre, id, machine, ARGV[i])
-  local row = place .. ARGV[i + 2]
-  rows[#rows + 1] = row
-  members[#members + 1], members[#members + 2] = 0, row
-  if ARGV[i + 1] ~= '' then
-    digits[#digits + 1], digits[#digits + 2] = ARGV[i + 1], place
+local row
+if #ARGV == first + 2 then
+  local place = ARGV[first] .. feed_row(pre, id, machine, ARGV[first])
+  row = place .. ARGV[first + 2]
+  call('ZADD', history, 0, row)
+  if ARGV[9] ~= '0' then
+    call('HSET', known, ARGV[first + 1], place)
   end
-end
-local member = id .. '\0' .. machine
-in_parts('ZADD', history, members)
-in_parts('HSET', known, digits)
-if appears then
-  call('ZADD', pre .. 'histories', 0, member)
+else
+  row = add_rows(pre, id, machine, history, known, first)
 end
 if changes then
-  call('HSET', key, unpack(ARGV, 10, 9 + fields))
-  if not was[1] then
-    call('ZADD', pre .. 'entities', 0, member)
-  end
-  if moves then
-    call('ZADD', shared .. state, 0, id)
-    call('SADD', pre .. 'states', machine .. '\0' .. state)
-    if was[3] and call('ZREM', shared .. was[3], id) == 1 and call('EXISTS', shared .. was[3]) == 0 then
-      call('SREM', pre .. 'states', machine .. '\0' .. was[3])
+  call('HSET', key, unpack(ARGV, 11, first - 1))
+  if after then
+    call('ZADD', ARGV[6] .. after, 0, id)
+    if before then
+      call('ZREM', ARGV[6] .. before, id)
     end
+    if grows then
+      call('SADD', pre .. 'states', machine .. '\0' .. after)
+    end
+    if shrinks then
+      call('SREM', pre .. 'states', machine .. '\0' .. before)
+    end
+  end
+end
+if appears or due ~= '' or (changes and not version) then
+  local member = id .. '\0' .. machine
+  if appears then
+    call('ZADD', pre .. 'histories', 0, member)
+  end
+  if changes and not version then
+    call('ZADD', pre .. 'entities', 0, member)
   end
   if due == '-' then
     call('ZREM', pre .. 'due', member)
@@ -103,7 +96,7 @@ if changes then
 end
 if epoch then
   local entity = changes and call('HGETALL', key) or {}
-  call('XADD', pre .. 'replication', '*', 'id', id, 'machine', machine,
-    'rows', table.concat(rows, '\n'), unpack(entity))
+  call('XADD', pre .. 'replication', '*', 'id', id, 'machine', machine, 'rows', row,
+    unpack(entity))
 end
 return 1

@@ -1,6 +1,6 @@
 -- What all scripts share. Laws:
--- * A script reads every key that it may write before it writes any: one of another type, or one
---   that a cluster is just moving elsewhere, is an error while nothing is written.
+-- * A script reads every key that it may write before it writes any: one of another type is an
+--   error while nothing is written.
 -- * Its first write is one that a server without memory refuses.
 -- * Texts of contexts and rows are never taken apart, and no number above 2^53 is one here.
 
@@ -16,23 +16,15 @@ local function foreign(keys)
   end
 end
 
--- The epoch that this data belongs to, false for none, and an error when another one was meant.
-local function epoch_of(pre, meant)
-  local epoch = call('GET', pre .. 'epoch')
-  if meant ~= '' and meant ~= epoch then
-    return epoch, {err = 'EPOCH ' .. (epoch or 'none')}
-  end
-  return epoch
-end
-
 -- Append an entry to the feed; the id of the row, 16 hexadecimal digits: 11 of the milliseconds, 5
 -- of the number within it.
 local function feed_row(pre, id, machine, version)
   local feed = pre .. 'feed'
   local at = call('XADD', feed, '*', 'id', id, 'machine', machine, 'version', version)
-  local ms, seq = string.match(at, '^(%d+)-(%d+)$')
-  if #seq > 6 and tonumber(seq) > 1048575 then -- the clock stood still for so long
-    ms, seq = tonumber(ms) + 1, 0
+  local dash = string.find(at, '-', 1, true)
+  local ms, seq = string.sub(at, 1, dash - 1), string.sub(at, dash + 1)
+  if #seq > 6 and seq + 0 > 1048575 then -- the clock stood still for so long
+    ms, seq = ms + 1, 0
     call('XADD', feed, string.format('%.0f-0', ms),
       'id', id, 'machine', machine, 'version', version)
     call('XDEL', feed, at)
@@ -45,4 +37,40 @@ local function in_parts(command, key, arguments)
   for first = 1, #arguments, 1000 do
     call(command, key, unpack(arguments, first, math.min(first + 999, #arguments)))
   end
+end
+
+-- Rows stand in ARGV from there on: version, event id, text.
+
+-- One of their event ids is in the hash.
+local function any_known(known, first)
+  local ids = {}
+  for i = first + 1, #ARGV, 3 do
+    if ARGV[i] ~= '' then
+      ids[#ids + 1] = ARGV[i]
+    end
+  end
+  for from = 1, #ids, 1000 do
+    for _, found in ipairs(call('HMGET', known, unpack(ids, from, math.min(from + 999, #ids)))) do
+      if found then
+        return true
+      end
+    end
+  end
+end
+
+-- Append them; all of them, a line each.
+local function add_rows(pre, id, machine, history, known, first)
+  local rows, members, places = {}, {}, {}
+  for i = first, #ARGV, 3 do
+    local place = ARGV[i] .. feed_row(pre, id, machine, ARGV[i])
+    local row = place .. ARGV[i + 2]
+    rows[#rows + 1] = row
+    members[#members + 1], members[#members + 2] = 0, row
+    if ARGV[i + 1] ~= '' then
+      places[#places + 1], places[#places + 2] = ARGV[i + 1], place
+    end
+  end
+  in_parts('ZADD', history, members)
+  in_parts('HSET', known, places)
+  return table.concat(rows, '\n')
 end
