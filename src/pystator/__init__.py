@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from pystator.stores.memory import InMemoryStateStore
     from pystator.stores.postgres import PostgresStateStore
     from pystator.stores.protocols import AsyncStateStore, StateStore, VersionedStateStore
+    from pystator.stores.redis import RedisStateStore
     from pystator.stores.registry import create_state_store
     from pystator.stores.sqlite import SQLiteStateStore
 
@@ -93,6 +94,7 @@ __all__ = [
     "Orchestrator",
     "PostgresStateStore",
     "Pruned",
+    "RedisStateStore",
     "ReplicationError",
     "Retention",
     "SQLiteStateStore",
@@ -140,6 +142,7 @@ _HOMES = {
     "pystator.stores.memory": ("InMemoryStateStore",),
     "pystator.stores.postgres": ("PostgresStateStore",),
     "pystator.stores.protocols": ("AsyncStateStore", "StateStore", "VersionedStateStore"),
+    "pystator.stores.redis": ("RedisStateStore",),
     "pystator.stores.registry": ("create_state_store",),
     "pystator.stores.sqlite": ("SQLiteStateStore",),
 }
@@ -147,7 +150,6 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 _LATER = {
     "MongoDBStateStore": "MongoDB",
-    "RedisStateStore": "Redis",
 }
 
 
@@ -161,8 +163,8 @@ if not TYPE_CHECKING:  # they know every name already, and should not believe in
             if name in _LATER:
                 message = (
                     f"{name} is not in this release ({__version__}): it stores entities in memory"
-                    " (InMemoryStateStore), SQLite (SQLiteStateStore) and PostgreSQL"
-                    f" (PostgresStateStore); {_LATER[name]} follows"
+                    " (InMemoryStateStore), SQLite (SQLiteStateStore), PostgreSQL"
+                    f" (PostgresStateStore) and Redis (RedisStateStore); {_LATER[name]} follows"
                 )
             raise AttributeError(message)
         from importlib import import_module  # the first name pays, not the import

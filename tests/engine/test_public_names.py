@@ -8,7 +8,7 @@ import pytest
 import pystator
 
 
-@pytest.mark.parametrize("name", ["MongoDBStateStore", "RedisStateStore"])
+@pytest.mark.parametrize("name", ["MongoDBStateStore"])
 def test_a_store_that_is_not_in_this_release_says_so(name) -> None:
     with pytest.raises(AttributeError, match="not in this release"):
         getattr(pystator, name)

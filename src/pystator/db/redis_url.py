@@ -10,21 +10,19 @@ Law: no part of a URL is shown before it is certain which part is the password. 
 readers could cut differently (``@`` or ``/`` in a password) is refused, without its text.
 """
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote
 
-from pystator.db.resolve import redact, scheme_of
+from pystator.db.resolve import REDIS, find_server, redact, scheme_of
 from pystator.errors import ConfigurationError
 
 __all__ = ["EXAMPLE", "SCHEMES", "RedisURL", "find_redis", "parse_redis"]
 
 EXAMPLE: Final = "redis://user:password@localhost:6379/0"
-REDIS_URL: Final = "PYSTATOR_REDIS_URL"
-SCHEMES: Final = frozenset({"redis", "rediss", "unix"})
+SCHEMES: Final = REDIS.schemes
 
 PORT: Final = 6379
 
@@ -85,21 +83,14 @@ class RedisURL:
 
 
 def find_redis(argument: str | None = None) -> RedisURL:
-    """The URL of a store in Redis: the argument, or what the environment says.
+    """The URL of a store in Redis: the argument, or what environment or file say.
 
     There is no default: no event goes to a server that nobody named.
 
     Raises:
         ConfigurationError: None is given, or it is wrong.
     """
-    found = os.environ.get(REDIS_URL) if argument is None else argument
-    if found is None:
-        raise ConfigurationError(
-            f'RedisStateStore needs a connection string: RedisStateStore("{EXAMPLE}"),'
-            f" or the same in {REDIS_URL}",
-            context={"variable": REDIS_URL},
-        )
-    return parse_redis(found)
+    return parse_redis(find_server(REDIS, argument).url)
 
 
 def parse_redis(url: str) -> RedisURL:
