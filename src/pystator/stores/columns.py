@@ -16,6 +16,7 @@ from pystator.stores.refusals import kind_of
 __all__ = [
     "ENTITY_COLUMNS",
     "HISTORY_COLUMNS",
+    "UNLIMITED",
     "apply_patch",
     "decode_actions",
     "decode_history",
@@ -45,6 +46,9 @@ HISTORY_COLUMNS: Final = (
     " recorded_at"
 )
 """The columns of a history row, in the order of `HistoryEntry`."""
+
+UNLIMITED: Final = 2**62
+"""Bytes a text may have that was stored already, perhaps with another limit."""
 
 _SIMPLE: Final = frozenset({str, int, bool, NoneType})
 _ABSENT: Final = object()
@@ -81,7 +85,7 @@ def apply_patch(context: Context, patch: Patch | None) -> Context:
         return dict(context)
     changed, removed = patch
     after: Context = {key: value for key, value in context.items() if key not in removed}
-    after.update(copy(dict(changed)))
+    after.update(copy(dict(changed), limit=UNLIMITED))
     return after
 
 

@@ -6,10 +6,11 @@ What comes from another store of ours is in this form already, and is never deco
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pystator.errors import StaleVersionError
+from pystator.errors import InvalidValueError, StaleVersionError
 from pystator.records import Entity, EntryKind, HistoryEntry, Key, Parcel, record
 from pystator.stores.codec import encode
 from pystator.stores.columns import (
+    UNLIMITED,
     encode_actions,
     encode_history,
     encode_patch,
@@ -24,9 +25,17 @@ from pystator.stores.keys import (
     check_state,
     check_text,
 )
-from pystator.stores.pruning import UNLIMITED
 
-__all__ = ["ENTITY_VALUES", "ROW_VALUES", "EntityRow", "HistoryRow", "RawParcel", "raw", "unfit"]
+__all__ = [
+    "ENTITY_VALUES",
+    "ROW_VALUES",
+    "EntityRow",
+    "HistoryRow",
+    "RawParcel",
+    "check_parcel",
+    "raw",
+    "unfit",
+]
 
 ENTITY_VALUES: Final = (
     "version",
@@ -79,6 +88,8 @@ HistoryRow = Sequence[Any]
 _KINDS: Final = {kind: str(kind.value) for kind in EntryKind}
 """Members of an enumeration are subclasses of str, which drivers bind slowly."""
 
+_LARGEST: Final = 2**63 - 1
+
 
 @record
 class RawParcel:
@@ -116,9 +127,10 @@ def raw(parcel: Parcel) -> RawParcel:
     Raises:
         InvalidValueError: Something of it cannot be stored.
     """
+    check_parcel(parcel)
     return RawParcel(
-        check_entity_id(parcel.entity_id),
-        check_machine_name(parcel.machine_name),
+        parcel.entity_id,
+        parcel.machine_name,
         None if parcel.entity is None else _entity(parcel.entity),
         [_row(row) for row in parcel.rows],
         parcel.base,
@@ -129,29 +141,21 @@ def raw(parcel: Parcel) -> RawParcel:
 def _entity(entity: Entity) -> EntityRow:
     return (
         entity.version,
-        check_state(entity.state),
+        entity.state,
         encode(entity.context, limit=UNLIMITED),
         encode_history(entity.history),
         encode_timers(entity.timers),
         next_due(entity.timers),
-        check_text(entity.machine_version, "machine version"),
-        check_text(entity.fingerprint, "fingerprint"),
+        entity.machine_version,
+        entity.fingerprint,
         entity.created_at,
         entity.updated_at,
-        check_text(entity.commit_id, "commit id"),
+        entity.commit_id,
         entity.state_since,
     )
 
 
 def _row(row: HistoryEntry) -> HistoryRow:
-    for state in (row.source_state, row.target_state):
-        if state is not None:
-            check_state(state)
-    if row.event_id is not None:
-        check_event_id(row.event_id)
-    for name in (row.trigger, row.actor, row.request_hash, row.error_code):
-        if name is not None:
-            check_text(name, "text of a history row")
     return (
         row.version,
         _KINDS[EntryKind(row.kind)],
@@ -171,10 +175,89 @@ def _row(row: HistoryEntry) -> HistoryRow:
         row.occurred_at,
         row.duration_us,
         row.ref,
-        check_text(row.commit_id, "commit id"),
-        check_text(row.machine_version, "machine version"),
-        check_text(row.fingerprint, "fingerprint"),
+        row.commit_id,
+        row.machine_version,
+        row.fingerprint,
         row.recorded_at,
+    )
+
+
+# Checks -------------------------------------------------------------------------------------------
+
+
+def check_parcel(parcel: Parcel) -> None:
+    """What can be said about a parcel without looking at the store; contexts are the codec's.
+
+    Raises:
+        InvalidValueError: It cannot be stored.
+    """
+    check_entity_id(parcel.entity_id)
+    check_machine_name(parcel.machine_name)
+    key = (parcel.entity_id, parcel.machine_name)
+    entity = parcel.entity
+    if parcel.base < 0:
+        raise _wrong(key, f"no entity has version {parcel.base}")
+    if entity is not None:
+        if entity.key != key or entity.version < 1:
+            raise _wrong(key, f"it holds version {entity.version} of {entity.key!r}")
+        _check_entity(entity)
+    for row in parcel.rows:
+        if (row.entity_id, row.machine_name) != key or row.version < 0:
+            raise _wrong(key, f"it holds a row of {(row.entity_id, row.machine_name)!r}")
+        _check_row(row)
+
+
+def _check_entity(entity: Entity) -> None:
+    check_state(entity.state)
+    for name in (entity.machine_version, entity.fingerprint, entity.commit_id):
+        check_text(name, "text of an entity")
+    times = (entity.created_at, entity.updated_at, entity.state_since)
+    timers = [number for timer in entity.timers.values() for number in timer]
+    _check_numbers(entity.version, *times, *timers)
+
+
+def _check_row(row: HistoryEntry) -> None:
+    for state in (row.source_state, row.target_state):
+        if state is not None:
+            check_state(state)
+    if row.event_id is not None:
+        check_event_id(row.event_id)
+    for name in (
+        row.trigger, row.actor, row.request_hash, row.error_code,
+        row.commit_id, row.machine_version, row.fingerprint,
+    ):  # fmt: skip
+        if name is not None:
+            check_text(name, "text of a history row")
+    times = (row.now, row.recorded_at, row.occurred_at)
+    _check_numbers(row.version, row.duration_us, row.ref, *times)
+    if row.error_message is not None and not row.error_message.isascii():
+        _check_unicode(row.error_message)
+
+
+def _check_numbers(*numbers: int | None) -> None:
+    for number in numbers:
+        if number is not None and not -_LARGEST <= number <= _LARGEST:
+            raise InvalidValueError(
+                f"the number {number} cannot be stored: it has more than 64 bits",
+                context={"value": str(number)},
+            )
+
+
+def _check_unicode(message: str) -> None:
+    try:
+        message.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidValueError(
+            f"the error message {message!a:.80} cannot be stored: character {error.start} is a lone"
+            " surrogate",
+            context={"value": f"{message!a:.80}"},
+        ) from None
+
+
+def _wrong(key: Key, why: str) -> InvalidValueError:
+    return InvalidValueError(
+        f"the parcel of {key[0]!r} cannot be stored: {why}",
+        context={"entity_id": key[0], "machine_name": key[1]},
     )
 
 

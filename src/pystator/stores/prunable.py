@@ -9,7 +9,7 @@ from pystator.errors import ConfigurationError
 from pystator.records import Pruned, from_datetime
 from pystator.stores.facade import StoreFacade
 from pystator.stores.keys import read_cursor
-from pystator.stores.protocols import PrunableStore
+from pystator.stores.protocols import MachineStore, PrunableStore, RestorableStore
 from pystator.stores.pruning import KEYS, Cuts, Keys, Load, Order, Prune, Rows
 
 __all__ = ["BATCH", "CompleteStore", "Progress", "Prunable", "apart"]
@@ -188,8 +188,8 @@ def _age(name: str, age: object) -> timedelta:
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-class CompleteStore(Prunable, StoreFacade):
-    """What every store of ours is: the public methods, and a history that can be pruned."""
+class CompleteStore(Prunable, RestorableStore, StoreFacade, MachineStore):
+    """What every store of ours is: the public methods over all that `protocols` knows."""
 
 
 def apart(method: str = "prune_history") -> ConfigurationError:

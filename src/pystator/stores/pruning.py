@@ -40,7 +40,7 @@ from pystator.records import (
     record,
 )
 from pystator.stores.codec import encode
-from pystator.stores.columns import apply_patch
+from pystator.stores.columns import UNLIMITED, apply_patch
 from pystator.stores.keys import write_cursor
 
 __all__ = ["KEYS", "UNLIMITED", "Cuts", "Keys", "Load", "Order", "Prune", "Rows", "Tell"]
@@ -49,9 +49,6 @@ T = TypeVar("T")
 
 KEYS: Final = 1_000
 """Keys looked at in one read."""
-
-UNLIMITED: Final = 2**62
-"""Bytes a snapshot's context may have: it was stored already, perhaps with another limit."""
 
 _HEAVY: Final = 4_000_000
 """Characters of the contexts whose snapshots are written in one transaction, about."""

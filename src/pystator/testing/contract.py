@@ -5,6 +5,7 @@ from pystator.testing.commits import CommitsContract
 from pystator.testing.concurrency import ConcurrencyContract
 from pystator.testing.configurations import ConfigurationsContract, HistoryStatesContract
 from pystator.testing.connections import ConnectionsContract
+from pystator.testing.definitions import MachineStoreContract
 from pystator.testing.feed import FeedContract
 from pystator.testing.history import HistoryContract
 from pystator.testing.idempotency import IdempotencyContract
@@ -14,6 +15,7 @@ from pystator.testing.machines import MachinesContract
 from pystator.testing.ordering import LinearizabilityContract
 from pystator.testing.queries import QueriesContract
 from pystator.testing.reconnect import ReconnectContract
+from pystator.testing.restoring import RestoreContract
 from pystator.testing.retention import RetentionContract
 from pystator.testing.statecharts import StatechartsContract
 from pystator.testing.states import StatesContract
@@ -39,6 +41,8 @@ class StoreContract(
     TimersContract,
     FeedContract,
     RetentionContract,
+    RestoreContract,
+    MachineStoreContract,
     ConcurrencyContract,
     ConnectionsContract,
     LimitsContract,

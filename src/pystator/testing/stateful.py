@@ -13,8 +13,8 @@
 The model is `InMemoryStateStore`. Whatever is done to one is done to the other: batches of commits
 with right and wrong versions, runs of events, rejections, event ids that come again, contexts that
 cannot be stored, history states, configurations of several leaves, timers, public writes, pruning,
-closing and opening. Outcomes must be the same, and after
-every step everything that can be read.
+parcels of another store, closing and opening. Outcomes must be the same, and after every step
+everything that can be read.
 """
 
 import tempfile
@@ -28,7 +28,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from pystator.errors import FSMError
 from pystator.orchestrator.replay import replay
-from pystator.records import Commit, Entity, EntryKind, HistoryEntry, Key, Lookup, OutcomeKind
+from pystator.records import (
+    Commit,
+    Entity,
+    EntryKind,
+    HistoryEntry,
+    Key,
+    Lookup,
+    OutcomeKind,
+    Parcel,
+)
 from pystator.stores.columns import make_patch
 from pystator.stores.memory import InMemoryStateStore
 from pystator.testing.building import change, note
@@ -155,9 +164,10 @@ class StoreComparison(RuleBasedStateMachine):
                 assert str(mine.error) == str(model.error)
         self._compare()
 
-    def _commit(self, step: dict[str, Any]) -> Commit:
+    def _commit(self, step: dict[str, Any], store: Any = None) -> Commit:
+        """The commit of a step; the version is that of the model, or of another store."""
         entity_id, machine = step["key"]
-        [loaded] = self.model.load([Lookup(entity_id, machine)])
+        [loaded] = (store or self.model).load([Lookup(entity_id, machine)])
         version = loaded.entity.version if loaded.entity else 0
         if step["note"]:
             return note(
@@ -263,6 +273,22 @@ class StoreComparison(RuleBasedStateMachine):
             expected: Any = (entity.state, entity.context) if entity is not None else (None, {})
             assert replay(rows) == expected
 
+    @precondition(lambda self: hasattr(getattr(self, "store", None), "restore"))
+    @rule(batch=st.lists(steps(), min_size=1, max_size=3), off=st.sampled_from([0, 0, 0, 1]))
+    def restore(self, batch: list[dict[str, Any]], off: int) -> None:
+        """What an entity came to in another store, which had it from here."""
+        key = batch[0]["key"]
+        other = InMemoryStateStore()
+        other.restore([_parcel(self.model, self.model, key)])
+        for step in batch:
+            other.commit([self._commit(step | {"key": key, "off": 0}, other)])
+        [mine, model] = [
+            store.restore([_parcel(other, store, key, off)])[0]
+            for store in (self.drive, self.model)
+        ]
+        assert mine.kind is model.kind, (mine, model)
+        self._compare()
+
     @precondition(lambda self: hasattr(self, "store") and self.store.durable)
     @rule()
     def reopen(self) -> None:
@@ -300,6 +326,22 @@ class StoreComparison(RuleBasedStateMachine):
             assert [_row(row) for row in mine] == [_row(row) for row in model]
         feeds = [_by_key(each.feed(None, 10_000).items) for each in (self.drive, self.model)]
         assert feeds[0] == feeds[1]
+
+
+def _parcel(source: Any, target: Any, key: Key, off: int = 0) -> Parcel:
+    """What the source has of a key that the target has not; ``off`` makes it unfit."""
+    rows, there = (_rows_of(store, key) for store in (source, target))
+    if source is target:
+        there = []
+    after = (there[-1].version, there[-1].commit_id) if there else None
+    [mine], [theirs] = (store.load([Lookup(*key)]) for store in (source, target))
+    base = 0 if source is target or theirs.entity is None else theirs.entity.version
+    return Parcel(*key, mine.entity, tuple(rows[len(there) :]), base + off, after)
+
+
+def _rows_of(store: Any, key: Key) -> list[HistoryEntry]:
+    rows: list[HistoryEntry] = store.history(key[0], machine_name=key[1], limit=10_000).items
+    return rows
 
 
 def _verdict(kind: OutcomeKind) -> str:

@@ -39,12 +39,13 @@ from pystator.records import (
     Outcome,
     OutcomeKind,
     Page,
+    StoredMachine,
     Timers,
 )
 from pystator.stores.codec import LIMIT, SURE, WIDE, freeze, is_flat
 from pystator.stores.columns import next_due, state_since
 from pystator.stores.keys import check_commit, read_cursor, rows_asked, write_cursor
-from pystator.stores.memory.pruning import PrunableMemory
+from pystator.stores.memory.restoring import RestorableMemory
 from pystator.stores.memory.slots import Line, Parts, Slot, entity_of, place_of, row_of
 from pystator.stores.programs import long_ago, the_machine
 from pystator.stores.refusals import kind_of
@@ -63,7 +64,7 @@ _STALE: Final = Outcome(OutcomeKind.STALE)
 _DUPLICATE: Final = Outcome(OutcomeKind.DUPLICATE)
 
 
-class InMemoryStateStore(PrunableMemory):
+class InMemoryStateStore(RestorableMemory):
     """A state store in this process's memory, complete and thread-safe; gone with the process.
 
     Args:
@@ -99,6 +100,7 @@ class InMemoryStateStore(PrunableMemory):
         self._order: list[Key] | None = []
         self._feed: list[Line | None] = []
         self._due: dict[str, list[tuple[int, str]]] = {}
+        self._definitions: dict[tuple[str, str], StoredMachine] = {}
 
     # Loads and commits ----------------------------------------------------------------------------
 

@@ -5,7 +5,8 @@
     store.py            the store; its methods in order of `NativeStore`
     within.py           the same inside the caller's own transaction
     ops.py, writing.py  what is asked of the server, as generators of requests: no I/O
-    reads.py, listing.py, pruning.py                     further requests
+    reads.py, listing.py, pruning.py, restoring.py, definitions.py   further requests
+    driving.py          the two functions that run them
     sql.py              the constant statements of loads and commits
     encode.py, rows.py  commits -> values on the wire, values -> records
     link.py, loops.py   connections of threads and of event loops, and what is sent over them

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pystator.records import Commit, Cut, Key
+from pystator.stores.columns import UNLIMITED
 from pystator.stores.postgres.encode import LARGEST, prepare
 from pystator.stores.postgres.ops import Operation, Request
 from pystator.stores.postgres.rows import Value, binary, from_time, integers, rows_of, texts
 from pystator.stores.postgres.sql import ARRAYS, BIGINT, BIGINTS, TEXT, TIME, WRITE_NAMES, column
 from pystator.stores.postgres.wire import Statement
-from pystator.stores.pruning import UNLIMITED
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult

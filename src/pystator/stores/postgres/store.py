@@ -6,11 +6,11 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, ClassVar, Final, Self, TypeVar, cast
+from typing import ClassVar, Final, Self, TypeVar, cast
 
 from pystator.db.extras import from_extra
 from pystator.db.postgres_url import find_postgres
-from pystator.errors import ConfigurationError, FSMError, StoreUnavailableError
+from pystator.errors import ConfigurationError, FSMError
 from pystator.records import (
     Commit,
     Cut,
@@ -22,6 +22,7 @@ from pystator.records import (
     Outcome,
     Page,
     Parcel,
+    StoredMachine,
 )
 from pystator.stores.codec import LIMIT
 from pystator.stores.facade import StoreFacade
@@ -31,13 +32,12 @@ from pystator.stores.programs import long_ago
 from pystator.stores.prunable import CompleteStore, apart
 
 with from_extra("postgres", "psycopg", "psycopg_pool"):
-    import psycopg
-
     from pystator.db.postgres_schema import ensure
-    from pystator.stores.postgres import pruning, reads
+    from pystator.stores.postgres import definitions, pruning, reads
+    from pystator.stores.postgres.driving import arun, run
     from pystator.stores.postgres.encode import Write, prepare
     from pystator.stores.postgres.link import Link
-    from pystator.stores.postgres.ops import Operation, Request, loading
+    from pystator.stores.postgres.ops import Operation, loading
     from pystator.stores.postgres.restoring import marks, restoring, restoring_marked
     from pystator.stores.postgres.within import Borrowed, Guests
     from pystator.stores.postgres.writing import committing, streaming
@@ -102,7 +102,7 @@ class PostgresStateStore(CompleteStore):
         )
         self.guests = Guests()
         self._later: Later[Write] = Later(
-            lambda writes: _run(link, committing(writes)), lambda: link.is_open
+            lambda writes: run(link, committing(writes)), lambda: link.is_open
         )
         _stores.add(self)
         # At the latest when the program ends: rows that may wait are then written.
@@ -153,11 +153,11 @@ class PostgresStateStore(CompleteStore):
 
     def load(self, lookups: Sequence[Lookup]) -> list[Loaded]:
         """Entities and known event ids, one `Loaded` for each lookup, in order."""
-        return _run(self._link, loading(lookups, streams=self._link.streams)) if lookups else []
+        return run(self._link, loading(lookups, streams=self._link.streams)) if lookups else []
 
     def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """Write; one `Outcome` for each commit, in order."""
-        return _run(self._link, self._committing(commits)) if commits else []
+        return run(self._link, self._committing(commits)) if commits else []
 
     def append_later(self, commits: Sequence[Commit]) -> None:
         """Append rows in a moment, together with others; returns at once."""
@@ -171,11 +171,11 @@ class PostgresStateStore(CompleteStore):
         """`load` for asyncio."""
         if not lookups:
             return []
-        return await _arun(self._link, loading(lookups, streams=self._link.streams))
+        return await arun(self._link, loading(lookups, streams=self._link.streams))
 
     async def acommit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """`commit` for asyncio."""
-        return await _arun(self._link, self._committing(commits)) if commits else []
+        return await arun(self._link, self._committing(commits)) if commits else []
 
     async def aflush(self) -> None:
         """`flush` for asyncio: in a thread, as it waits for the one that writes."""
@@ -207,7 +207,7 @@ class PostgresStateStore(CompleteStore):
 
     def machines(self, entity_id: str) -> list[str]:
         """Names of the machines that have an entity of this id, sorted."""
-        return _run(self._link, reads.machines(entity_id))
+        return run(self._link, reads.machines(entity_id))
 
     def history(
         self,
@@ -225,7 +225,7 @@ class PostgresStateStore(CompleteStore):
         """
         machine = self._machine(machine_name)
         read = reads.history(entity_id, machine, after, limit, newest_first=newest_first)
-        return _run(self._link, read)
+        return run(self._link, read)
 
     def entities(
         self,
@@ -243,19 +243,19 @@ class PostgresStateStore(CompleteStore):
         """
         since = long_ago(self.now, in_state_longer_than)
         machine = self._machine(machine_name)
-        return _run(self._link, reads.entities(state, machine, since, after, limit))
+        return run(self._link, reads.entities(state, machine, since, after, limit))
 
     def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
         """Configuration -> number of entities."""
-        return _run(self._link, reads.count_by_state(self._machine(machine_name)))
+        return run(self._link, reads.count_by_state(self._machine(machine_name)))
 
     def due(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
         """Keys of entities whose earliest deadline is at or before ``now``, earliest first."""
-        return _run(self._link, reads.due(now, limit, self._machine(machine_name)))
+        return run(self._link, reads.due(now, limit, self._machine(machine_name)))
 
     def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         """Rows of all entities in an order in which no later commit appears before the cursor."""
-        return _run(self._link, reads.feed(cursor, limit))
+        return run(self._link, reads.feed(cursor, limit))
 
     def _machine(self, machine_name: str | None) -> str | None:
         return self.machine_name if machine_name is None else machine_name
@@ -264,7 +264,7 @@ class PostgresStateStore(CompleteStore):
 
     async def amachines(self, entity_id: str) -> list[str]:
         """`machines` for asyncio."""
-        return await _arun(self._link, reads.machines(entity_id))
+        return await arun(self._link, reads.machines(entity_id))
 
     async def ahistory(
         self,
@@ -278,7 +278,7 @@ class PostgresStateStore(CompleteStore):
         """`history` for asyncio."""
         machine = self._machine(machine_name)
         read = reads.history(entity_id, machine, after, limit, newest_first=newest_first)
-        return await _arun(self._link, read)
+        return await arun(self._link, read)
 
     async def aentities(
         self,
@@ -293,39 +293,39 @@ class PostgresStateStore(CompleteStore):
         since = long_ago(self.now, in_state_longer_than)
         machine = self._machine(machine_name)
         read = reads.entities(state, machine, since, after, limit)
-        return await _arun(self._link, read)
+        return await arun(self._link, read)
 
     async def acount_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
         """`count_by_state` for asyncio."""
         read = reads.count_by_state(self._machine(machine_name))
-        return await _arun(self._link, read)
+        return await arun(self._link, read)
 
     async def adue(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
         """`due` for asyncio."""
         read = reads.due(now, limit, self._machine(machine_name))
-        return await _arun(self._link, read)
+        return await arun(self._link, read)
 
     async def afeed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         """`feed` for asyncio."""
-        return await _arun(self._link, reads.feed(cursor, limit))
+        return await arun(self._link, reads.feed(cursor, limit))
 
     # Pruning --------------------------------------------------------------------------------------
 
     def prune_keys(self, after: Key | None, limit: int) -> list[tuple[Key, int | None]]:
         """The next keys that have history rows, each with the age of its oldest row."""
-        return _run(self._link, pruning.prune_keys(after, limit))
+        return run(self._link, pruning.prune_keys(after, limit))
 
     def prune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
         """Do the cuts; for each, how many of its ``ids`` were there."""
-        return _run(self._link, self._pruning(cuts))
+        return run(self._link, self._pruning(cuts))
 
     async def aprune_keys(self, after: Key | None, limit: int) -> list[tuple[Key, int | None]]:
         """`prune_keys` for asyncio."""
-        return await _arun(self._link, pruning.prune_keys(after, limit))
+        return await arun(self._link, pruning.prune_keys(after, limit))
 
     async def aprune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
         """`prune_rows` for asyncio."""
-        return await _arun(self._link, self._pruning(cuts))
+        return await arun(self._link, self._pruning(cuts))
 
     def _pruning(self, cuts: Sequence[Cut]) -> Operation[list[int | None]]:
         return pruning.prune_rows(cuts, self.now())
@@ -334,21 +334,49 @@ class PostgresStateStore(CompleteStore):
 
     def restore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
         """Put parcels of another store in; one `Outcome` for each, in order."""
-        return _run(self._link, restoring(parcels))
+        return run(self._link, restoring(parcels))
 
     async def arestore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
         """`restore` for asyncio."""
-        return await _arun(self._link, restoring(parcels))
+        return await arun(self._link, restoring(parcels))
 
     def marks(self, prefix: str) -> dict[str, str]:
         """The marks whose names begin so."""
-        return _run(self._link, marks(prefix))
+        return run(self._link, marks(prefix))
 
     def restore_marked(
         self, parcels: Sequence[RawParcel], mark: str, before: str | None, after: str
     ) -> bool:
         """Put parcels in and change a mark, all or nothing; see `MarkedStore`."""
-        return _run(self._link, restoring_marked(parcels, mark, before, after))
+        return run(self._link, restoring_marked(parcels, mark, before, after))
+
+    # Definitions of machines ----------------------------------------------------------------------
+
+    def save_machine(self, machine: StoredMachine) -> bool:
+        """Keep a version; False when it was there already."""
+        return run(self._link, definitions.saving_machine(machine))
+
+    def stored_machine(self, name: str, version: str | None = None) -> StoredMachine | None:
+        """This version, or the one that was stored last; None when there is none."""
+        return run(self._link, definitions.stored_machine(name, version))
+
+    def stored_machines(self, *, after: str | None = None, limit: int = 100) -> Page[StoredMachine]:
+        """All versions in the order ``(name, version)``, keyset-paged."""
+        return run(self._link, definitions.stored_machines(after, limit))
+
+    async def asave_machine(self, machine: StoredMachine) -> bool:
+        """`save_machine` for asyncio."""
+        return await arun(self._link, definitions.saving_machine(machine))
+
+    async def astored_machine(self, name: str, version: str | None = None) -> StoredMachine | None:
+        """`stored_machine` for asyncio."""
+        return await arun(self._link, definitions.stored_machine(name, version))
+
+    async def astored_machines(
+        self, *, after: str | None = None, limit: int = 100
+    ) -> Page[StoredMachine]:
+        """`stored_machines` for asyncio."""
+        return await arun(self._link, definitions.stored_machines(after, limit))
 
 
 class _Within(PostgresStateStore):
@@ -409,9 +437,6 @@ class _Within(PostgresStateStore):
         raise apart("restore_marked")
 
 
-# The two functions that do I/O --------------------------------------------------------------------
-
-
 def _check_options(pool_size: object, timeout: object, prepare: object) -> None:
     """See that they are what they can be; settings often come as texts.
 
@@ -424,60 +449,6 @@ def _check_options(pool_size: object, timeout: object, prepare: object) -> None:
         raise ConfigurationError(f"timeout={timeout!r}: a number of seconds, more than 0")
     if prepare not in (None, True, False):
         raise ConfigurationError(f"prepare={prepare!r}: True, False, or None to find it out")
-
-
-def _run(link: Link, operation: Operation[T]) -> T:
-    answer: Any = None
-    blamed: psycopg.Error | None = None
-    wrote = False
-    try:
-        while True:
-            request = operation.send(answer) if blamed is None else operation.throw(blamed)
-            answer = blamed = None
-            try:
-                if isinstance(request, Request):
-                    answer = link.run(request.statement, request.params, reads=request.reads)
-                else:
-                    link.run_all(request)
-                wrote = wrote or not request.reads
-            except psycopg.Error as error:
-                blamed = error
-            except StoreUnavailableError as error:
-                _qualify(error, wrote=wrote)
-                raise
-    except StopIteration as done:
-        result: T = done.value
-        return result
-
-
-async def _arun(link: Link, operation: Operation[T]) -> T:
-    answer: Any = None
-    blamed: psycopg.Error | None = None
-    wrote = False
-    while True:
-        try:
-            request = operation.send(answer) if blamed is None else operation.throw(blamed)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-        answer = blamed = None
-        try:
-            if isinstance(request, Request):
-                answer = await link.arun(request.statement, request.params, reads=request.reads)
-            else:
-                await link.arun_all(request)
-            wrote = wrote or not request.reads
-        except psycopg.Error as error:
-            blamed = error
-        except StoreUnavailableError as error:
-            _qualify(error, wrote=wrote)
-            raise
-
-
-def _qualify(error: StoreUnavailableError, *, wrote: bool) -> None:
-    """That nothing was written is said of the whole operation, not of its last statement."""
-    if wrote:
-        error.context.pop("written", None)
 
 
 def _close_quietly(link: Link, later: Later[Write]) -> None:

@@ -7,6 +7,7 @@
     writer.py     the one connection that writes, where commits meet; writes.py what is written
     ops.py        commits -> rows, rows -> records: statements, no I/O
     reads.py      paged reads            pruning.py  batches of a prune
+    restoring.py  parcels of another store          definitions.py  machines
     files.py      the file and its connections
 """
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pystator.records import Commit, Cut, Key
-from pystator.stores.pruning import UNLIMITED
+from pystator.stores.columns import UNLIMITED
 from pystator.stores.sqlite.ops import prepare
 
 __all__ = ["prune_keys", "prune_rows"]

@@ -22,13 +22,15 @@ from pystator.records import (
     Outcome,
     Page,
     Parcel,
+    StoredMachine,
 )
 from pystator.stores.codec import LIMIT
+from pystator.stores.definitions import check_machine
 from pystator.stores.facade import StoreFacade
 from pystator.stores.parcels import RawParcel
 from pystator.stores.programs import long_ago
 from pystator.stores.prunable import CompleteStore, apart
-from pystator.stores.sqlite import pruning, reads, restoring
+from pystator.stores.sqlite import definitions, pruning, reads, restoring
 from pystator.stores.sqlite.files import Files, Synchronous
 from pystator.stores.sqlite.ops import prepare
 from pystator.stores.sqlite.within import Borrowed
@@ -359,6 +361,39 @@ class SQLiteStateStore(CompleteStore):
         return self._writer.alone(
             lambda connection: restoring.restore_marked(connection, parcels, mark, before, after)
         )
+
+    # Definitions of machines ----------------------------------------------------------------------
+
+    def save_machine(self, machine: StoredMachine) -> bool:
+        """Keep a version; False when it was there already."""
+        check_machine(machine)
+        return self._writer.alone(lambda connection: definitions.save_machine(connection, machine))
+
+    def stored_machine(self, name: str, version: str | None = None) -> StoredMachine | None:
+        """This version, or the one that was stored last; None when there is none."""
+        return self._files.read(
+            lambda connection: definitions.stored_machine(connection, name, version)
+        )
+
+    def stored_machines(self, *, after: str | None = None, limit: int = 100) -> Page[StoredMachine]:
+        """All versions in the order ``(name, version)``, keyset-paged."""
+        return self._files.read(
+            lambda connection: definitions.stored_machines(connection, after, limit)
+        )
+
+    async def asave_machine(self, machine: StoredMachine) -> bool:
+        """`save_machine` for asyncio."""
+        return await self._aside(lambda: self.save_machine(machine))
+
+    async def astored_machine(self, name: str, version: str | None = None) -> StoredMachine | None:
+        """`stored_machine` for asyncio."""
+        return await self._aside(lambda: self.stored_machine(name, version))
+
+    async def astored_machines(
+        self, *, after: str | None = None, limit: int = 100
+    ) -> Page[StoredMachine]:
+        """`stored_machines` for asyncio."""
+        return await self._aside(lambda: self.stored_machines(after=after, limit=limit))
 
 
 class _Within(SQLiteStateStore):

@@ -155,6 +155,13 @@ class Borrowed:
             time.sleep(pause)
         return self._write(writes)
 
+    def alone(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        """Call with the caller's connection; what it raises undoes what it wrote, and no more."""
+        for pause in self._lock():
+            time.sleep(pause)
+        with self._guarded(), self._undoable():
+            return call(self._statements)
+
     async def aload(self, lookups: Sequence[Lookup]) -> list[Loaded]:
         """`load` for asyncio: in the loop's own thread, as the connection is the caller's."""
         if not self._reading:
@@ -232,21 +239,26 @@ class Borrowed:
             return True
 
     def _write(self, writes: list[Write]) -> list[Outcome]:
-        with self._guarded():
-            execute = self._statements.execute
-            execute("SAVEPOINT pystator")
-            try:
-                outcomes = write_all(self._statements, writes)
-                if outcomes is None:
-                    execute("ROLLBACK TO pystator")
-                    outcomes = [write_alone(self._statements, write) for write in writes]
-            except BaseException:
-                with suppress(sqlite3.Error):  # SQLite has rolled everything back already
-                    execute("ROLLBACK TO pystator")
-                    execute("RELEASE pystator")
-                raise
-            execute("RELEASE pystator")
+        with self._guarded(), self._undoable():
+            outcomes = write_all(self._statements, writes)
+            if outcomes is None:
+                self._statements.execute("ROLLBACK TO pystator")
+                outcomes = [write_alone(self._statements, write) for write in writes]
             return outcomes
+
+    @contextmanager
+    def _undoable(self) -> Generator[None, None, None]:
+        """What is written within it is undone by an error, up to a savepoint."""
+        execute = self._statements.execute
+        execute("SAVEPOINT pystator")
+        try:
+            yield
+        except BaseException:
+            with suppress(sqlite3.Error):  # SQLite has rolled everything back already
+                execute("ROLLBACK TO pystator")
+                execute("RELEASE pystator")
+            raise
+        execute("RELEASE pystator")
 
     @contextmanager
     def _guarded(self) -> Generator[None, None, None]:
