@@ -17,7 +17,7 @@ from typing import Final
 from redis import exceptions
 
 from pystator.db.redis_url import RedisURL
-from pystator.errors import FSMError, SchemaError, StoreUnavailableError
+from pystator.errors import FSMError, ReplicationError, SchemaError, StoreUnavailableError
 
 __all__ = ["LOST", "Complaint", "Trouble", "translate"]
 
@@ -128,6 +128,12 @@ def translate(error: Exception, url: RedisURL, *, written: bool | None = None) -
             written = False
     if written is not None:
         context["written"] = written
+    if code == "EPOCH":
+        return ReplicationError(
+            f"{url}: the data belongs to another epoch ({first}), nothing was written: connect the"
+            " store again, which says what happened and what to do",
+            context=context,
+        )
     if code in {"WRONGTYPE", "FOREIGN"}:
         return SchemaError(
             f"{url}: {first}: something else uses keys of ours; give the store another key_prefix=,"
@@ -160,7 +166,6 @@ _CODES: Final = {
     " redis://user:password@host:6379/0",
     "WRONGPASS": "the user's name or the password is wrong",
     "NOPERM": "the user has too few rights ({first}): " + _RIGHTS.format(prefix="pystator"),
-    "EPOCH": "the data belongs to another epoch ({first}): see `pystator replicate`",
 }
 
 _WORDS: Final = tuple(

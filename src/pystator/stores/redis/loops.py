@@ -192,6 +192,7 @@ class LoopPool:
             wire = idle.pop()
             if wire.is_alive():
                 return wire
+            self._link.losses += 1
             self._drop(wire)
         deadline = time.monotonic() + self._link.timeout
         while True:

@@ -58,6 +58,7 @@ class Pool:
                 break
             if wire.is_alive():
                 return wire
+            self._link.losses += 1
             self._drop(wire)
         return self._make() or self._wait()
 

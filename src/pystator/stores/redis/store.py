@@ -50,10 +50,6 @@ class RedisStateStore(CompleteStore):
         context_limit: Bytes an encoded context may have.
         clock: The wall clock, in microseconds since the epoch; the system's by default.
 
-    Attributes:
-        epoch: What the data must belong to for a commit to be written, None for anything:
-            `ReplicatedStateStore` sets it.
-
     Raises:
         ConfigurationError: The URL or an option is wrong, none is given, or the driver is missing
             (it comes with the extra ``redis``).
@@ -82,12 +78,11 @@ class RedisStateStore(CompleteStore):
         parsed = find_redis(url)
         self.url = str(parsed)
         self.key_prefix = _checked_prefix(key_prefix or parsed.key_prefix or KEY_PREFIX)
-        self.epoch: str | None = None
         link = self._link = Link(
             parsed, key_prefix=self.key_prefix, pool_size=pool_size, timeout=timeout
         )
         self._later = Later(
-            lambda writes: _run(link, writing(Terms(parsed, link.layout, None), writes)),
+            lambda writes: _run(link, writing(Terms(parsed, link.layout, link.epoch), writes)),
             lambda: link.is_open,
         )
         _stores.add(self)
@@ -96,6 +91,18 @@ class RedisStateStore(CompleteStore):
 
     def __repr__(self) -> str:
         return f"RedisStateStore({self.url!r}, key_prefix={self.key_prefix!r})"
+
+    @property
+    def epoch(self) -> str | None:
+        """What the data must belong to for anything to be written; None for whatever it is.
+
+        `ReplicatedStateStore` sets it.
+        """
+        return self._link.epoch
+
+    @epoch.setter
+    def epoch(self, epoch: str | None) -> None:
+        self._link.epoch = epoch
 
     @property
     def parts(self) -> tuple[Link, Later]:
