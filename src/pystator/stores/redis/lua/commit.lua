@@ -96,12 +96,7 @@ if appears or due ~= '' or (changes and not version) then
 end
 if epoch then
   local entity = changes and call('HGETALL', key) or {}
-<<<<<<< Updated upstream
   call('XADD', pre .. 'replication', '*', 'id', id, 'machine', machine, 'rows', row,
     unpack(entity))
-=======
-  call('XADD', pre .. 'replication', '*', 'id', id, 'machine', machine,
-    'base', was[1] or '0', 'rows', table.concat(rows, '\n'), unpack(entity))
->>>>>>> Stashed changes
 end
 return 1
