@@ -96,7 +96,7 @@ if appears or due ~= '' or (changes and not version) then
 end
 if epoch then
   local entity = changes and call('HGETALL', key) or {}
-  call('XADD', pre .. 'replication', '*', 'id', id, 'machine', machine, 'rows', row,
-    unpack(entity))
+  call('XADD', pre .. 'replication', '*', 'id', id, 'machine', machine,
+    'base', version or '0', 'rows', row, unpack(entity))
 end
 return 1
