@@ -22,6 +22,21 @@ __all__ = ["Write", "prepare"]
 
 _KINDS: Final = {kind: f'["{kind.value}"' for kind in EntryKind}
 
+
+class _Texts(dict[str | None, str]):
+    """The text of a trigger or a state in a row: there are few of them, and they come back."""
+
+    def __missing__(self, text: str | None) -> str:
+        made = "null" if text is None else quoted(text)
+        if len(self) > 4_096:
+            self.clear()
+        if text is None or len(text) < 256:
+            self[text] = made
+        return made
+
+
+_texts: Final = _Texts()
+
 _DUPLICATE: Final = Outcome(OutcomeKind.DUPLICATE)
 
 _BROKEN: Final = (FSMError, UnicodeError, OverflowError)
@@ -36,7 +51,7 @@ class Write:
         state: ``""`` stays.
         due: The earliest deadline; ``""`` stays, ``-`` is none.
         ids: How many event ids its rows have.
-        fields: Names and values of the entity.
+        fields: Values of the entity: five that every change has, then names and values.
         rows: For each history entry its version, its event id or ``""``, and its text.
         answer: The outcome, where it is known without asking: it cannot be stored, has nothing to
             store, or has an event id twice.
@@ -76,8 +91,8 @@ def prepared(commit: Commit, recorded_at: int, limit: int) -> Write:
         if changes:
             _entity(write, commit, limit)
         end = (
-            f'"{commit.commit_id}",{quoted(commit.machine_version)},'
-            f"{quoted(commit.fingerprint)},{recorded_at}]"
+            f'"{commit.commit_id}",{_texts[commit.machine_version]},'
+            f"{_texts[commit.fingerprint]},{recorded_at}]"
         )
         for entry in commit.entries:
             if entry.event_id is not None:
@@ -114,13 +129,17 @@ def _version(version: int) -> str:
 
 def _entity(write: Write, commit: Commit, limit: int) -> None:
     write.expected = str(commit.expected_version)
-    fields = write.fields = [
-        "version", _decimal(commit.new_version),
-        "machine_version", commit.machine_version,
-        "fingerprint", commit.fingerprint,
-        "updated_at", _decimal(commit.now),
-        "commit_id", commit.commit_id,
-    ]  # fmt: skip
+    now = str(commit.now)
+    fields = [
+        str(commit.new_version),
+        commit.machine_version,
+        commit.fingerprint,
+        now,
+        commit.commit_id,
+    ]
+    since = state_since(commit)
+    if since is not None:
+        fields += ("state_since", str(since))
     if commit.state is not None:
         write.state = commit.state
         fields += ("state", commit.state)
@@ -130,41 +149,40 @@ def _entity(write: Write, commit: Commit, limit: int) -> None:
         fields += ("history", encode_history(commit.history) or "")
     if commit.timers is not None:
         due = next_due(commit.timers)
-        write.due = "-" if due is None else _decimal(due)
+        write.due = "-" if due is None else str(due)
         fields += ("timers", encode_timers(commit.timers) or "")
         fields += ("next_due", "" if due is None else write.due)
-    since = state_since(commit)
-    if since is not None:
-        fields += ("state_since", _decimal(since))
     if not commit.expected_version:
-        fields += ("machine_name", commit.machine_name, "created_at", _decimal(commit.now))
-
-
-def _decimal(number: int) -> str:
-    return str(number)
+        fields += ("machine_name", commit.machine_name, "created_at", now)
+    write.fields = fields
 
 
 def _row(entry: Entry, limit: int) -> str:
     """The text of a row up to what it shares with the others of its commit."""
+    texts = _texts
     payload, patch = entry.payload, entry.patch
-    return (
-        f"{_KINDS[entry.kind]},{_text(entry.trigger)},"
+    head = (
+        f"{_KINDS[entry.kind]},{texts[entry.trigger]},"
         f"{'null' if payload is None else encode_payload(payload, limit=limit)},{entry.now},"
         f"{'null' if patch is None else encode_patch(patch, limit=limit)},"
-        f"{_text(entry.source_state)},{_text(entry.target_state)},"
+        f"{texts[entry.source_state]},{texts[entry.target_state]},"
         f"{encode_actions(entry.actions) if entry.actions else 'null'},"
-        f"{'true' if entry.success else 'false'},{_text(entry.error_code)},"
-        f"{_text(entry.error_message)},{_text(entry.event_id)},{_text(entry.request_hash)},"
-        f"{_text(entry.actor)},{_number(entry.occurred_at)},{_number(entry.duration_us)},"
-        f"{_number(entry.ref)},"
+    )
+    if entry.success and entry.error_code is None and entry.error_message is None:
+        told = "true,null,null"
+    else:
+        told = (
+            f"{'true' if entry.success else 'false'},{texts[entry.error_code]},"
+            f"{_text(entry.error_message)}"
+        )
+    return (
+        f"{head}{told},{_text(entry.event_id)},{_text(entry.request_hash)},{_text(entry.actor)},"
+        f"{_number(entry.occurred_at)},{_number(entry.duration_us)},{_number(entry.ref)},"
     )
 
 
 def _text(text: str | None) -> str:
-    if text is None:
-        return "null"
-    quoted_text: str = quoted(text)
-    return quoted_text
+    return "null" if text is None else quoted(text)
 
 
 def _number(number: int | None) -> str:

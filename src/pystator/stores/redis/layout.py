@@ -30,8 +30,6 @@ PARTITIONS: Final = 64
 """Of a cluster. It never changes."""
 
 _ESCAPES: Final = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
-_MORE: Final = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D", ":": "%3A"})
-
 _NUL: Final = "\0"
 
 
@@ -83,30 +81,48 @@ class Layout:
 
     def state(self, machine: str, state: str, partition: int) -> str:
         """The index of the entities in a configuration."""
-        return f"{self.pres[partition]}state:{machine.translate(_MORE)}:{state}"
+        return f"{self.pres[partition]}state:{_escaped(machine).replace(':', '%3A')}:{state}"
 
     def entity(self, entity_id: str) -> str:
         """The entity of the machine that created one under this id first."""
-        return f"{self.pres[self.partition(entity_id)]}entity:{entity_id.translate(_ESCAPES)}"
+        return f"{self.pres[self.partition(entity_id)]}entity:{_escaped(entity_id)}"
 
     def stem(self, entity_id: str) -> str:
         """What the other keys of an id begin with."""
-        escaped = entity_id.translate(_ESCAPES)
         if self.is_cluster:
-            return f"{self.pres[self.partition(entity_id)]}{{entity:{escaped}}}:"
-        return f"{{{self.prefix}:entity:{escaped}}}:"
+            return f"{self.pres[self.partition(entity_id)]}{{entity:{_escaped(entity_id)}}}:"
+        return f"{{{self.prefix}:entity:{_escaped(entity_id)}}}:"
 
     def other(self, entity_id: str, machine: str) -> str:
         """The entity of a machine that was not the first."""
-        return f"{self.stem(entity_id)}machine:{machine.translate(_ESCAPES)}"
+        return f"{self.stem(entity_id)}machine:{_escaped(machine)}"
 
     def history(self, entity_id: str, machine: str) -> str:
         """History rows: a sorted set of `pystator.stores.redis.rows` members."""
-        return f"{self.stem(entity_id)}history:{machine.translate(_ESCAPES)}"
+        return f"{self.stem(entity_id)}history:{_escaped(machine)}"
 
     def ids(self, entity_id: str, machine: str) -> str:
         """Event ids: a hash, id -> the first 28 digits of its row."""
-        return f"{self.stem(entity_id)}ids:{machine.translate(_ESCAPES)}"
+        return f"{self.stem(entity_id)}ids:{_escaped(machine)}"
+
+    def of_commit(self, entity_id: str, machine: str) -> tuple[int, str, tuple[str, ...]]:
+        """The partition of an entity, what its shared keys begin with, and all keys of its own."""
+        partition = self.partition(entity_id)
+        pre = self.pres[partition]
+        name, of = _escaped(entity_id), _escaped(machine)
+        if not self.is_cluster:
+            stem = f"{{{pre}entity:{name}}}:"
+            keys = (f"{pre}entity:{name}", f"{stem}machine:{of}", f"{stem}history:{of}")
+            return partition, pre, (*keys, f"{stem}ids:{of}")
+        stem = f"{pre}{{entity:{name}}}:"
+        keys = (f"{pre}entity:{name}", f"{stem}machine:{of}", f"{stem}history:{of}")
+        return partition, pre, (*keys, f"{stem}ids:{of}", f"{pre}never")
+
+
+def _escaped(text: str) -> str:
+    if "%" in text or "{" in text or "}" in text:
+        return text.translate(_ESCAPES)
+    return text
 
 
 def member_of(entity_id: str, machine: str) -> str:

@@ -31,7 +31,7 @@ __all__ = [
     "entity_of",
     "entry_of",
     "id_of",
-    "row_text",
+    "quoted",
     "version_of",
 ]
 
@@ -114,11 +114,6 @@ def foreign(entity_id: str) -> StoreUnavailableError:
         " deleting it",
         context={"entity_id": entity_id, "written": False},
     )
-
-
-def row_text(fields: Sequence[str]) -> str:
-    """The text of a row behind its digits, of the texts of its fields."""
-    return f"[{','.join(fields)}]"
 
 
 quoted: Final = encode_basestring_ascii

@@ -4,7 +4,7 @@ They are called by their digest; a server that does not know one (it was restart
 forget) is given all of them, and asked again: it had done nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha1
 from importlib.resources import files
 from typing import Final
@@ -35,7 +35,7 @@ class Script:
     def __repr__(self) -> str:
         return f"Script({self.name!r})"
 
-    def call(self, keys: Iterable[str], arguments: Iterable[str | bytes | int]) -> bytes:
+    def call(self, keys: Sequence[str], arguments: Iterable[str | bytes | int]) -> bytes:
         """The command that runs it, on the wire.
 
         Args:
@@ -43,9 +43,7 @@ class Script:
                 last one is `Layout.never`: see there.
             arguments: What it finds in ``ARGV``.
         """
-        names = tuple(keys)
-        packed: bytes = pack(("EVALSHA", self.digest, len(names), *names, *arguments))
-        return packed
+        return pack(("EVALSHA", self.digest, len(keys), *keys, *arguments))
 
 
 SCRIPTS: Final[list[Script]] = []

@@ -48,31 +48,23 @@ class Terms:
 
     def command(self, write: Write) -> Command:
         """The call of the script."""
-        layout = self.layout
         entity_id, machine = write.key
-        partition = layout.partition(entity_id)
-        keys = [
-            layout.entity(entity_id),
-            layout.other(entity_id, machine),
-            layout.history(entity_id, machine),
-            layout.ids(entity_id, machine),
-        ]
-        if layout.is_cluster:
-            keys.append(layout.never(partition))
+        partition, pre, keys = self.layout.of_commit(entity_id, machine)
+        fields = write.fields
         return partition, COMMIT.call(
             keys,
             (
-                layout.pres[partition],
+                pre,
                 entity_id,
                 machine,
                 self.epoch,
                 write.expected,
-                layout.state(machine, "", partition),
+                self.layout.state(machine, "", partition),
                 write.state,
                 write.due,
                 write.ids,
-                len(write.fields),
-                *write.fields,
+                len(fields),
+                *fields,
                 *write.rows,
             ),
         )

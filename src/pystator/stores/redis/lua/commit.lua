@@ -4,8 +4,9 @@
 --      4 event ids (in a cluster also 5, which is never there)
 -- ARGV 1 what shared keys begin with, 2 id, 3 machine, 4 epoch, 5 version that is expected ('' only
 --      appends), 6 what indexes of states begin with, 7 state ('' stays), 8 deadline ('' stays, '-'
---      none), 9 number of event ids, 10 number of names and values of the entity, these, and for
---      each row version, event id and text
+--      none), 9 number of event ids, 10 number of what follows about the entity: version, machine's
+--      version, fingerprint, updated_at, commit_id, and names and values of further fields; then
+--      for each row version, event id and text
 -- Answers 1 written, 0 stale, 2 one of the event ids is known.
 --
 -- Reads come first and meet the keys of another type; of a feed that is none, it is the first write.
@@ -66,7 +67,8 @@ else
   row = add_rows(pre, id, machine, history, known, first)
 end
 if changes then
-  call('HSET', key, unpack(ARGV, 11, first - 1))
+  call('HSET', key, 'version', ARGV[11], 'machine_version', ARGV[12], 'fingerprint', ARGV[13],
+    'updated_at', ARGV[14], 'commit_id', ARGV[15], unpack(ARGV, 16, first - 1))
   if after then
     call('ZADD', ARGV[6] .. after, 0, id)
     if before then
