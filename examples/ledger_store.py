@@ -53,7 +53,8 @@ from pystator.stores.author import (
     row_of,
     row_values,
 )
-from pystator.stores.keys import read_cursor, rows_asked, write_cursor
+from pystator.stores.definitions import check_machine, is_same, machine_page, machines_after
+from pystator.stores.keys import rows_asked
 from pystator.stores.parcels import raw
 from pystator.stores.prunable import Prunable
 from pystator.stores.pruning import UNLIMITED
@@ -383,16 +384,12 @@ class LedgerStore(AuthoredStore, Prunable):
 
     def save_machine(self, machine: StoredMachine) -> bool:
         """Keep a version; False when it was there already."""
+        check_machine(machine)
         with self._writing() as (index, changes):
             there = index.machines.get((machine.name, machine.version))
-            if there is not None and there[2] != machine.fingerprint:
-                raise ConfigurationError(
-                    f"{machine.name} {machine.version} is stored with other content: "
-                    "a version never changes, give it a new number"
-                )
             if there is None:
                 changes.extend(index.keep(machine))
-            return there is None
+            return there is None or is_same(machine, there[2])
 
     def stored_machine(self, name: str, version: str | None = None) -> StoredMachine | None:
         """This version, or the one that was stored last; None when there is none."""
@@ -408,12 +405,11 @@ class LedgerStore(AuthoredStore, Prunable):
     def stored_machines(self, *, after: str | None = None, limit: int = 100) -> Page[StoredMachine]:
         """All versions in the order ``(name, version)``, keyset-paged."""
         limit = rows_asked(limit)
-        place = None if after is None else read_cursor("machines", after, str, str)
+        place = machines_after(after)
         with self._reading() as index:
-            names = sorted(key for key in index.machines if place is None or key > place)
-            found = [StoredMachine(*index.machines[key]) for key in names[:limit]]
-        more = len(names) > limit and bool(found)
-        return Page(found, write_cursor("machines", *names[limit - 1]) if more else None)
+            names = sorted(key for key in index.machines if key > place)
+            found = [StoredMachine(*index.machines[key]) for key in names[: limit + 1]]
+        return machine_page(found, limit)
 
     async def asave_machine(self, machine: StoredMachine) -> bool:
         """`save_machine` for asyncio."""

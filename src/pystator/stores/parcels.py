@@ -205,6 +205,9 @@ def check_parcel(parcel: Parcel) -> None:
         if (row.entity_id, row.machine_name) != key or row.version < 0:
             raise _wrong(key, f"it holds a row of {(row.entity_id, row.machine_name)!r}")
         _check_row(row)
+    ids = [row.event_id for row in parcel.rows if row.event_id is not None]
+    if len(set(ids)) < len(ids):
+        raise _wrong(key, "two of its rows have one event id")
 
 
 def _check_entity(entity: Entity) -> None:

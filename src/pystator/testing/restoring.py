@@ -337,9 +337,6 @@ class RestoreContract(StoreTests):
         source = source_of(full())
         parcel = parcel_of(source, after=there)
         assert kinds(drive.restore([parcel])) == [STALE]
-        [row] = source.history("e").items
-        twice = replace(parcel, rows=(replace(row, event_id="x"), replace(row, event_id="x")))
-        assert kinds(drive.restore([twice])) == [STALE]
         assert drive.load([lookup()])[0].entity is None
         assert drive.history("e", machine_name="m").items == [there]
 
@@ -376,6 +373,7 @@ class RestoreContract(StoreTests):
             replace(whole, rows=(rows[0], replace(rows[1], entity_id="other"))),
             replace(whole, rows=(rows[0], replace(rows[1], payload={"n": float("nan")}))),
             replace(whole, rows=(rows[0], replace(rows[1], event_id="x" * 256))),
+            replace(whole, rows=(rows[0], replace(rows[1], event_id="i1"))),
             replace(whole, rows=(rows[0], replace(rows[1], trigger="\n"))),
             replace(whole, rows=(rows[0], replace(rows[1], error_message="\ud800"))),
             replace(whole, rows=(rows[0], replace(rows[1], duration_us=2**70))),

@@ -74,7 +74,7 @@ class RestorableMemory(PrunableMemory):
             return _STALE
         known = {line[3].event_id: line for line in lines if line[3].event_id is not None}
         ids = slot.ids or {}
-        if len(known) < sum(line[3].event_id is not None for line in lines) or known.keys() & ids:
+        if known.keys() & ids:
             return _STALE
         if lines or entity is not None:
             self._add(slot)
