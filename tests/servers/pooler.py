@@ -29,7 +29,8 @@ from urllib.parse import quote
 
 import psycopg
 
-from servers.postgres import NOBODY, free_port
+from servers.program import NOBODY
+from servers.shared import free_port
 
 SIZE: Final = 3
 """Connections to the server."""

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,10 +18,9 @@ import psycopg
 from psycopg import sql
 
 from servers import find
-from servers.shared import run_process
-
-NOBODY: Final = 65534
-"""The user that a server runs as when we are root: it refuses root."""
+from servers.find import NoServerError
+from servers.program import NOBODY, is_readable
+from servers.shared import free_port, run_process
 
 QUICK: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 """Settings of a server that nobody kills."""
@@ -30,16 +28,6 @@ QUICK: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 PATIENCE: Final = 60.0
 TABLES: Final = "pystator_tables"
 """The database that has our tables and no rows: others are copies of it."""
-
-
-class NoServerError(RuntimeError):
-    """There is no PostgreSQL here."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "no PostgreSQL: install Debian's package postgresql, or run `make test`, which fetches a"
-            " wheel, or set PYSTATOR_TEST_POSTGRES_URL to a server where databases may be made"
-        )
 
 
 class Server:
@@ -253,14 +241,6 @@ def url_with(url: str, database: str) -> str:
     return f"postgresql://{user}{secret}@{host}:{fields.get('port', 5432)}/{database}"
 
 
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 _of_the_run: Final[list[Server]] = []
 """Kept, as a process that is forgotten while it runs is warned of."""
 
@@ -299,18 +279,14 @@ def end() -> None:
 def _programs(folder: Path, user: int | None) -> Path:
     programs = find.postgres() or find.postgres_wheel()
     if programs is None:
-        raise NoServerError
-    if user is None or _readable(programs):
+        raise NoServerError("postgres")
+    if user is None or is_readable(programs):
         return programs
     copy = folder / "programs"  # another user may not look into ours
     shutil.copytree(programs.parent, copy, symlinks=True)
     for each in (folder, copy):
         each.chmod(0o755)
     return copy / programs.name
-
-
-def _readable(path: Path) -> bool:
-    return all(each.stat().st_mode & 0o001 for each in (path, *path.parents))
 
 
 def _as(user: int | None) -> dict[str, Any]:
@@ -332,4 +308,4 @@ def _children(process: int) -> list[int]:
     return found
 
 
-__all__ = ["Databases", "NoServerError", "Server", "begin", "begin_with_password"]
+__all__ = ["Databases", "Server", "begin", "begin_with_password"]

@@ -3,10 +3,15 @@
 import fcntl
 import json
 import os
+import random
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+PORTS: Final = range(15_000, 32_000)
+"""Below those that the system gives to clients: nobody takes the port of a server that is killed and comes back."""
 
 
 def run_process() -> int:
@@ -35,3 +40,15 @@ def once(place: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             place.write_text(json.dumps(make()))
         made: dict[str, Any] = json.loads(place.read_text())
         return made
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    for port in random.sample(PORTS, 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no port of loopback is free")

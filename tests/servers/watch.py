@@ -1,7 +1,8 @@
 """Runs one server while a test run lives: ``python watch.py PID FOLDER USER STOP -- COMMAND ...``.
 
 When the process PID is gone, however it went, the server is ended and its folder removed. So no
-crash of a test run leaves a server behind, and nobody has to remember to stop one.
+crash of a test run leaves a server behind, and nobody has to remember to stop one. While the server
+runs, the file ``pid`` of the folder has its process id.
 
 Args: the process to watch; the server's folder; the user id to run it as (``-`` for our own); the
 signal that ends it in good order; the server's command.
@@ -34,6 +35,8 @@ def main() -> None:
         server = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **who
         )
+    (folder / "pid.new").write_text(str(server.pid))
+    (folder / "pid.new").replace(folder / "pid")
     while server.poll() is None and not wanted and _lives(owner):
         time.sleep(0.1)
     if server.poll() is None:
@@ -43,6 +46,7 @@ def main() -> None:
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
+    (folder / "pid").unlink(missing_ok=True)
     if not _lives(owner):
         shutil.rmtree(folder, ignore_errors=True)
 
