@@ -50,6 +50,12 @@ class Driver:
 
         return call
 
+    def orchestrate(self, orchestrator: Any, name: str, *args: Any, **options: Any) -> Any:
+        """Call a method of an orchestrator over the store, or its ``async_`` twin."""
+        if self._runner is None:
+            return getattr(orchestrator, name)(*args, **options)
+        return self._runner.run(getattr(orchestrator, f"async_{name}")(*args, **options))
+
     def together(self, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Any]:
         """Make the calls at once, from a thread or a task each; their answers or exceptions.
 
