@@ -53,7 +53,13 @@ from pystator.stores.author import (
     row_of,
     row_values,
 )
-from pystator.stores.definitions import check_machine, is_same, machine_page, machines_after
+from pystator.stores.definitions import (
+    check_machine,
+    is_same,
+    machine_page,
+    machines_after,
+    values_of,
+)
 from pystator.stores.keys import rows_asked
 from pystator.stores.parcels import raw
 from pystator.stores.prunable import Prunable
@@ -128,7 +134,7 @@ class Index:
 
     def keep(self, machine: StoredMachine) -> list[Change]:
         """A version of a machine."""
-        changes: list[Change] = [("machine", [getattr(machine, name) for name in MACHINE])]
+        changes: list[Change] = [("machine", [*values_of(machine)])]
         self.read(changes)
         return changes
 
@@ -142,9 +148,6 @@ class Index:
     def last(self) -> int:
         """The id of the last row that was written."""
         return self.feed[-1] if self.feed else 0
-
-
-MACHINE = ("name", "version", "fingerprint", "description", "definition", "created_at")
 
 
 def place_of(row: Values) -> tuple[int, int]:
@@ -369,8 +372,8 @@ class LedgerStore(AuthoredStore, Prunable):
             return STALE
         if parcel.after != (None if newest is None else (newest[3], newest[21])):
             return STALE
-        known = index.event_ids.get(key, {})
-        if any(row.event_id in known for row in parcel.rows if row.event_id is not None):
+        ids = [row.event_id for row in parcel.rows if row.event_id is not None]
+        if len(set(ids)) < len(ids) or index.event_ids.get(key, {}).keys() & ids:
             return STALE
         rows = [replace(row, id=index.last + 1 + n) for n, row in enumerate(parcel.rows)]
         changes += index.put(parcel.entity, rows)
@@ -387,29 +390,27 @@ class LedgerStore(AuthoredStore, Prunable):
         check_machine(machine)
         with self._writing() as (index, changes):
             there = index.machines.get((machine.name, machine.version))
-            if there is None:
-                changes.extend(index.keep(machine))
-            return there is None or is_same(machine, there[2])
+            if there is not None:
+                return is_same(machine, there[2])
+            changes.extend(index.keep(machine))
+        return True
 
     def stored_machine(self, name: str, version: str | None = None) -> StoredMachine | None:
         """This version, or the one that was stored last; None when there is none."""
         with self._reading() as index:
             found = [
-                values
-                for values in index.machines.values()
-                if values[0] == name and version in {None, values[1]}
+                StoredMachine(*values)
+                for (each, number), values in index.machines.items()
+                if each == name and version in {None, number}
             ]
-        newest = max(found, key=lambda values: (values[5], values[1]), default=None)
-        return None if newest is None else StoredMachine(*newest)
+        return max(found, key=lambda machine: (machine.created_at, machine.version), default=None)
 
     def stored_machines(self, *, after: str | None = None, limit: int = 100) -> Page[StoredMachine]:
         """All versions in the order ``(name, version)``, keyset-paged."""
-        limit = rows_asked(limit)
-        place = machines_after(after)
+        limit, place = rows_asked(limit), machines_after(after)
         with self._reading() as index:
-            names = sorted(key for key in index.machines if key > place)
-            found = [StoredMachine(*index.machines[key]) for key in names[: limit + 1]]
-        return machine_page(found, limit)
+            names = sorted(key for key in index.machines if key > place)[: limit + 1]
+            return machine_page([StoredMachine(*index.machines[key]) for key in names], limit)
 
     async def asave_machine(self, machine: StoredMachine) -> bool:
         """`save_machine` for asyncio."""
