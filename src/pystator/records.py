@@ -290,7 +290,11 @@ class Lookup:
 
 @record
 class HistoryEntry:
-    """One history row as readers get it; rows are in order of ``(version, id)``, never time."""
+    """One history row as readers get it; rows are in order of ``(version, id)``, never time.
+
+    Attributes:
+        id: A number that no other row of this entity has; those of others may.
+    """
 
     id: int
     entity_id: str

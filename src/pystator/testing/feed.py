@@ -91,7 +91,7 @@ class FeedContract(StoreTests):
         finally:
             done.set()
             reader.join()
-        assert len({row.id for row in read}) == len(read)
+        assert len({(row.entity_id, row.id) for row in read}) == len(read)
         for number in range(5):
             rows = drive.history(f"e{number}", machine_name="m", limit=10_000).items
             mine = [row for row in read if row.entity_id == f"e{number}"]

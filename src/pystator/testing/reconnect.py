@@ -65,7 +65,7 @@ class ReconnectContract(StoreTests):
             self.restart(store)
             applied(drive, change("e0", after=3))
             rest = drive.feed(feed.next)
-            assert len({row.id for row in feed.items + rest.items}) == 13
+            assert len({(row.entity_id, row.id) for row in feed.items + rest.items}) == 13
             names = [each.entity_id for each in drive.entities(after=entities.next).items]
             assert names == ["e2", "e3"]
             assert [row.version for row in drive.history("e0", after=history.next).items] == [3, 4]

@@ -37,7 +37,9 @@ from pystator.stores.mongodb.documents import (
     row_id,
     row_of,
 )
+from pystator.stores.mongodb.encode import next_rev
 from pystator.stores.mongodb.link import LOCAL, Operation, Rows
+from pystator.stores.mongodb.reads import row_lookup
 from pystator.stores.mongodb.relay import Numbers, insist, relay
 from pystator.stores.pruning import UNLIMITED
 
@@ -86,29 +88,10 @@ def _oldest(which: Document, limit: int) -> Document:
                     "tail.recorded_at": 1,
                 }
             },
-            _first_row("any", {}),
-            _first_row("oldest", {"kind": {"$ne": _SNAPSHOT}}),
+            row_lookup("any", {}),
+            row_lookup("oldest", {"kind": {"$ne": _SNAPSHOT}}),
         ],
         "cursor": {"batchSize": limit},
-    }
-
-
-def _first_row(name: str, which: Document) -> Document:
-    """Looks up the first filed row of a key, in the order of its history."""
-    return {
-        "$lookup": {
-            "from": HISTORY,
-            "localField": "entity_id",
-            "foreignField": "entity_id",
-            "let": {"machine": "$machine_name"},
-            "pipeline": [
-                {"$match": {"$expr": {"$eq": ["$machine_name", "$$machine"]}, **which}},
-                {"$sort": {"version": 1, "id": 1}},
-                {"$limit": 1},
-                {"$project": {"version": 1, "id": 1, "recorded_at": 1}},
-            ],
-            "as": name,
-        }
     }
 
 
@@ -185,8 +168,7 @@ def _forget(cuts: Sequence[Cut], there: dict[str, str | None]) -> Operation[None
     for cut in cuts:
         ids = [there[each] for each in _every_id(cut) if there.get(each) is not None]
         if ids:
-            change = {"$pullAll": {"ids": ids}, "$inc": {"rev": 1}}
-            updates.append({"q": {"_id": _key(cut)}, "u": change})
+            updates.append({"q": {"_id": _key(cut)}, "u": {"$pullAll": {"ids": ids}}})
     yield from _update(STATES, updates)
 
 
@@ -197,8 +179,8 @@ def _append(snapshots: Sequence[tuple[str, Document]]) -> Operation[None]:
             "q": {"_id": key, _SNAPSHOT: {"$not": {"$gte": row["version"]}}},
             "u": {
                 "$push": {"tail": row},
-                "$inc": {"seq": 1, "rev": 1},
-                "$set": {_SNAPSHOT: row["version"], "waiting": True},
+                "$inc": {"seq": 1},
+                "$set": {_SNAPSHOT: row["version"], "waiting": True, "rev": next_rev()},
             },
         }
         for key, row in snapshots

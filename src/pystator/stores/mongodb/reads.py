@@ -28,7 +28,7 @@ from pystator.stores.mongodb.documents import (
 from pystator.stores.mongodb.link import Operation, Rows
 from pystator.stores.programs import the_machine
 
-__all__ = ["count_by_state", "due", "entities", "history", "machines"]
+__all__ = ["count_by_state", "due", "entities", "history", "machines", "row_lookup"]
 
 _LARGEST: Final = 2**63 - 1
 
@@ -161,6 +161,33 @@ def _filed(
             }
         )
     return found
+
+
+def row_lookup(name: str, which: Document, *, newest: bool = False) -> Document:
+    """The stage that looks up the first filed row of a key, or the last, as a list.
+
+    Args:
+        name: The field it becomes.
+        which: Only rows that are so.
+        newest: The last one, in the order of history.
+    """
+    order = -1 if newest else 1
+    fields = ("version", "id", "commit_id", "recorded_at")
+    return {
+        "$lookup": {
+            "from": HISTORY,
+            "localField": "entity_id",
+            "foreignField": "entity_id",
+            "let": {"machine": "$machine_name"},
+            "pipeline": [
+                {"$match": {"$expr": {"$eq": ["$machine_name", "$$machine"]}, **which}},
+                {"$sort": {"version": order, "id": order}},
+                {"$limit": 1},
+                {"$project": dict.fromkeys(fields, 1)},
+            ],
+            "as": name,
+        }
+    }
 
 
 # Entities -----------------------------------------------------------------------------------------

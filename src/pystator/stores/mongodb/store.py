@@ -12,14 +12,27 @@ from typing import ClassVar, Final, Self
 from pystator.db.extras import from_extra
 from pystator.db.mongodb_url import DATABASE, check_database, find_mongodb
 from pystator.errors import ConfigurationError, FSMError
-from pystator.records import Commit, Cut, Entity, HistoryEntry, Key, Loaded, Lookup, Outcome, Page
+from pystator.records import (
+    Commit,
+    Cut,
+    Entity,
+    HistoryEntry,
+    Key,
+    Loaded,
+    Lookup,
+    Outcome,
+    Page,
+    Parcel,
+    StoredMachine,
+)
 from pystator.stores.codec import LIMIT
+from pystator.stores.definitions import check_machine
 from pystator.stores.later import Later
 from pystator.stores.programs import long_ago
 from pystator.stores.prunable import CompleteStore
 
 with from_extra("mongodb", "pymongo", "bson"):
-    from pystator.stores.mongodb import feed, indexes, pruning, reads
+    from pystator.stores.mongodb import feed, indexes, machines, pruning, reads, restoring
     from pystator.stores.mongodb.encode import Write, prepare
     from pystator.stores.mongodb.link import Link
     from pystator.stores.mongodb.loading import load_one, loading
@@ -294,6 +307,44 @@ class MongoDBStateStore(CompleteStore):
     async def aprune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
         """`prune_rows` for asyncio."""
         return await self._link.arun(pruning.prune_rows(cuts, self.now(), self._numbers))
+
+    # What comes from elsewhere --------------------------------------------------------------------
+
+    def restore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
+        """Put each parcel in, whole, if it fits to what is there."""
+        return self._link.run(restoring.restoring(parcels, self._numbers)) if parcels else []
+
+    def save_machine(self, machine: StoredMachine) -> bool:
+        """Keep a version; False when it was there already."""
+        check_machine(machine)
+        return self._link.run(machines.save_machine(machine))
+
+    def stored_machine(self, name: str, version: str | None = None) -> StoredMachine | None:
+        """This version, or the one that was stored last; None when there is none."""
+        return self._link.run(machines.stored_machine(name, version))
+
+    def stored_machines(self, *, after: str | None = None, limit: int = 100) -> Page[StoredMachine]:
+        """All versions in the order ``(name, version)``, keyset-paged."""
+        return self._link.run(machines.stored_machines(after, limit))
+
+    async def arestore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
+        """`restore` for asyncio."""
+        return await self._link.arun(restoring.restoring(parcels, self._numbers)) if parcels else []
+
+    async def asave_machine(self, machine: StoredMachine) -> bool:
+        """`save_machine` for asyncio."""
+        check_machine(machine)
+        return await self._link.arun(machines.save_machine(machine))
+
+    async def astored_machine(self, name: str, version: str | None = None) -> StoredMachine | None:
+        """`stored_machine` for asyncio."""
+        return await self._link.arun(machines.stored_machine(name, version))
+
+    async def astored_machines(
+        self, *, after: str | None = None, limit: int = 100
+    ) -> Page[StoredMachine]:
+        """`stored_machines` for asyncio."""
+        return await self._link.arun(machines.stored_machines(after, limit))
 
 
 class _Forgotten(OrderedDict[str, int]):
