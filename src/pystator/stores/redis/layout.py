@@ -7,7 +7,7 @@
     {P:entity:<id>}:machine:<machine>             {P:NN}:{entity:<id>}:machine:<machine>
     {P:entity:<id>}:history:<machine>             {P:NN}:{entity:<id>}:history:<machine>
     {P:entity:<id>}:ids:<machine>                 {P:NN}:{entity:<id>}:ids:<machine>
-    P:entities, P:feed, P:due, ...                {P:NN}:entities, {P:NN}:feed, {P:NN}:due, ...
+    P:entities, P:feed, P:due:<machine>, ...      {P:NN}:entities, {P:NN}:feed, ...
 
 Laws:
 
@@ -65,8 +65,8 @@ class Layout:
         """A key of a whole partition.
 
         Args:
-            name: ``entities``, ``histories``, ``states``, ``due``, ``feed``, ``machines``,
-                ``epoch`` or ``replication``.
+            name: ``entities``, ``histories``, ``states``, ``feed``, ``machines``, ``epoch`` or
+                ``replication``.
             partition: Its number.
         """
         return self.pres[partition] + name
@@ -79,9 +79,26 @@ class Layout:
         """
         return f"{self.pres[partition]}never"
 
-    def state(self, machine: str, state: str, partition: int) -> str:
-        """The index of the entities in a configuration."""
-        return f"{self.pres[partition]}state:{_escaped(machine).replace(':', '%3A')}:{state}"
+    def whole(self, partition: int, *keys: str) -> tuple[str, ...]:
+        """Keys of a partition as a script is given them."""
+        return (*keys, self.never(partition)) if self.is_cluster else keys
+
+    def index(self, partition: int, name: str) -> tuple[str, ...]:
+        """A shared key as a script is given it."""
+        return self.whole(partition, self.pres[partition] + name)
+
+    def due(self, machine: str, partition: int) -> str:
+        """The index of deadlines."""
+        return f"{self.pres[partition]}due:{self.in_index(machine)}"
+
+    @staticmethod
+    def in_index(machine: str) -> str:
+        """A machine in names: ``state:<machine>:<state>``, ``since:...``, ``due:<machine>``."""
+        return _escaped(machine).replace(":", "%3A")
+
+    def opening(self, partition: int) -> str:
+        """What `stem` begins with: all before the id."""
+        return f"{self.pres[partition]}{{entity:" if self.is_cluster else f"{{{self.prefix}:entity:"
 
     def entity(self, entity_id: str) -> str:
         """The entity of the machine that created one under this id first."""
@@ -89,9 +106,7 @@ class Layout:
 
     def stem(self, entity_id: str) -> str:
         """What the other keys of an id begin with."""
-        if self.is_cluster:
-            return f"{self.pres[self.partition(entity_id)]}{{entity:{_escaped(entity_id)}}}:"
-        return f"{{{self.prefix}:entity:{_escaped(entity_id)}}}:"
+        return f"{self.opening(self.partition(entity_id))}{_escaped(entity_id)}}}:"
 
     def other(self, entity_id: str, machine: str) -> str:
         """The entity of a machine that was not the first."""
@@ -126,7 +141,7 @@ def _escaped(text: str) -> str:
 
 
 def member_of(entity_id: str, machine: str) -> str:
-    """A key as a member of the indexes ``entities``, ``histories`` and ``due``."""
+    """A key as a member of the indexes ``entities`` and ``histories``."""
     return entity_id + _NUL + machine
 
 

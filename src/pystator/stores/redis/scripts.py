@@ -19,15 +19,16 @@ class Script:
 
     Args:
         name: Of its file.
+        parts: Files that come before it.
     """
 
     __slots__ = ("digest", "name", "source")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *parts: str) -> None:
         folder = files("pystator.stores.redis") / "lua"
         self.name = name
         self.source = "".join(
-            (folder / f"{part}.lua").read_text("utf-8") for part in ("common", name)
+            (folder / f"{part}.lua").read_text("utf-8") for part in ("common", *parts, name)
         )
         self.digest = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
         SCRIPTS.append(self)

@@ -11,15 +11,16 @@ from pystator.db.extras import from_extra
 from pystator.errors import ConfigurationError, FSMError, StoreUnavailableError
 from pystator.records import Commit, Entity, Loaded, Lookup, Outcome
 from pystator.stores.codec import LIMIT
-from pystator.stores.prunable import CompleteStore
 
 with from_extra("redis", "redis", "hiredis"):
     from pystator.db.redis_url import find_redis
     from pystator.stores.redis.checks import check_server, warn_unless_persistent
     from pystator.stores.redis.encode import prepare
     from pystator.stores.redis.later import Later
+    from pystator.stores.redis.layout import Layout
     from pystator.stores.redis.link import Link
     from pystator.stores.redis.ops import Operation, loading, loading_one
+    from pystator.stores.redis.reading import Reading
     from pystator.stores.redis.wire import Wire
     from pystator.stores.redis.writing import Terms, committing, writing
 
@@ -30,7 +31,7 @@ T = TypeVar("T")
 KEY_PREFIX: Final = "pystator"
 
 
-class RedisStateStore(CompleteStore):
+class RedisStateStore(Reading):
     """A state store in Redis, Valkey, or a cluster of either.
 
     A load is one round trip and so is a commit, which is one script: all of it is written, or
@@ -109,6 +110,11 @@ class RedisStateStore(CompleteStore):
         """Its connections and its rows that may wait."""
         return self._link, self._later
 
+    @property
+    def layout(self) -> Layout:
+        """The names of keys."""
+        return self._link.layout
+
     def ask(self, operation: "Operation[T]") -> T:
         """Run an operation, blocking."""
         return _run(self._link, operation)
@@ -186,11 +192,6 @@ class RedisStateStore(CompleteStore):
     def _committing(self, commits: Sequence[Commit]) -> "Operation[list[Outcome]]":
         terms = Terms(self._link.url, self._link.layout, self.epoch)
         return committing(terms, commits, self.now(), self.context_limit)
-
-    # Reads ----------------------------------------------------------------------------------------
-
-    def _machine(self, machine_name: str | None) -> str | None:
-        return self.machine_name if machine_name is None else machine_name
 
 
 # Running ------------------------------------------------------------------------------------------

@@ -1,0 +1,93 @@
+"""The feed of the Redis store, as an operation: see `pystator.stores.redis.ops`.
+
+Each partition has a stream of its own, whose entries only grow: what is behind an entry was written
+after it. So the cursor is a place for each partition, and what one read has not seen yet is behind
+that place. Over the partitions of a cluster, rows come in the order of the servers' milliseconds,
+and within one in the order in which they say that they were recorded: nobody waits for a partition
+that is busier than others, and rows of one entity are always in their order.
+"""
+
+from typing import Any, ClassVar, Final
+
+from pystator.records import HistoryEntry, Page
+from pystator.stores.keys import read_cursor, rows_asked, write_cursor
+from pystator.stores.redis.layout import Layout
+from pystator.stores.redis.merging import Part, Place, Walk
+from pystator.stores.redis.ops import Command, Operation
+from pystator.stores.redis.rows import SEQUENCE, entry_of
+from pystator.stores.redis.scripts import Script
+
+__all__ = ["entry_id", "feed"]
+
+FEED: Final = Script("feed", "names")
+
+BYTES: Final = 4_000_000
+"""Of rows that a server looks up at once, about."""
+
+_Item = tuple[int, int, int, int, HistoryEntry]
+"""Milliseconds and time of recording, both as far as they grow; partition, row's id, row."""
+
+
+def feed(layout: Layout, cursor: str | None, limit: int) -> Operation[Page[HistoryEntry]]:
+    """Rows of all entities, each partition's in the order of their commits."""
+    count = len(layout.partitions)
+    places = [0] * count
+    if cursor is not None:
+        places = list(read_cursor("feed", cursor, *[int] * count))
+    limit = rows_asked(limit)
+    walk = _Feed(layout, places)
+    found: list[HistoryEntry] = []
+    while len(found) < limit and not walk.is_done:
+        for _, _, number, row_id, row in (yield from walk.next(limit - len(found))):
+            found.append(row)
+            places[number] = row_id
+    for part in walk.parts:
+        if not part.found:  # what comes next is behind the gaps, too
+            places[part.number] = walk.seen[part.number]
+    return Page(found, write_cursor("feed", *places))
+
+
+class _Feed(Walk[_Item]):
+    """Rows of all partitions.
+
+    Attributes:
+        seen: The row id of the last entry looked at in each partition.
+    """
+
+    width: ClassVar[int] = 4
+
+    def __init__(self, layout: Layout, places: list[int]) -> None:
+        super().__init__((number, None) for number in layout.partitions)
+        self._layout = layout
+        self.seen = list(places)
+
+    def ask(self, part: Part[_Item], count: int) -> Command:
+        """The next entries of a partition's stream, with their rows."""
+        layout, number = self._layout, part.number
+        place = self.seen[number]
+        arguments = (layout.opening(number), entry_id(place) if place else "-", count, BYTES)
+        return number, FEED.call(layout.index(number, "feed"), arguments)
+
+    def take(self, part: Part[_Item], reply: Any) -> None:
+        """Rows, and how far the stream was looked at."""
+        last, is_done, *rows = reply
+        part.is_done = bool(is_done)
+        time: Place = part.place[:2] if part.place else (0, 0)
+        for at in range(0, len(rows), 3):
+            row = entry_of(rows[at], rows[at + 1], rows[at + 2])
+            time = max(time, (row.id >> SEQUENCE, row.recorded_at))
+            part.found.append((time[0], time[1], part.number, row.id, row))
+        if last:
+            seen = self.seen[part.number] = row_id_of(last)
+            part.place = (*max(time, (seen >> SEQUENCE, 0)), part.number, seen)
+
+
+def entry_id(row_id: int) -> str:
+    """The entry of the feed that tells of a row."""
+    return f"{row_id >> SEQUENCE}-{row_id & (1 << SEQUENCE) - 1}"
+
+
+def row_id_of(entry: str) -> int:
+    """The id of the row that an entry tells of."""
+    milliseconds, _, number = entry.partition("-")
+    return int(milliseconds) << SEQUENCE | int(number)

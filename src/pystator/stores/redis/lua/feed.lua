@@ -1,0 +1,26 @@
+-- Rows of a partition's feed. Entries whose rows were pruned are passed over.
+--
+-- KEYS 1 feed (in a cluster also 2, which is never there)
+-- ARGV 1 what names of histories begin with, 2 the entry to go on behind ('-' from the start), 3 how
+--      many entries, 4 about so many bytes
+-- Answers the last entry looked at ('' none), '1' when it is the last one there, and for each row
+-- id, machine, row.
+
+local entries = call('XRANGE', KEYS[1], ARGV[2] == '-' and '-' or '(' .. ARGV[2], '+', 'COUNT', ARGV[3])
+local room, last = tonumber(ARGV[4]), ''
+local answer = {'', #entries < tonumber(ARGV[3]) and '1' or ''}
+for i, entry in ipairs(entries) do
+  local fields = entry[2]
+  local id, machine = fields[2], fields[4]
+  local row = row_at(history_of(ARGV[1], id, machine), fields[6] .. row_id(entry[1]))
+  answer[1] = entry[1]
+  if row then
+    answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = id, machine, row
+    room = room - #row
+    if room < 0 and i < #entries then
+      answer[2] = ''
+      break
+    end
+  end
+end
+return answer

@@ -1,0 +1,140 @@
+"""Parcels of another store into the Redis store: see `pystator.stores.redis.ops`."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from pystator.errors import FSMError, InvalidValueError
+from pystator.records import Outcome, OutcomeKind, Parcel
+from pystator.stores.parcels import ENTITY_VALUES, ROW_VALUES, RawParcel, raw
+from pystator.stores.redis.layout import Layout
+from pystator.stores.redis.ops import Command, Operation, Request
+from pystator.stores.redis.rows import LARGEST_VERSION, quoted
+from pystator.stores.redis.scripts import Script
+
+__all__ = ["restore"]
+
+RESTORE: Final = Script("restore", "names")
+
+_APPLIED: Final = Outcome(OutcomeKind.APPLIED)
+_STALE: Final = Outcome(OutcomeKind.STALE)
+
+HEAVY: Final = 8_000_000
+"""Characters of the parcels that are on the way at once, about."""
+
+_BROKEN: Final = (FSMError, UnicodeError, OverflowError)
+"""Errors of values that cannot be stored."""
+
+_TEXTS: Final = frozenset({"payload", "context_patch", "actions"})
+"""Values of a row that are texts of the codec."""
+
+
+def restore(layout: Layout, parcels: Sequence[Parcel], epoch: str) -> Operation[list[Outcome]]:
+    """Write each that fits, in one script; one `Outcome` for each, in order."""
+    outcomes: list[Outcome] = [_APPLIED] * len(parcels)
+    commands: list[Command] = []
+    whose: list[int] = []
+    size = 0
+    for at, parcel in enumerate(parcels):
+        try:
+            packed = raw(parcel)
+            if _has_twins(packed):
+                outcomes[at] = _STALE
+                continue
+            commands.append(_command(layout, packed, epoch))
+        except _BROKEN as error:
+            outcomes[at] = _refusal(error)
+            continue
+        whose.append(at)
+        size += packed.size
+        if size > HEAVY:
+            yield from _send(commands, whose, outcomes)
+            commands, whose, size = [], [], 0
+    yield from _send(commands, whose, outcomes)
+    return outcomes
+
+
+def _has_twins(parcel: RawParcel) -> bool:
+    ids = [row[_EVENT_ID] for row in parcel.rows if row[_EVENT_ID] is not None]
+    return len(set(ids)) < len(ids)
+
+
+_EVENT_ID: Final = ROW_VALUES.index("event_id")
+
+
+def _send(commands: list[Command], whose: list[int], outcomes: list[Outcome]) -> Operation[None]:
+    if commands:
+        replies: Sequence[int] = yield Request(commands, reads=False)
+        for at, reply in zip(whose, replies, strict=True):
+            outcomes[at] = _APPLIED if reply == 1 else _STALE
+
+
+def _command(layout: Layout, parcel: RawParcel, epoch: str) -> Command:
+    entity_id, machine = parcel.key
+    part = layout.partition(entity_id)
+    state, since, due, fields = _entity(parcel)
+    after = ("", "") if parcel.after is None else (_digits(parcel.after[0]), parcel.after[1])
+    rows: list[str] = []
+    for row in parcel.rows:
+        values: dict[str, Any] = dict(zip(ROW_VALUES, row, strict=True))
+        rows += (_digits(values["version"]), values["event_id"] or "", _row(values))
+    keys = layout.whole(
+        part,
+        layout.entity(entity_id),
+        layout.other(entity_id, machine),
+        layout.history(entity_id, machine),
+        layout.ids(entity_id, machine),
+    )
+    arguments: Iterable[str | int] = (
+        layout.pres[part], entity_id, machine, epoch, parcel.base, *after,
+        layout.in_index(machine), state, since, due, len(fields), *fields, *rows,
+    )  # fmt: skip
+    return part, RESTORE.call(keys, arguments)
+
+
+def _entity(parcel: RawParcel) -> tuple[str, str, str, list[str]]:
+    """State, since when, deadline, and what the entity's hash says; empty when none comes."""
+    if parcel.entity is None:
+        return "", "", "-", []
+    values = dict(zip(ENTITY_VALUES, parcel.entity, strict=True))
+    _digits(values["version"])
+    fields = ["machine_name", parcel.machine_name]
+    for name, value in values.items():
+        fields += (name, "" if value is None else str(value))
+    due = values["next_due"]
+    return (
+        values["state"],
+        str(values["state_since"]),
+        "-" if due is None else str(due),
+        fields,
+    )
+
+
+def _row(values: dict[str, Any]) -> str:
+    """The text of a row, as `pystator.stores.redis.encode` writes it."""
+    return f"[{','.join([_field(name, values[name]) for name in ROW_VALUES if name != 'version'])}]"
+
+
+def _field(name: str, value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    text: str = value if name in _TEXTS else quoted(value)
+    return text
+
+
+def _digits(version: int) -> str:
+    if not 0 <= version <= LARGEST_VERSION:
+        raise InvalidValueError(
+            f"version {version} cannot be stored: it is not between 0 and {LARGEST_VERSION}",
+            context={"version": version},
+        )
+    return f"{version:012x}"
+
+
+def _refusal(error: Exception) -> Outcome:
+    if not isinstance(error, FSMError):
+        error = InvalidValueError(f"the parcel cannot be stored: {error}", context={})
+    return Outcome(OutcomeKind.REFUSED, error)
