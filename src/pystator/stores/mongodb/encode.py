@@ -12,7 +12,7 @@ from pystator.stores.columns import encode_history, encode_timers, next_due, sta
 from pystator.stores.keys import check_commit
 from pystator.stores.mongodb.documents import Document, id_of, leaves_of, row_of
 
-__all__ = ["FULL", "LARGEST", "Write", "next_rev", "prepare", "refusal", "too_large"]
+__all__ = ["FULL", "LARGEST", "Write", "next_rev", "over", "prepare", "refusal", "too_large"]
 
 FULL: Final = "tail.99"
 """A tail that has this one has no room: it is relayed first."""
@@ -34,7 +34,8 @@ class Write:
         expected: The version it must have; None when it is not compared.
         version: The version it will have then.
         commit_id: Of the commit.
-        statement: Of an ``update`` command.
+        made: The document it makes, to be inserted; None when one is changed.
+        statement: Of an ``update`` command, when one is changed.
         ids: Its event ids.
         rev: What the document has, and the first of the rows, if this write was applied.
         size: Bytes of its texts, about.
@@ -42,7 +43,8 @@ class Write:
     """
 
     __slots__ = (
-        "commit_id", "expected", "ids", "key", "refused", "rev", "size", "statement", "version",
+        "commit_id", "expected", "ids", "key", "made", "refused", "rev", "size", "statement",
+        "version",
     )  # fmt: skip
 
     def __init__(self, key: str, version: int, commit_id: str) -> None:
@@ -50,6 +52,7 @@ class Write:
         self.commit_id = commit_id
         self.expected: int | None = None
         self.version = version
+        self.made: Document | None = None
         self.statement: Document = {}
         self.ids: list[str] = []
         self.rev = next(_revs)
@@ -101,9 +104,9 @@ def _prepare(commit: Commit, recorded_at: int, limit: int) -> Write:
         rows = [row_of(entry, commit, recorded_at, limit) for entry in commit.entries]
         if changes:
             write.expected = commit.expected_version
-            _state_change(write, commit, rows, limit)
+            _change(write, commit, rows, limit)
         elif rows:
-            _state_note(write, commit, rows)
+            _note(write, commit, rows)
     except InvalidValueError as error:
         write.refused = refusal(error)
         return write
@@ -116,8 +119,8 @@ def _prepare(commit: Commit, recorded_at: int, limit: int) -> Write:
     return write
 
 
-def _state_change(write: Write, commit: Commit, rows: list[Document], limit: int) -> None:
-    """The statement of a commit that changes its entity, or makes it."""
+def _change(write: Write, commit: Commit, rows: list[Document], limit: int) -> None:
+    """A commit that changes its entity, or makes it."""
     values: Document = {
         "version": commit.new_version,
         "machine_version": commit.machine_version,
@@ -137,24 +140,37 @@ def _state_change(write: Write, commit: Commit, rows: list[Document], limit: int
     since = state_since(commit)
     if since is not None:
         values["state_since"] = since
-    if not commit.expected_version:
-        values["entity_id"] = commit.entity_id
-        values["machine_name"] = commit.machine_name
-        values["created_at"] = commit.now
     if commit.history is not None:
         _set(values, gone, "history", encode_history(commit.history))
     if commit.timers is not None:
         _set(values, gone, "timers", encode_timers(commit.timers))
         _set(values, gone, "next_due", next_due(commit.timers))
-    update: Document = {"$set": values}
-    if gone and commit.expected_version:
-        update["$unset"] = gone
-    query = {"_id": write.key, "version": commit.expected_version}
-    _finish(write, query, update, rows, upsert=not commit.expected_version)
+    if commit.expected_version:
+        update: Document = {"$set": values, "$unset": gone} if gone else {"$set": values}
+        query = {"_id": write.key, "version": commit.expected_version}
+        _append(write, query, update, rows, upsert=False)
+        return
+    values["entity_id"] = commit.entity_id
+    values["machine_name"] = commit.machine_name
+    values["created_at"] = commit.now
+    _name(write, rows)
+    write.made = {"_id": write.key, **values, "seq": len(rows), "tail": rows, "ids": write.ids}
 
 
-def _state_note(write: Write, commit: Commit, rows: list[Document]) -> None:
-    """The statement of a commit that only appends."""
+def over(write: Write) -> None:
+    """Let a write make its entity in a document that is there already: one that only has rows."""
+    made, write.made = write.made, None
+    if made is not None:
+        values = {name: made[name] for name in made if name not in _APPENDED}
+        query = {"_id": write.key, "version": 0}
+        _append(write, query, {"$set": values}, made["tail"], upsert=True)
+
+
+_APPENDED: Final = frozenset({"_id", "seq", "tail", "ids"})
+
+
+def _note(write: Write, commit: Commit, rows: list[Document]) -> None:
+    """A commit that only appends."""
     update: Document = {
         "$set": {"rev": write.rev, "waiting": True},
         "$setOnInsert": {
@@ -163,17 +179,22 @@ def _state_note(write: Write, commit: Commit, rows: list[Document]) -> None:
             "machine_name": commit.machine_name,
         },
     }
-    _finish(write, {"_id": write.key}, update, rows, upsert=True)
+    _append(write, {"_id": write.key}, update, rows, upsert=True)
 
 
-def _finish(
+def _name(write: Write, rows: list[Document]) -> None:
+    """By what its rows are known again."""
+    rows[0]["rev"] = write.rev
+    write.ids = [row["event_id"] for row in rows if "event_id" in row]
+
+
+def _append(
     write: Write, query: Document, update: Document, rows: list[Document], *, upsert: bool
 ) -> None:
-    """What both have: the rows, and what they are guarded by."""
-    rows[0]["rev"] = write.rev
+    """The statement, with the rows and what they are guarded by."""
+    _name(write, rows)
     query[FULL] = {"$exists": False}
     push: Document = {"tail": {"$each": rows}}
-    write.ids = [row["event_id"] for row in rows if "event_id" in row]
     if write.ids:
         query["ids"] = {"$nin": write.ids}
         query["forgotten"] = {"$exists": False}

@@ -37,7 +37,6 @@ def _there(field: str) -> Document:
 
 INDEXES: Final[dict[str, list[Document]]] = {
     STATES: [
-        _index("keys", "entity_id", "machine_name"),
         _index("leaves", "leaves", "_id", "machine_name", "state_since", only=_there("leaves")),
         _index("states", "machine_name", "_id", "state", "state_since"),
         _index("due", "next_due", "entity_id", "machine_name", only=_there("next_due")),

@@ -16,6 +16,7 @@ from typing import Any, Final
 from pystator.records import Entity, HistoryEntry, Key, Page
 from pystator.stores.keys import is_storable, read_cursor, rows_asked, write_cursor
 from pystator.stores.mongodb.documents import (
+    AFTER,
     ENTITY,
     HISTORY,
     STATES,
@@ -52,9 +53,9 @@ def _of_id(entity_id: str) -> Operation[list[Document]]:
     found: list[Document] = yield Rows(
         {
             "find": STATES,
-            "filter": {"entity_id": entity_id},
+            "filter": {"_id": {"$gte": id_of(entity_id, ""), "$lt": f"{entity_id}{AFTER}"}},
             "projection": {"_id": 0, "machine_name": 1, "version": 1, "waiting": 1},
-            "sort": {"entity_id": 1, "machine_name": 1},
+            "sort": {"_id": 1},
         }
     )
     return found

@@ -2,28 +2,29 @@
 
 ::
 
-    commits --prepare--> Writes --> update of one statement each  --n, writeErrors, upserted-->
-            `--who was not applied, or may not have been: read back, by `rev` --> outcomes
-                     `--> no room in the tail: relay it first; and again
+    commits --prepare--> Writes --> one update, one insert --n, writeErrors, upserted--> applied
+                 ^                                         `--> not, or perhaps: read back
+                 `-- once more, if need be after a relay -------' `--> applied, stale, duplicate
 
 Laws:
 
-- A commit is one statement on one document: state, context, timers, event ids and rows change
-  together or not at all, on a single server as well as on a replica set.
-- A statement is guarded by the version it expects, by its event ids, and by the room there is. So
-  it is never applied twice, however often it is sent.
+- A commit is one statement on one document, or one document that is inserted: state, context,
+  timers, event ids and rows change together or not at all, on a single server as well as on a
+  replica set.
+- A statement is guarded by the version it expects, by its event ids, and by the room there is; one
+  that is sent again also by what it would have left. So it is never applied twice.
 - A reply has totals, not who they are: each write leaves a number of its own, `rev`, in the
   document and in its first row, by which it is found again.
 - No command has two statements for one document.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from pystator.errors import InvalidValueError, StoreUnavailableError
 from pystator.records import Outcome, OutcomeKind
 from pystator.stores.mongodb.documents import BETWEEN, HISTORY, STATES, Document
-from pystator.stores.mongodb.encode import LARGEST, Write, refusal, too_large
+from pystator.stores.mongodb.encode import LARGEST, Write, over, refusal, too_large
 from pystator.stores.mongodb.errors import LEAVING, UNSENDABLE, Unanswered
 from pystator.stores.mongodb.link import OWN, Operation, Request, Rows
 from pystator.stores.mongodb.loading import Forgotten
@@ -43,9 +44,8 @@ _SOME: Final = 100
 _ROUNDS: Final = 100
 """How often a commit is tried while others fill its document's tail."""
 
-_PASSING: Final = frozenset({112, 11000})
-"""Documents that were busy, or that somebody else made: another look tells what became of it."""
-
+_DUPLICATE_KEY: Final = 11000
+_CONFLICT: Final = 112
 _TOO_LARGE: Final = frozenset({10334, 17419, 17420})
 
 _APPLIED: Final = Outcome(OutcomeKind.APPLIED)
@@ -66,7 +66,7 @@ def committing(
     outcomes: dict[int, Outcome] = {}
     waiting: list[tuple[int, Write]] = []
     for place, write in enumerate(writes):
-        if write.refused is None and write.statement:
+        if write.refused is None and (write.statement or write.made):
             waiting.append((place, write))
         else:
             outcomes[place] = write.refused or _APPLIED
@@ -123,9 +123,8 @@ class _Batch:
             self._guard(write)
         for _ in range(_ROUNDS):
             unsure = yield from self._send()
-            if not self._pending:
-                return
-            yield from self._find_out(unsure)
+            if self._pending:
+                yield from self._find_out(unsure)
             if not self._pending:
                 return
         names = ", ".join(repr(write.key.partition(BETWEEN)[0]) for write in self._pending[:3])
@@ -135,104 +134,116 @@ class _Batch:
 
     def _guard(self, write: Write) -> None:
         """With event ids, a document is written only if nothing was forgotten that is not known."""
-        if write.ids:
+        if write.ids and write.statement:
             number = self._forgotten.get(write.key)
             guard: Any = {"$exists": False} if number is None else number
             write.statement["q"]["forgotten"] = guard
 
     # Sending --------------------------------------------------------------------------------------
 
-    def _send(self) -> Operation[set[str] | None]:
+    def _send(self) -> Operation[set[str]]:
         """Send what is pending; leaves those pending that were not, or may not have been, applied.
 
-        Returns the keys of those that may have been; None for all.
+        Returns the keys of those that may have been.
         """
+        changed = [write for write in self._pending if write.made is None]
+        made = [write for write in self._pending if write.made is not None]
+        unsure: set[str] = set()
+        if changed:
+            unsure |= yield from self._send_some(changed, _update)
+        if made:
+            unsure |= yield from self._send_some(made, _insert)
+        return unsure
+
+    def _send_some(
+        self, writes: list[Write], make: Callable[[Sequence[Write]], Document]
+    ) -> Operation[set[str]]:
         lost = 0
         while True:
             try:
-                reply: Document = yield Request(_command(self._pending))
+                reply: Document = yield Request(make(writes))
             except Unanswered as error:
                 lost += 1
                 if not error.is_lost or lost == _TRIES:
                     raise
-                documents = yield from _documents(self._pending)
-                yield from self._find_applied(list(self._pending), documents)
-                if not self._pending:
+                documents = yield from _documents(writes)
+                yield from self._find_applied(writes, documents)
+                writes = [write for write in writes if write in self._pending]
+                if not writes:
                     return set()
-                for write in self._pending:
-                    write.statement["q"]["tail.rev"] = {"$ne": write.rev}
-                continue
+                for write in writes:
+                    if write.statement:
+                        write.statement["q"]["tail.rev"] = {"$ne": write.rev}
             except UNSENDABLE as error:
-                yield from self._in_halves(error)
+                yield from self._in_halves(writes, error)
                 return set()
-            unsure = self._read(reply)
-            return None if lost else unsure
+            else:
+                unsure = self._read(writes, reply)
+                return {write.key for write in writes} if lost else unsure
 
-    def _read(self, reply: Document) -> set[str]:
+    def _read(self, writes: list[Write], reply: Document) -> set[str]:
         """What a reply says of each; the keys of those of which it does not say it."""
-        writes = self._pending
         applied = reply["n"]
         if applied == len(writes):
-            self.outcomes |= dict.fromkeys([write.key for write in writes], _APPLIED)
-            self._pending = []
+            self._mark(writes)
             return set()
         errors: dict[int, Document] = {each["index"]: each for each in reply.get("writeErrors", ())}
         made = {each["index"] for each in reply.get("upserted", ())}
         left = len(writes) - len(errors) - len(made)
         matched = applied - len(made)
-        pending: list[Write] = []
         unsure: set[str] = set()
+        sure: list[Write] = []
         for index, write in enumerate(writes):
             if index in made or (matched == left and index not in errors):
-                self.outcomes[write.key] = _APPLIED
-                continue
-            if index in errors:
-                if not self._take_error(write, errors[index], unsure):
-                    continue
+                sure.append(write)
+            elif index in errors:
+                self._take_error(write, errors[index], unsure)
             elif matched:
                 unsure.add(write.key)
-            pending.append(write)
-        self._pending = pending
+        self._mark(sure)
         return unsure
 
-    def _take_error(self, write: Write, error: Document, unsure: set[str]) -> bool:
-        """False when it is the end of the write."""
+    def _take_error(self, write: Write, error: Document, unsure: set[str]) -> None:
+        """It is the end of the write, or it is looked at again."""
         code = error.get("code")
-        if code in _TOO_LARGE and write.key not in self._enlarged:
-            self._enlarged.add(write.key)  # its tail is relayed, and then it may fit
-            return True
         if code in _TOO_LARGE:
-            self.outcomes[write.key] = too_large(write.size)
-            return False
-        if code in LEAVING:
+            if write.key in self._enlarged:
+                self._end(write, too_large(write.size))
+            self._enlarged.add(write.key)  # its tail is relayed, and then it may fit
+        elif code == _DUPLICATE_KEY:
+            over(write)
+            self._guard(write)
+        elif code in LEAVING:
             unsure.add(write.key)
-        elif code not in _PASSING:
+        elif code != _CONFLICT:
             text = str(error.get("errmsg", ""))
             why = InvalidValueError(
                 f"the server does not store it: {text[:200]}", context={"code": code}
             )
-            self.outcomes[write.key] = refusal(why)
-            return False
-        return True
+            self._end(write, refusal(why))
 
-    def _in_halves(self, error: Exception) -> Operation[None]:
+    def _end(self, write: Write, outcome: Outcome) -> None:
+        self.outcomes[write.key] = outcome
+        self._pending.remove(write)
+
+    def _in_halves(self, writes: list[Write], error: Exception) -> Operation[None]:
         """A value is to blame: its neighbours survive it."""
-        writes, self._pending = self._pending, []
         if len(writes) == 1:
-            self.outcomes[writes[0].key] = refusal(error)
+            self._end(writes[0], refusal(error))
             return
         middle = len(writes) // 2
         for some in (writes[:middle], writes[middle:]):
             half = _Batch(some, self._forgotten, self._numbers)
             yield from half.run()
-            self.outcomes |= half.outcomes
+            for write in some:
+                self._end(write, half.outcomes[write.key])
 
     # Finding out ----------------------------------------------------------------------------------
 
-    def _find_out(self, unsure: set[str] | None) -> Operation[None]:
+    def _find_out(self, unsure: set[str]) -> Operation[None]:
         """What became of those that are pending, and why; leaves those to be sent again."""
         documents = yield from _documents(self._pending)
-        suspects = [each for each in self._pending if unsure is None or each.key in unsure]
+        suspects = [write for write in self._pending if write.key in unsure]
         yield from self._find_applied(suspects, documents)
         full: list[str] = []
         again: list[Write] = []
@@ -286,14 +297,21 @@ class _Batch:
                 found: list[Document] = yield Rows(make(writes[start : start + _SOME]))
                 self._mark([left.pop(rev) for rev in map(_rev_of, found) if rev in left])
 
-    def _mark(self, applied: Iterable[Write]) -> None:
+    def _mark(self, applied: Sequence[Write]) -> None:
         for write in applied:
             self.outcomes[write.key] = _APPLIED
-            self._pending.remove(write)
+        if len(applied) == len(self._pending):
+            self._pending = []
+        else:
+            self._pending = [write for write in self._pending if write.key not in self.outcomes]
 
 
-def _command(writes: Sequence[Write]) -> Document:
+def _update(writes: Sequence[Write]) -> Document:
     return {"update": STATES, "updates": [each.statement for each in writes], "ordered": False}
+
+
+def _insert(writes: Sequence[Write]) -> Document:
+    return {"insert": STATES, "documents": [each.made for each in writes], "ordered": False}
 
 
 def _may_be_in_rows(write: Write, document: Document) -> bool:
