@@ -3,9 +3,14 @@
 import asyncio
 import threading
 
-from pystator import Orchestrator, SQLiteStateStore
+import pytest
+
+from pystator import Orchestrator, SQLiteStateStore, create_state_store
+from servers.places import url_for
 
 SENDERS, EACH = 4, 500
+
+STORES = ["sqlite"]
 
 SEND = f"""
 for _ in range({EACH}):
@@ -15,14 +20,16 @@ store.disconnect()
 
 
 def check(url, audit) -> None:
-    with SQLiteStateStore(url) as store:
+    with create_state_store(url) as store:
         (rows,) = audit(store).values()
         assert store.get_context("t-1") == {"n": SENDERS * EACH}
         assert [row.version for row in rows] == list(range(1, SENDERS * EACH + 1))
 
 
-def test_four_processes(url, start, audit):
-    senders = [start(SEND, str(number)) for number in range(SENDERS)]
+@pytest.mark.parametrize("store", STORES)
+def test_four_processes(request, store, start_at, audit, tmp_path):
+    url = url_for(store, request, tmp_path)
+    senders = [start_at(url, SEND, str(number)) for number in range(SENDERS)]
     for sender in senders:
         _, errors = sender.communicate(timeout=100)
         assert sender.returncode == 0, errors.decode()

@@ -1,6 +1,7 @@
-"""PostgreSQL and its clients are killed under load: no promise is broken, no event is done twice.
+"""Servers and their clients are killed under load: no promise is broken, no event is done twice.
 
-Each client gives every event an id, and sends it again until it is answered.
+Each client gives every event an id, and sends it again until it is answered. Every store goes
+through the same: the clients know it by its URL only, and so does the audit.
 """
 
 import asyncio
@@ -9,12 +10,17 @@ import signal
 import time
 from functools import partial
 
-import psycopg
 import pytest
 
 from pystator import EventRequest, Orchestrator, create_state_store
+from servers.places import await_sessions, cut, own_server, url_for, url_of_server
 
 ENTITIES = 6
+
+STORES = ["sqlite", "postgres"]
+SERVERS = ["postgres"]
+CUTTABLE = ["postgres"]
+"""Servers that end a connection when somebody asks them to."""
 
 PRELUDE = f"""
 import asyncio, faulthandler, random, signal, threading, time
@@ -180,39 +186,23 @@ def load(start, listen, audit) -> Load:
 
 
 @pytest.fixture
-def server(own_postgres):
-    """A server with our tables that keeps what it acknowledged."""
-    server = own_postgres()
-    create_state_store(server.url).connect().disconnect()
-    return server
+def server(request, store):
+    """A server that keeps what it acknowledged."""
+    return own_server(store, request)
 
 
 @pytest.fixture
-def url(request) -> str:
+def url(request, store, tmp_path) -> str:
     """Where clients send events: the test's own server, or the run's."""
     if "server" in request.fixturenames:
-        return request.getfixturevalue("server").url
-    return request.getfixturevalue("postgres_url")
-
-
-def await_sessions(url: str) -> None:
-    """Wait for the sessions of clients that are gone: a statement under way is still executed."""
-    if not url.startswith("postgres"):
-        return
-    query = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
-    )
-    with psycopg.connect(url, autocommit=True) as connection:
-        deadline = time.monotonic() + 30
-        while connection.execute(query).fetchone() != (0,):
-            assert time.monotonic() < deadline, "sessions of killed clients go on"
-            time.sleep(0.01)
+        return url_of_server(request.getfixturevalue("server"))
+    return url_for(store, request, tmp_path)
 
 
 # Clients die --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("rounds", [2, pytest.param(17, marks=pytest.mark.soak)])
 def test_killed_clients_leave_every_promise_kept(url, load, machine, rounds):
     """Three at a time: one of single events, one of batches, one of many tasks."""
@@ -234,27 +224,19 @@ def test_killed_clients_leave_every_promise_kept(url, load, machine, rounds):
 # The server dies, or leaves -----------------------------------------------------------------------
 
 
-def cut(url: str) -> int:
-    """End every other connection to the database; how many there were."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        return len(
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            ).fetchall()
-        )
-
-
+@pytest.mark.parametrize("store", SERVERS)
 @pytest.mark.parametrize(
     ("kills", "restarts", "cuts"),
     [(2, 1, 2), pytest.param(10, 10, 100, marks=pytest.mark.soak)],
 )
 def test_a_server_that_leaves_and_comes_back_loses_and_doubles_nothing(
-    url, server, load, kills, restarts, cuts
+    store, url, server, load, kills, restarts, cuts
 ):
     """Killed with all its processes, restarted, or its connections cut: clients send until answered."""
     luck = random.Random()
-    ways = ["kill"] * kills + ["restart"] * restarts + ["cut"] * cuts
+    ways = ["kill"] * kills + ["restart"] * restarts
+    if store in CUTTABLE:
+        ways += ["cut"] * cuts
     luck.shuffle(ways)
     load.begin("c")
     for way in ways:
@@ -269,6 +251,7 @@ def test_a_server_that_leaves_and_comes_back_loses_and_doubles_nothing(
     assert load.check(url) == load.sent
 
 
+@pytest.mark.parametrize("store", CUTTABLE)
 @pytest.mark.parametrize("face", ["sync", "async"])
 def test_idle_connections_that_were_cut_cost_nobody_an_error(url, machine, face):
     """A firewall, a failover, an administrator: what was idle meanwhile does not show it."""
@@ -286,10 +269,17 @@ def test_idle_connections_that_were_cut_cost_nobody_an_error(url, machine, face)
         assert store.get_context("t") == {"n": 5}
 
 
+FORGETFUL = {
+    "postgres": ["synchronous_commit=off", "wal_writer_delay=10s"],
+    "redis": ["--appendonly", "no"],
+}
+
+
 @pytest.mark.soak
-def test_a_server_that_answers_before_it_writes_is_caught(own_postgres, start_at, listen, audit):
-    """The audit has teeth: with ``synchronous_commit=off`` a kill loses what was acknowledged."""
-    server = own_postgres("synchronous_commit=off", "wal_writer_delay=10s")
+@pytest.mark.parametrize("store", FORGETFUL)
+def test_a_server_that_answers_before_it_writes_is_caught(request, store, start_at, listen, audit):
+    """The audit has teeth: with these settings a kill loses what was acknowledged."""
+    server = request.getfixturevalue(f"own_{store}")(*FORGETFUL[store])
     create_state_store(server.url).connect().disconnect()
     load = Load(partial(start_at, server.url), listen, audit)
     load.begin("c")

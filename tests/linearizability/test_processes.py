@@ -1,4 +1,4 @@
-"""Four processes over one database: their common history, by one clock, has an order."""
+"""Four processes over one store: their common history, by one clock, has an order."""
 
 import random
 import subprocess
@@ -12,6 +12,7 @@ from pystator.testing.models import Add, Counting
 from pystator.testing.ordering import check_rows
 from pystator.testing.recording import read_log
 from pystator.testing.windows import assert_linearizable
+from servers.places import url_for
 
 PRELUDE = """
 import asyncio, sys
@@ -70,13 +71,8 @@ sys.stdout.write(write_log(log))
 
 
 @pytest.fixture
-def url(request, database, tmp_path):
-    """A database with our tables."""
-    if database == "postgres":
-        return request.getfixturevalue("postgres_url")
-    made = f"sqlite:///{tmp_path}/store.db"
-    create_state_store(made).connect().disconnect()
-    return made
+def url(request, store, tmp_path):
+    return url_for(store, request, tmp_path)
 
 
 @pytest.fixture
@@ -115,7 +111,7 @@ BOTH = [BLOCKING + ADD, TASKS + ADD_IN_TASKS] * 2
 
 
 @pytest.mark.parametrize(
-    ("database", "calls", "additions"),
+    ("store", "calls", "additions"),
     [
         ("sqlite", 40, 100),
         ("postgres", 40, 500),

@@ -1,0 +1,98 @@
+"""A place for every store's data, and what a test does to the server there, by the store's name.
+
+::
+
+    name             run's server (fixture)     own server, which keeps what it acknowledged
+    sqlite           a file
+    postgres         postgres_url               own_postgres()
+    redis            redis_url                  own_redis()
+    valkey           valkey_url                 own_redis(name="valkey")
+    redis_cluster    redis_cluster_url
+    mongodb          mongodb_url                own_mongodb()
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pymongo
+import pytest
+import redis
+
+from pystator import create_state_store
+from servers.mongodb import MongoDB, url_with
+
+__all__ = ["await_sessions", "cut", "own_server", "url_for", "url_of_server"]
+
+
+def url_for(store: str, request: pytest.FixtureRequest, folder: Path) -> str:
+    """Where a store of this name has no data yet, but all it needs."""
+    if store == "sqlite":
+        url = f"sqlite:///{folder}/store.db"
+    else:
+        url = str(request.getfixturevalue(f"{store}_url"))
+    create_state_store(url).connect().disconnect()
+    return url
+
+
+def own_server(store: str, request: pytest.FixtureRequest) -> Any:
+    """A server that keeps what it acknowledged, and can be killed; ready for the store."""
+    if store == "valkey":
+        server = request.getfixturevalue("own_redis")(name="valkey")
+    else:
+        server = request.getfixturevalue(f"own_{store}")()
+    create_state_store(url_of_server(server)).connect().disconnect()
+    return server
+
+
+def url_of_server(server: Any) -> str:
+    """The URL of a store's data in a server of ours."""
+    return url_with(server.url, "pystator") if isinstance(server, MongoDB) else str(server.url)
+
+
+def cut(url: str) -> int:
+    """End every other connection of clients; how many there were."""
+    if url.startswith("redis"):
+        with redis.Redis.from_url(url) as client:
+            return int(client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))
+    with psycopg.connect(url, autocommit=True) as connection:
+        return len(
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            ).fetchall()
+        )
+
+
+def await_sessions(url: str) -> None:
+    """Wait for the sessions of clients that are gone: what is under way is still executed."""
+    count = {"postgresql": _postgres, "redis": _redis, "mongodb": _mongodb}.get(
+        url.partition(":")[0]
+    )
+    deadline = time.monotonic() + 30
+    while count is not None and count(url) > 0:
+        assert time.monotonic() < deadline, "sessions of killed clients go on"
+        time.sleep(0.01)
+
+
+def _postgres(url: str) -> int:
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute(query).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _redis(url: str) -> int:
+    with redis.Redis.from_url(url) as client:
+        return len(client.client_list(_type="normal")) - 1
+
+
+def _mongodb(url: str) -> int:
+    with pymongo.MongoClient[Any](url, maxPoolSize=1) as client:
+        current = int(client.admin.command("serverStatus")["connections"]["current"])
+    return max(0, current - 3)  # ours: one for commands, and up to two that watch the server
