@@ -1,11 +1,12 @@
 """What goes wrong between a store and its server: told, survived, and never guessed."""
 
 import asyncio
+import socket
 import threading
 import time
+from contextlib import suppress
 
 import pytest
-import redis
 
 from pystator import Orchestrator, RedisStateStore, StateMachine
 from pystator.errors import SchemaError, StoreUnavailableError
@@ -43,6 +44,12 @@ def not_written(call):
     return str(caught.value)
 
 
+def fill(store):
+    """Write twenty megabytes."""
+    for number in range(100):
+        store.commit([change(f"e{number}", context={"text": "x" * 200_000})])
+
+
 class TestLostConnections:
     def test_a_dropped_idle_connection_fails_no_event(self, store, admin):
         orchestrator = Orchestrator(StateMachine.from_dict(MACHINE), store)
@@ -62,15 +69,17 @@ class TestLostConnections:
         assert store.get_state_versioned("e")[1] == len(store.history("e").items)
 
     def test_clients_are_cut_off_in_the_middle(self, store, admin):
-        """Every event that was answered is there once, and none is there twice."""
+        """An event that is sent until it is answered is there once."""
         orchestrator = Orchestrator(StateMachine.from_dict(MACHINE), store)
         over = threading.Event()
         counts = [0] * 4
 
         def work(number):
             while not over.is_set():
-                orchestrator.process_event(f"e{number}", "turn").raise_for_error()
-                counts[number] += 1
+                with suppress(StoreUnavailableError):
+                    event_id = f"i-{counts[number]}"
+                    orchestrator.process_event(f"e{number}", "turn", event_id=event_id)
+                    counts[number] += 1
 
         threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
         for thread in threads:
@@ -85,7 +94,7 @@ class TestLostConnections:
             rows = store.history(f"e{number}", limit=100_000).items
             events = [row.version for row in rows if row.kind is EntryKind.EVENT]
             assert store.get_state_versioned(f"e{number}")[1] == rows[-1].version
-            assert len(events) == count
+            assert len(events) - count in {0, 1}  # the last one may never have been answered
 
     def test_a_server_that_is_frozen_leaves_a_commit_unknown(self, own_redis):
         server = own_redis()
@@ -164,6 +173,7 @@ class TestRestarts:
             store.append_later([note(version=1, kind=EntryKind.ACTION)])
             assert "is Redis running" in not_written(store.flush)
             server.start()
+            store.flush()
             assert [row.version for row in store.history("e").items] == [1, 1]
 
     def test_scripts_are_taught_again(self, store, admin):
@@ -202,10 +212,7 @@ class TestRefusals:
         server = own_redis("--appendonly", "yes", "--maxmemory", "4mb")
         with RedisStateStore(server.url) as store, server.client() as admin:
             applied(store, change())
-            with pytest.raises(StoreUnavailableError, match="no memory") as caught:
-                for number in range(100):
-                    store.commit([change(f"e{number}", context={"text": "x" * 200_000})])
-            assert caught.value.context["written"] is False
+            assert "no memory" in not_written(lambda: fill(store))
             there = {each.entity_id for each in store.list_entities(limit=1_000)}
             rows = {row.entity_id for row in store.feed(limit=1_000).items}
             assert there == rows
@@ -222,7 +229,9 @@ class TestRefusals:
         assert [each.entity_id for each in store.list_entities()] == ["f"]
         assert [row.entity_id for row in store.feed().items] == ["f"]
 
-    @pytest.mark.parametrize("of", ["feed", "entities", "histories", "due", "states", "state:m:x"])
+    @pytest.mark.parametrize(
+        "of", ["feed", "entities", "histories", "due:m", "states", "state:m:x", "since:m:x"]
+    )
     def test_somebody_elses_shared_key_refuses_every_commit(self, store, admin, of):
         applied(store, change("g"))
         admin.delete(f"{store.key_prefix}:{of}")
@@ -275,8 +284,6 @@ class Relay:
     """An address behind which another server can be put; those who are connected are cut off."""
 
     def __init__(self, port):
-        import socket
-
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open = []
         self._port = port
@@ -299,24 +306,17 @@ class Relay:
         return self
 
     def __exit__(self, *_):
-        import socket
-
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._cut()
 
     def _cut(self):
-        import socket
-        from contextlib import suppress
-
         for each in self._open:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
         self._open = []
 
     def _serve(self):
-        import socket
-
         while True:
             try:
                 client, _ = self._listener.accept()
@@ -329,9 +329,6 @@ class Relay:
 
 
 def _pump(one, other):
-    import socket
-    from contextlib import suppress
-
     with suppress(OSError):
         while data := one.recv(65_536):
             other.sendall(data)

@@ -145,7 +145,8 @@ def translate(error: Exception, url: RedisURL, *, written: bool | None = None) -
 
 
 _RIGHTS: Final = (
-    "give them +@read +@write +@scripting +@connection +info +config|get +cluster and ~pystator:* ~{pystator:*"
+    "give them +@read +@write +@scripting +@connection +info +config|get +cluster and"
+    " ~pystator:* ~{pystator:*"
 )
 
 _CODES: Final = {
