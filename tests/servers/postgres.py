@@ -238,8 +238,9 @@ def url_with(url: str, database: str) -> str:
     """The same server, another database."""
     fields = psycopg.conninfo.conninfo_to_dict(url)
     host = str(fields.get("host", ""))
-    user = quote(str(fields.get("user", "postgres")))
-    secret = f":{quote(str(fields['password']))}" if fields.get("password") else ""
+    user = quote(str(fields.get("user", "postgres")), safe="")
+    password = quote(str(fields.get("password", "")), safe="")
+    secret = f":{password}" if password else ""
     if host.startswith("/"):
         return f"postgresql://{user}{secret}@/{database}?host={host}"
     return f"postgresql://{user}{secret}@{host}:{fields.get('port', 5432)}/{database}"
