@@ -33,6 +33,8 @@ __all__ = [
     "HistoryRow",
     "RawParcel",
     "check_parcel",
+    "entity_row",
+    "history_row",
     "raw",
     "unfit",
 ]
@@ -131,14 +133,19 @@ def raw(parcel: Parcel) -> RawParcel:
     return RawParcel(
         parcel.entity_id,
         parcel.machine_name,
-        None if parcel.entity is None else _entity(parcel.entity),
-        [_row(row) for row in parcel.rows],
+        None if parcel.entity is None else entity_row(parcel.entity),
+        [history_row(row) for row in parcel.rows],
         parcel.base,
         parcel.after,
     )
 
 
-def _entity(entity: Entity) -> EntityRow:
+def entity_row(entity: Entity) -> EntityRow:
+    """What `ENTITY_VALUES` tells.
+
+    Raises:
+        InvalidValueError: Its context cannot be stored.
+    """
     return (
         entity.version,
         entity.state,
@@ -155,7 +162,12 @@ def _entity(entity: Entity) -> EntityRow:
     )
 
 
-def _row(row: HistoryEntry) -> HistoryRow:
+def history_row(row: HistoryEntry) -> HistoryRow:
+    """What `ROW_VALUES` tells.
+
+    Raises:
+        InvalidValueError: Something of it cannot be stored.
+    """
     return (
         row.version,
         _KINDS[EntryKind(row.kind)],

@@ -1,0 +1,152 @@
+"""Keys and rows of stores, in order, as a copy reads them.
+
+Keys are read many at once and rows key by key, which over a network is mostly waiting: so the first
+rows of many keys are asked for at the same time.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Any, Final
+
+from pystator.records import Entity, HistoryEntry, Key, Lookup, Page, record
+
+__all__ = ["Found", "Keys", "Reader", "readers", "rounds"]
+
+ROUND: Final = 100
+"""Keys that are looked at together."""
+
+FIRST: Final = 100
+"""Rows of the first page of a key: most have fewer."""
+
+PAGE: Final = 500
+"""Rows of further pages."""
+
+KEYS: Final = 1_000
+_READERS: Final = 8
+"""Reads at once."""
+
+
+@record
+class Found:
+    """A key of the source: its entity, if it has one, and whether it has rows."""
+
+    key: Key
+    entity: Entity | None
+    has_rows: bool
+
+
+class Keys:
+    """The keys of a store that have rows, in order; asked about ever greater ones.
+
+    A store that cannot list them is taken to have rows of every key that it is asked about.
+    """
+
+    def __init__(self, store: Any, machine_name: str | None) -> None:
+        self._is_known = hasattr(store, "prune_keys")
+        self._keys = _keys(store, machine_name) if self._is_known else iter(())
+        self._next = next(self._keys, None)
+
+    def peek(self) -> Key | None:
+        """The next one."""
+        return self._next
+
+    def take(self, key: Key) -> bool:
+        """Go beyond a key; whether it was among them."""
+        while self._next is not None and self._next < key:
+            self._next = next(self._keys, None)
+        if self._next != key:
+            return not self._is_known
+        self._next = next(self._keys, None)
+        return True
+
+
+def _keys(store: Any, machine_name: str | None) -> Iterator[Key]:
+    after: Key | None = None
+    while True:
+        page: Sequence[tuple[Key, int | None]] = store.prune_keys(after, KEYS)
+        for found, _ in page:
+            key = (found[0], found[1])
+            if machine_name is None or key[1] == machine_name:
+                yield key
+        if not page:
+            return
+        after = page[-1][0]
+
+
+def _entities(store: Any, machine_name: str | None) -> Iterator[Entity]:
+    after: str | None = None
+    while True:
+        page: Page[Entity] = store.entities(machine_name=machine_name, after=after, limit=ROUND)
+        yield from page.items
+        after = page.next
+        if after is None:
+            return
+
+
+def rounds(store: Any, machine_name: str | None, *, history: bool) -> Iterator[list[Found]]:
+    """Everything the store has, in the order of keys, many keys at a time."""
+    found = _found(store, machine_name, history=history)
+    while some := list(islice(found, ROUND)):
+        yield some
+
+
+def _found(store: Any, machine_name: str | None, *, history: bool) -> Iterator[Found]:
+    keys = Keys(store, machine_name) if history else None
+    for entity in _entities(store, machine_name):
+        while keys is not None and (key := keys.peek()) is not None and key < entity.key:
+            keys.take(key)
+            yield Found(key, None, True)
+        yield Found(entity.key, entity, keys is not None and keys.take(entity.key))
+    while keys is not None and (key := keys.peek()) is not None:
+        keys.take(key)
+        yield Found(key, None, True)
+
+
+class Reader:
+    """Reads of one store.
+
+    Args:
+        store: The store.
+        pool: Whose threads read.
+    """
+
+    def __init__(self, store: Any, pool: ThreadPoolExecutor) -> None:
+        self._store = store
+        self._pool = pool
+
+    def entities(self, keys: Sequence[Key]) -> list[Entity | None]:
+        """The entities of these keys."""
+        loaded = self._store.load([Lookup(*key) for key in keys])
+        return [each.entity for each in loaded]
+
+    def first_pages(self, keys: Sequence[Key]) -> dict[Key, Page[HistoryEntry]]:
+        """The first rows of these keys, read at the same time."""
+        return dict(zip(keys, self._pool.map(self._first_page, keys), strict=True))
+
+    def _first_page(self, key: Key) -> Page[HistoryEntry]:
+        return self._page(key, None, FIRST)
+
+    def _page(self, key: Key, after: str | None, limit: int) -> Page[HistoryEntry]:
+        page: Page[HistoryEntry] = self._store.history(
+            key[0], machine_name=key[1], after=after, limit=limit
+        )
+        return page
+
+    def rows(self, key: Key, page: Page[HistoryEntry] | None) -> Iterator[HistoryEntry]:
+        """All rows of a key; None for one that has none."""
+        while page is not None:
+            yield from page.items
+            page = None if page.next is None else self._page(key, page.next, PAGE)
+
+    def newest(self, key: Key) -> HistoryEntry | None:
+        """The last row in order."""
+        page: Page[HistoryEntry] = self._store.history(
+            key[0], machine_name=key[1], limit=1, newest_first=True
+        )
+        return page.items[0] if page.items else None
+
+
+def readers() -> ThreadPoolExecutor:
+    """Threads for reads."""
+    return ThreadPoolExecutor(_READERS, thread_name_prefix="pystator-copy")
