@@ -238,7 +238,8 @@ def own_redis() -> Iterator[Callable[..., Redis]]:
 @pytest.fixture
 def manual_redis(own_redis: Callable[..., Redis]) -> str:
     """Where a manual's ``localhost:6379`` is: a server in which there is nothing."""
-    return f"127.0.0.1:{own_redis(*QUICK).port}"
+    server = own_redis("--appendonly", "yes")
+    return f"127.0.0.1:{server.port}"
 
 
 # MongoDB ------------------------------------------------------------------------------------------

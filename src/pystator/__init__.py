@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from pystator.orchestrator.hooks import LoggingHook, MetricsCollector, TransitionHook
     from pystator.records import EventRequest, Pruned
     from pystator.stores.memory import InMemoryStateStore
+    from pystator.stores.mongodb import MongoDBStateStore
     from pystator.stores.postgres import PostgresStateStore
     from pystator.stores.protocols import AsyncStateStore, StateStore, VersionedStateStore
     from pystator.stores.redis import RedisStateStore
@@ -91,6 +92,7 @@ __all__ = [
     "MachineVersionMismatchError",
     "MetricsCollector",
     "Microstep",
+    "MongoDBStateStore",
     "Orchestrator",
     "PostgresStateStore",
     "Pruned",
@@ -140,6 +142,7 @@ _HOMES = {
     "pystator.orchestrator.hooks": ("LoggingHook", "MetricsCollector", "TransitionHook"),
     "pystator.records": ("EventRequest", "Pruned"),
     "pystator.stores.memory": ("InMemoryStateStore",),
+    "pystator.stores.mongodb": ("MongoDBStateStore",),
     "pystator.stores.postgres": ("PostgresStateStore",),
     "pystator.stores.protocols": ("AsyncStateStore", "StateStore", "VersionedStateStore"),
     "pystator.stores.redis": ("RedisStateStore",),
@@ -147,10 +150,6 @@ _HOMES = {
     "pystator.stores.sqlite": ("SQLiteStateStore",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-_LATER = {
-    "MongoDBStateStore": "MongoDB",
-}
 
 
 if not TYPE_CHECKING:  # they know every name already, and should not believe in any other
@@ -160,12 +159,6 @@ if not TYPE_CHECKING:  # they know every name already, and should not believe in
         home = _HOME_OF.get(name)
         if home is None:
             message = f"module 'pystator' has no attribute {name!r}"
-            if name in _LATER:
-                message = (
-                    f"{name} is not in this release ({__version__}): it stores entities in memory"
-                    " (InMemoryStateStore), SQLite (SQLiteStateStore), PostgreSQL"
-                    f" (PostgresStateStore) and Redis (RedisStateStore); {_LATER[name]} follows"
-                )
             raise AttributeError(message)
         from importlib import import_module  # the first name pays, not the import
 

@@ -3,10 +3,6 @@
 Nothing is retyped here: a snippet is the text between its first and its last line in the specification.
 """
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,66 +12,10 @@ from pystator import (
     ConfigurationError,
     InMemoryStateStore,
     Orchestrator,
-    StateMachine,
     StateStore,
 )
 from pystator.errors import SchemaError
-
-MACHINE = {
-    "meta": {"machine_name": "order_management", "version": "1.0"},
-    "states": [
-        {"name": "open", "type": "initial"},
-        {"name": "filled", "type": "terminal"},
-    ],
-    "transitions": [
-        {
-            "trigger": "fill",
-            "source": "open",
-            "dest": "filled",
-            "guards": ["has_quantity"],
-            "actions": ["report"],
-        }
-    ],
-}
-
-
-@pytest.fixture(scope="module")
-def specification(shared: Path) -> str:
-    """The text."""
-    return (shared / "spec" / "state-stores.txt").read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, object]]:
-    """What a reader of the page has at hand: a machine, guards and actions; in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PYSTATOR_DATABASE_URL", raising=False)
-    names: dict[str, object] = {
-        "machine": StateMachine.from_dict(MACHINE),
-        "guards": {"has_quantity": lambda ctx: ctx["fill_qty"] > 0},
-        "actions": {"report": lambda ctx: None},
-    }
-    yield names
-    for value in list(names.values()):
-        for name in ("close", "disconnect"):
-            if isinstance(value, type) or not hasattr(value, name):
-                continue
-            if isinstance(value, Orchestrator):
-                break
-            getattr(value, name)()
-
-
-def cut(text: str, first: str, last: str) -> str:
-    """The lines from ``first`` to the next ``last``, both included."""
-    lines = text.splitlines()
-    start = lines.index(first)
-    return "\n".join(lines[start : lines.index(last, start) + 1])
-
-
-def run(text: str, namespace: dict[str, object]) -> dict[str, object]:
-    """Execute a snippet."""
-    exec(compile(text, "state-stores.txt", "exec"), namespace)
-    return namespace
+from spec.snippets import cut, run, shell
 
 
 def test_the_memory_store_runs(specification: str, namespace: dict[str, object]) -> None:
@@ -96,23 +36,6 @@ def test_the_sqlite_store_runs_and_its_default_is_a_file_in_the_folder(
     run(snippet, namespace)
     assert (tmp_path / "pystator.db").is_file()
     assert namespace["store"].get_state("order-123") is None
-
-
-def shell(text: str) -> str:
-    """What the commands of a snippet print, typed one after the other."""
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    done = subprocess.run(
-        ["bash", "-euc", text],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_the_database_commands_run(
