@@ -21,7 +21,7 @@ TEST := .venv/test
 BIN := $(TEST)/bin
 SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo test lint types imports pytest soak bench clean
+.PHONY: demo test lint types imports pytest contract soak bench clean
 
 demo: $(DEMO)/.installed
 	@$(DEMO)/bin/python examples/demo.py
@@ -42,6 +42,11 @@ imports: $(TEST)/.installed
 # The tests import the installed wheel: there is no src on their path.
 pytest: $(TEST)/.installed
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# The contract of stores at your own servers: PYSTATOR_TEST_MONGODB_URL=mongodb://... make contract
+contract: $(TEST)/.installed
+	$(BIN)/python -m pytest -n 2 --dist worksteal --my-servers tests/postgres/test_contract.py \
+		$(wildcard tests/redis/test_contract.py tests/mongodb/test_contract.py)
 
 # The full counts; minutes, not seconds.
 soak: $(TEST)/.installed

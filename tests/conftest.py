@@ -24,14 +24,37 @@ settings.register_profile(
 settings.load_profile("default")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--my-servers",
+        action="store_true",
+        help="only tests at the servers that PYSTATOR_TEST_..._URL name",
+    )
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked ``soak`` are no part of a run that does not ask for them: neither run nor skipped."""
-    if os.environ.get("PYSTATOR_SOAK"):
-        return
-    soak = [item for item in items if item.get_closest_marker("soak")]
-    if soak:
-        items[:] = [item for item in items if item not in soak]
-        config.hook.pytest_deselected(items=soak)
+    """What is no part of the run is neither run nor skipped.
+
+    Tests marked ``soak`` have to be asked for; with ``--my-servers`` none is run but those at the
+    user's servers.
+    """
+    if not os.environ.get("PYSTATOR_SOAK"):
+        keep(config, items, lambda item: item.get_closest_marker("soak") is None)
+    if config.getoption("my_servers"):
+        mine = {f"{name}_url" for name in find.PACKAGES if url_of(name)}
+        if not mine:
+            names = ", ".join(f"PYSTATOR_TEST_{name.upper()}_URL" for name in find.PACKAGES)
+            raise pytest.UsageError(f"no server is named: set one of {names}")
+        keep(config, items, lambda item: not mine.isdisjoint(getattr(item, "fixturenames", ())))
+
+
+def keep(
+    config: pytest.Config, items: list[pytest.Item], wanted: Callable[[pytest.Item], bool]
+) -> None:
+    gone = [item for item in items if not wanted(item)]
+    if gone:
+        items[:] = [item for item in items if wanted(item)]
+        config.hook.pytest_deselected(items=gone)
 
 
 def outside(variable: str) -> Path:
@@ -73,10 +96,10 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pg.Databases]
     Each worker process has its own. Transactions are numbered for a whole server, and a feed waits
     for all that run: those of other tests would hold it up.
     """
-    worker = "" if url_of("postgres") else os.environ.get("PYTEST_XDIST_WORKER", "")
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     with needed():
         began = once(run_folder(tmp_path_factory) / f"postgres{worker}.json", pg.begin)
-    databases = pg.Databases(began["url"])
+    databases = pg.Databases(began["url"], began["tables"])
     yield databases
     databases.close()
     pg.end()

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from pystator.stores.postgres import PostgresStateStore
-from servers.postgres import TABLES, Databases
+from servers.postgres import Databases
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def altered(postgres: Databases) -> Iterator[Callable[..., str]]:
     made: list[str] = []
 
     def make(*settings: str) -> str:
-        url = postgres.database(TABLES)
+        url = postgres.database(postgres.tables)
         made.append(url)
         name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
         with psycopg.connect(url, autocommit=True) as connection:

@@ -19,7 +19,6 @@ from pystator.stores.postgres.encode import prepare
 from pystator.stores.postgres.ops import loading
 from pystator.stores.postgres.writing import committing
 from pystator.testing.building import change, note
-from servers.postgres import TABLES
 
 ENTITIES: Final = 20_000
 LONG: Final = 61
@@ -53,7 +52,7 @@ SELECT 'e-000200', 'order', 5, 'rejected', 'epoch', false, 'c', '1.0', 'f', 'epo
 @pytest.fixture(scope="module")
 def connection(postgres):
     """To a database with so many rows that reading all of a table is never the quickest."""
-    url = postgres.database(TABLES)
+    url = postgres.database(postgres.tables)
     with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
         # Else VACUUM finds rows of which it is not sure yet that they will stay.
         connection.execute("SET synchronous_commit = on")

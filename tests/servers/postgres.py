@@ -22,12 +22,13 @@ from servers.find import NoServerError
 from servers.program import NOBODY, is_readable
 from servers.shared import free_port, run_process
 
+PREFIX: Final = "pystator_test_"
+"""Databases of tests begin with it."""
+
 QUICK: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 """Settings of a server that nobody kills."""
 
 PATIENCE: Final = 60.0
-TABLES: Final = "pystator_tables"
-"""The database that has our tables and no rows: others are copies of it."""
 
 
 class Server:
@@ -164,15 +165,20 @@ class Server:
 
 
 class Databases:
-    """Databases of one server, ours or the user's."""
+    """Databases of one server, ours or the user's; those that were made here are dropped at the end.
 
-    def __init__(self, url: str) -> None:
+    Attributes:
+        tables: The database that has our tables and no rows: others are copies of it.
+    """
+
+    def __init__(self, url: str, tables: str = "") -> None:
         self.url = url
+        self.tables = tables or f"{PREFIX}{uuid.uuid4().hex}"
         self._free: list[str] = []
 
     def database(self, template: str | None = None) -> str:
         """The URL of a new database, empty or a copy of another one."""
-        name = f"pystator_{uuid.uuid4().hex}"
+        name = f"{PREFIX}{uuid.uuid4().hex}"
         query = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
         if template is not None:
             query += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
@@ -188,14 +194,12 @@ class Databases:
         """Make the database of which others are copies."""
         from pystator.db.commands import init
 
-        name = sql.Identifier(TABLES)
-        self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
-        self._execute(sql.SQL("CREATE DATABASE {}").format(name))
-        init(url_with(self.url, TABLES))
+        self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.tables)))
+        init(url_with(self.url, self.tables))
 
     def borrow(self) -> str:
         """A database with our tables, without rows."""
-        return self._free.pop() if self._free else self.database(TABLES)
+        return self._free.pop() if self._free else self.database(self.tables)
 
     def give_back(self, url: str) -> None:
         """Empty a borrowed database for the next one who wants it: a new one takes ten times as long."""
@@ -211,7 +215,7 @@ class Databases:
         self._free.append(url)
 
     def close(self) -> None:
-        for url in self._free:
+        for url in (*self._free, url_with(self.url, self.tables)):
             self.drop(url)
         self._free.clear()
 
@@ -234,8 +238,9 @@ def url_with(url: str, database: str) -> str:
     """The same server, another database."""
     fields = psycopg.conninfo.conninfo_to_dict(url)
     host = str(fields.get("host", ""))
-    user = quote(str(fields.get("user", "postgres")))
-    secret = f":{quote(str(fields['password']))}" if fields.get("password") else ""
+    user = quote(str(fields.get("user", "postgres")), safe="")
+    password = quote(str(fields.get("password", "")), safe="")
+    secret = f":{password}" if password else ""
     if host.startswith("/"):
         return f"postgresql://{user}{secret}@/{database}?host={host}"
     return f"postgresql://{user}{secret}@{host}:{fields.get('port', 5432)}/{database}"
@@ -253,8 +258,9 @@ def begin() -> dict[str, Any]:
         server.start()
         _of_the_run.append(server)
         url = server.url
-    Databases(url).make_tables()
-    return {"url": url}
+    databases = Databases(url)
+    databases.make_tables()
+    return {"url": url, "tables": databases.tables}
 
 
 def begin_with_password() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from servers.program import Program
 
 __all__ = ["QUICK", "SAFE", "Keys", "Redis", "program_of"]
 
-QUICK: Final = ("--appendonly", "no")
+QUICK: Final = ("--appendonly", "yes", "--appendfsync", "no")
 """Options of a server that nobody kills."""
 
 SAFE: Final = ("--appendonly", "yes", "--appendfsync", "always")

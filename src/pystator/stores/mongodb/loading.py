@@ -22,10 +22,13 @@ from pystator.stores.mongodb.documents import (
 )
 from pystator.stores.mongodb.link import Operation, Request, Rows
 
-__all__ = ["Forgotten", "load_one", "loading"]
+__all__ = ["Forgotten", "load_one", "loading", "remember"]
 
-Forgotten = MutableMapping[str, int]
-"""Key -> how many event ids its document has forgotten, as far as is known: most have none."""
+Forgotten = MutableMapping[str, tuple[int, frozenset[str]]]
+"""Key -> how many event ids its document has forgotten, and those that were looked for since then.
+
+Most documents have forgotten none, and are not in it.
+"""
 
 _EVENTS: Final[Document] = {"entity_id": 1, "machine_name": 1, "seq": 1, "tail": 1}
 """The projection that tells rows of a tail."""
@@ -57,7 +60,7 @@ def loading(lookups: Sequence[Lookup], forgotten: Forgotten) -> Operation[list[L
     documents = yield from _documents(asked)
     for key, found in documents.items():
         if "forgotten" in found:
-            forgotten[key] = found["forgotten"]
+            remember(forgotten, key, found["forgotten"], asked[key])
     known = yield from _known(asked, documents)
     answer: list[Loaded] = []
     for lookup in lookups:
@@ -71,6 +74,15 @@ def loading(lookups: Sequence[Lookup], forgotten: Forgotten) -> Operation[list[L
             )
         )
     return answer
+
+
+def remember(forgotten: Forgotten, key: str, number: int, ids: Iterable[str]) -> None:
+    """Keep that these event ids were looked for when the document had forgotten so many."""
+    looked_for = frozenset(ids)
+    before = forgotten.get(key)
+    if before is not None and before[0] == number and len(before[1]) < _IDS:
+        looked_for |= before[1]  # of other threads, on their way to commit
+    forgotten[key] = (number, looked_for)
 
 
 def _asked(lookups: Sequence[Lookup]) -> dict[str, set[str]]:

@@ -9,7 +9,7 @@ from pystator.stores.definitions import is_same, machine_page, machines_after
 from pystator.stores.keys import is_storable, rows_asked
 from pystator.stores.mongodb.documents import MACHINES, Document, id_of
 from pystator.stores.mongodb.encode import next_rev
-from pystator.stores.mongodb.link import LOCAL, Operation, Rows
+from pystator.stores.mongodb.link import OWN, Operation, Rows
 from pystator.stores.mongodb.relay import insist
 
 __all__ = ["save_machine", "stored_machine", "stored_machines"]
@@ -52,7 +52,7 @@ def save_machine(machine: StoredMachine) -> Operation[bool]:
             context={"machine": machine.name, "version": machine.version},
         )
     found: list[Document] = yield Rows(
-        {"find": MACHINES, "filter": {"_id": key}, "readConcern": LOCAL}
+        {"find": MACHINES, "filter": {"_id": key}, "readConcern": OWN}
     )
     return found[0]["rev"] == mark or is_same(machine, found[0]["fingerprint"])
 

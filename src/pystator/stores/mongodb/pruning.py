@@ -23,7 +23,7 @@ Laws:
 """
 
 from collections.abc import Sequence
-from time import time_ns
+from time import monotonic, time_ns
 from typing import Any, Final
 
 from pystator.errors import StoreUnavailableError
@@ -47,6 +47,9 @@ __all__ = ["prune_keys", "prune_rows"]
 
 KEPT: Final = 3_600_000_000
 """Microseconds for which a row leaves something behind."""
+
+SWEPT: Final = 600.0
+"""Seconds in which a store removes it once."""
 
 _SNAPSHOT: Final = "snapshot"
 
@@ -215,6 +218,9 @@ def _update(collection: str, updates: list[Document]) -> Operation[None]:
 
 def _sweep(numbers: Numbers) -> Operation[None]:
     """Remove what rows left behind long ago, but never the greatest number of the feed."""
+    if monotonic() - numbers.swept < SWEPT:
+        return
+    numbers.swept = monotonic()
     old = {"$lt": time_ns() // 1_000 - KEPT}
     which = {"gone": old, "feed": {"$lt": numbers.last}}
     yield from insist({"delete": HISTORY, "deletes": [{"q": which, "limit": 0}]})

@@ -26,6 +26,7 @@ Laws:
 
 from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge
+from math import inf
 from typing import Any, Final
 
 from pystator.errors import StoreUnavailableError
@@ -59,12 +60,18 @@ _TAIL: Final[Document] = {"entity_id": 1, "machine_name": 1, "seq": 1, "tail": 1
 
 
 class Numbers:
-    """The greatest number of the feed that a store has met: where to look for greater ones."""
+    """What a store remembers of the feed.
 
-    __slots__ = ("last",)
+    Attributes:
+        last: The greatest number it has met: where to look for greater ones.
+        swept: When it removed what pruned rows leave behind, on the monotonic clock.
+    """
+
+    __slots__ = ("last", "swept")
 
     def __init__(self) -> None:
         self.last = 0
+        self.swept = -inf
 
 
 def relay(keys: Sequence[str], numbers: Numbers | None = None) -> Operation[None]:

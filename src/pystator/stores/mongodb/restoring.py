@@ -24,7 +24,7 @@ from pystator.stores.mongodb.documents import (
 )
 from pystator.stores.mongodb.encode import next_rev, refusal, too_large
 from pystator.stores.mongodb.errors import UNSENDABLE, Unanswered
-from pystator.stores.mongodb.link import LOCAL, Operation, Request, Rows
+from pystator.stores.mongodb.link import LOCAL, OWN, Operation, Request, Rows
 from pystator.stores.mongodb.reads import row_lookup
 from pystator.stores.mongodb.relay import Numbers, relay
 from pystator.stores.parcels import ENTITY_VALUES, ROW_VALUES, RawParcel, raw
@@ -271,7 +271,7 @@ class _Work:
                     "find": STATES,
                     "filter": which,
                     "projection": {"_id": 1},
-                    "readConcern": LOCAL,
+                    "readConcern": OWN,
                 }
             )
             self._mark({document["_id"] for document in found})
@@ -279,7 +279,7 @@ class _Work:
             if put.part.rows:
                 which = {**put.names, "version": put.part.rows[0]["version"], "rev": revs[put.key]}
                 command: Document = {"find": HISTORY, "filter": which, "limit": 1}
-                if (yield Rows({**command, "readConcern": LOCAL})):
+                if (yield Rows({**command, "readConcern": OWN})):
                     self._mark({put.key})
 
     def _mark(self, keys: set[str]) -> None:

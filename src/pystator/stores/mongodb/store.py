@@ -347,11 +347,11 @@ class MongoDBStateStore(CompleteStore):
         return await self._link.arun(machines.stored_machines(after, limit))
 
 
-class _Forgotten(OrderedDict[str, int]):
-    """How many event ids documents have forgotten, of the keys that were met last."""
+class _Forgotten(OrderedDict[str, tuple[int, frozenset[str]]]):
+    """What is known of event ids that documents have forgotten, of the keys that were met last."""
 
-    def __setitem__(self, key: str, number: int) -> None:
-        super().__setitem__(key, number)
+    def __setitem__(self, key: str, known: tuple[int, frozenset[str]]) -> None:
+        super().__setitem__(key, known)
         while len(self) > _KEYS:
             with suppress(KeyError):  # another thread was first
                 self.popitem(last=False)

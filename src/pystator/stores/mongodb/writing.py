@@ -19,7 +19,7 @@ Laws:
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from pystator.errors import InvalidValueError, StoreUnavailableError
 from pystator.records import Outcome, OutcomeKind
@@ -27,7 +27,7 @@ from pystator.stores.mongodb.documents import BETWEEN, HISTORY, STATES, Document
 from pystator.stores.mongodb.encode import LARGEST, Write, over, refusal, too_large
 from pystator.stores.mongodb.errors import LEAVING, UNSENDABLE, Unanswered
 from pystator.stores.mongodb.link import OWN, Operation, Request, Rows
-from pystator.stores.mongodb.loading import Forgotten
+from pystator.stores.mongodb.loading import Forgotten, remember
 from pystator.stores.mongodb.relay import Numbers, relay
 
 __all__ = ["committing"]
@@ -133,11 +133,15 @@ class _Batch:
         )
 
     def _guard(self, write: Write) -> None:
-        """With event ids, a document is written only if nothing was forgotten that is not known."""
+        """An event id is written only where it was looked for among all that were forgotten."""
         if write.ids and write.statement:
-            number = self._forgotten.get(write.key)
-            guard: Any = {"$exists": False} if number is None else number
-            write.statement["q"]["forgotten"] = guard
+            known = self._looked_for(write)
+            write.statement["q"]["forgotten"] = {"$exists": False} if known is None else known
+
+    def _looked_for(self, write: Write) -> int | None:
+        """How many were forgotten when its event ids were looked for last; None for never."""
+        number, ids = self._forgotten.get(write.key, (None, ()))
+        return number if number is not None and all(each in ids for each in write.ids) else None
 
     # Sending --------------------------------------------------------------------------------------
 
@@ -265,17 +269,17 @@ class _Batch:
     def _remember(self, write: Write, document: Document) -> Operation[Outcome | None]:
         """Event ids that the document has forgotten are looked for among the rows."""
         number: int | None = document.get("forgotten")
-        if number == self._forgotten.get(write.key):
+        if number == self._looked_for(write):
             return None
         if number is None:
-            del self._forgotten[write.key]
+            self._forgotten.pop(write.key, None)
         else:
             names = {name: document[name] for name in ("entity_id", "machine_name")}
             query = {**names, "event_id": {"$in": write.ids}}
             command = {"find": HISTORY, "filter": query, "limit": 1, "readConcern": OWN}
             if (yield Rows(command)):
                 return _DUPLICATE
-            self._forgotten[write.key] = number
+            remember(self._forgotten, write.key, number, write.ids)
         self._guard(write)
         return None
 

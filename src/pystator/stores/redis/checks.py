@@ -11,10 +11,14 @@ from typing import Any, Final
 from pystator.db.redis_url import RedisURL
 from pystator.errors import ConfigurationError, StoreUnavailableError
 from pystator.stores.redis.errors import Complaint, translate
+from pystator.stores.redis.layout import Layout
 from pystator.stores.redis.ops import pack
+from pystator.stores.redis.scripts import Script, loads
 from pystator.stores.redis.wire import Wire
 
-__all__ = ["check_server", "warn_unless_persistent"]
+__all__ = ["check_rights", "check_server", "warn_unless_persistent"]
+
+RIGHTS: Final = Script("rights")
 
 _OLDEST: Final = (6, 2)
 """The first with ZRANGE ... BYLEX LIMIT and scripts whose effects are replicated."""
@@ -80,6 +84,27 @@ def check_server(wire: Wire, url: RedisURL) -> Facts:
             context={"server": str(url)},
         )
     return facts
+
+
+def check_rights(wire: Wire, url: RedisURL, layout: Layout) -> None:
+    """Teach the server our scripts, and see that each of their commands is allowed.
+
+    Raises:
+        StoreUnavailableError: One is not.
+    """
+    for command in loads():
+        reply = wire.ask(command)
+        if isinstance(reply, Complaint):
+            raise translate(reply, url, written=False)
+    _, pre, keys = layout.of_commit("e", "m")
+    missing = wire.ask(RIGHTS.call(keys, (pre,)))
+    if isinstance(missing, str) and missing:
+        missing = Complaint(f"NOPERM {missing}")
+    if isinstance(missing, Complaint) and missing.code not in REDIRECTIONS:
+        raise translate(missing, url, written=False)
+
+
+REDIRECTIONS: Final = frozenset({"MOVED", "ASK", "CLUSTERDOWN", "TRYAGAIN"})
 
 
 def warn_unless_persistent(wire: Wire, url: RedisURL, facts: Facts) -> None:

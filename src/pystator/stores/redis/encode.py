@@ -88,8 +88,7 @@ def prepared(commit: Commit, recorded_at: int, limit: int) -> Write:
     write = Write((commit.entity_id, commit.machine_name))
     try:
         changes = commit.new_version != commit.expected_version
-        # An entity that is there has a key that was checked; one that is not is stale anyway.
-        check_commit(commit, known=changes and commit.expected_version > 0)
+        check_commit(commit)
         if changes:
             _entity(write, commit, limit)
         end = (

@@ -145,7 +145,8 @@ def translate(error: Exception, url: RedisURL, *, written: bool | None = None) -
 
 
 _RIGHTS: Final = (
-    "give them +@read +@write +@scripting +@connection +info +config|get +cluster and ~{prefix}*"
+    "give them +@read +@write +@scripting +@connection +info +config|get +cluster and"
+    " ~pystator:* ~{pystator:*"
 )
 
 _CODES: Final = {
@@ -165,7 +166,7 @@ _CODES: Final = {
     "NOAUTH": "the server wants a password: write it into the URL,"
     " redis://user:password@host:6379/0",
     "WRONGPASS": "the user's name or the password is wrong",
-    "NOPERM": "the user has too few rights ({first}): " + _RIGHTS.format(prefix="pystator"),
+    "NOPERM": "the user has too few rights ({first}): " + _RIGHTS,
 }
 
 _WORDS: Final = tuple(
@@ -204,7 +205,7 @@ _WORDS: Final = tuple(
 
 def _by_code(code: str, first: str) -> str:
     sentence = _CODES.get(code)
-    return first if sentence is None else sentence.format(first=first)
+    return first if sentence is None else sentence.replace("{first}", first)
 
 
 def _by_words(error: Exception, first: str) -> str:
@@ -212,5 +213,5 @@ def _by_words(error: Exception, first: str) -> str:
         first = f"timeout: {first}"
     for pattern, sentence in _WORDS:
         if pattern.search(first):
-            return sentence.format(first=first)
+            return sentence.replace("{first}", first)
     return f"the connection was lost ({first})"

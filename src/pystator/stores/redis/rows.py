@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
-from pystator.errors import StoreUnavailableError
+from pystator.errors import SchemaError
 from pystator.records import Entity, EntryKind, HistoryEntry
 from pystator.stores.codec import decode
 from pystator.stores.columns import decode_history, decode_timers
@@ -81,7 +81,7 @@ def entity_of(entity_id: str, reply: Reply) -> Entity | None:
     """The values of `ENTITY_FIELDS` -> the entity; None where there is none.
 
     Raises:
-        StoreUnavailableError: Somebody else has put something under the key.
+        SchemaError: Somebody else has put something under the key.
     """
     machine, version, state, context, history, timers, *rest = reply
     if version is None:
@@ -106,13 +106,12 @@ def entity_of(entity_id: str, reply: Reply) -> Entity | None:
     )
 
 
-def foreign(entity_id: str) -> StoreUnavailableError:
+def foreign(entity_id: str) -> SchemaError:
     """The error of an entity's hash that no store of ours wrote."""
-    return StoreUnavailableError(
-        f"the hash of entity {entity_id!r} has no version: something else wrote it; move it away,"
-        " give the store another key_prefix=, or put the entity in its place with set_state after"
-        " deleting it",
-        context={"entity_id": entity_id, "written": False},
+    return SchemaError(
+        f"the hash of entity {entity_id!r} has no version: something else wrote it; give the store"
+        " another key_prefix=, or move that key away",
+        context={"entity_id": entity_id},
     )
 
 

@@ -14,7 +14,7 @@ from pystator.stores.codec import LIMIT
 
 with from_extra("redis", "redis", "hiredis"):
     from pystator.db.redis_url import find_redis
-    from pystator.stores.redis.checks import check_server, warn_unless_persistent
+    from pystator.stores.redis.checks import check_rights, check_server, warn_unless_persistent
     from pystator.stores.redis.encode import prepare
     from pystator.stores.redis.later import Later
     from pystator.stores.redis.layout import Layout
@@ -78,7 +78,9 @@ class RedisStateStore(Reading):
         _check_options(pool_size, timeout)
         parsed = find_redis(url)
         self.url = str(parsed)
-        self.key_prefix = _checked_prefix(key_prefix or parsed.key_prefix or KEY_PREFIX)
+        self.key_prefix = _checked_prefix(
+            (parsed.key_prefix or KEY_PREFIX) if key_prefix is None else key_prefix
+        )
         link = self._link = Link(
             parsed, key_prefix=self.key_prefix, pool_size=pool_size, timeout=timeout
         )
@@ -143,6 +145,8 @@ class RedisStateStore(Reading):
 
     def _look(self, wire: Wire) -> bool:
         facts = check_server(wire, self._link.url)
+        layout = Layout(self.key_prefix, is_cluster=facts.is_cluster)
+        check_rights(wire, self._link.url, layout)
         warn_unless_persistent(wire, self._link.url, facts)
         return facts.is_cluster
 
