@@ -20,6 +20,7 @@ from pystator.stores.prunable import CompleteStore
 from pystator.stores.redis import feed, listing, machines, pruning, reads, restoring
 from pystator.stores.redis.layout import Layout
 from pystator.stores.redis.ops import Operation
+from pystator.stores.redis.writing import Terms
 
 __all__ = ["Reading"]
 
@@ -27,18 +28,17 @@ T = TypeVar("T")
 
 
 class Reading(CompleteStore):
-    """Methods over operations, each in its two faces.
-
-    Attributes:
-        epoch: What the data must belong to for a restore to be written, None for anything.
-    """
-
-    epoch: str | None
+    """Methods over operations, each in its two faces."""
 
     @property
     @abstractmethod
     def layout(self) -> Layout:
         """The names of keys."""
+
+    @property
+    @abstractmethod
+    def terms(self) -> Terms:
+        """What all writes share."""
 
     @abstractmethod
     def ask(self, operation: Operation[T]) -> T:
@@ -196,11 +196,11 @@ class Reading(CompleteStore):
 
     def restore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
         """Put each parcel in, whole, if the store has what its ``base`` and ``after`` say."""
-        return self.ask(restoring.restore(self.layout, parcels, self.epoch or ""))
+        return self.ask(restoring.restore(self.terms, parcels))
 
     async def arestore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
         """`restore` for asyncio."""
-        return await self.aask(restoring.restore(self.layout, parcels, self.epoch or ""))
+        return await self.aask(restoring.restore(self.terms, parcels))
 
     # Machines -------------------------------------------------------------------------------------
 

@@ -6,10 +6,10 @@ from typing import Any, Final
 from pystator.errors import FSMError, InvalidValueError
 from pystator.records import Outcome, OutcomeKind, Parcel
 from pystator.stores.parcels import ENTITY_VALUES, ROW_VALUES, RawParcel, raw
-from pystator.stores.redis.layout import Layout
 from pystator.stores.redis.ops import Command, Operation, Request
 from pystator.stores.redis.rows import LARGEST_VERSION, quoted
 from pystator.stores.redis.scripts import Script
+from pystator.stores.redis.writing import Terms
 
 __all__ = ["restore"]
 
@@ -28,7 +28,7 @@ _TEXTS: Final = frozenset({"payload", "context_patch", "actions"})
 """Values of a row that are texts of the codec."""
 
 
-def restore(layout: Layout, parcels: Sequence[Parcel], epoch: str) -> Operation[list[Outcome]]:
+def restore(terms: Terms, parcels: Sequence[Parcel]) -> Operation[list[Outcome]]:
     """Write each that fits, in one script; one `Outcome` for each, in order."""
     outcomes: list[Outcome] = [_APPLIED] * len(parcels)
     commands: list[Command] = []
@@ -40,16 +40,16 @@ def restore(layout: Layout, parcels: Sequence[Parcel], epoch: str) -> Operation[
             if _has_twins(packed):
                 outcomes[at] = _STALE
                 continue
-            commands.append(_command(layout, packed, epoch))
+            commands.append(_command(terms, packed))
         except _BROKEN as error:
             outcomes[at] = _refusal(error)
             continue
         whose.append(at)
         size += packed.size
         if size > HEAVY:
-            yield from _send(commands, whose, outcomes)
+            yield from _send(terms, commands, whose, outcomes)
             commands, whose, size = [], [], 0
-    yield from _send(commands, whose, outcomes)
+    yield from _send(terms, commands, whose, outcomes)
     return outcomes
 
 
@@ -61,14 +61,17 @@ def _has_twins(parcel: RawParcel) -> bool:
 _EVENT_ID: Final = ROW_VALUES.index("event_id")
 
 
-def _send(commands: list[Command], whose: list[int], outcomes: list[Outcome]) -> Operation[None]:
+def _send(
+    terms: Terms, commands: list[Command], whose: list[int], outcomes: list[Outcome]
+) -> Operation[None]:
     if commands:
-        replies: Sequence[int] = yield Request(commands, reads=False)
-        for at, reply in zip(whose, replies, strict=True):
-            outcomes[at] = _APPLIED if reply == 1 else _STALE
+        replies: Sequence[Any] = yield Request(commands, reads=False, blames=True)
+        for at, outcome in zip(whose, terms.outcomes(replies), strict=True):
+            outcomes[at] = outcome
 
 
-def _command(layout: Layout, parcel: RawParcel, epoch: str) -> Command:
+def _command(terms: Terms, parcel: RawParcel) -> Command:
+    layout = terms.layout
     entity_id, machine = parcel.key
     part = layout.partition(entity_id)
     state, since, due, fields = _entity(parcel)
@@ -85,7 +88,7 @@ def _command(layout: Layout, parcel: RawParcel, epoch: str) -> Command:
         layout.ids(entity_id, machine),
     )
     arguments: Iterable[str | int] = (
-        layout.pres[part], entity_id, machine, epoch, parcel.base, *after,
+        layout.pres[part], entity_id, machine, terms.epoch, parcel.base, *after,
         layout.in_index(machine), state, since, due, len(fields), *fields, *rows,
     )  # fmt: skip
     return part, RESTORE.call(keys, arguments)

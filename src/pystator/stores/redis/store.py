@@ -117,6 +117,11 @@ class RedisStateStore(Reading):
         """The names of keys."""
         return self._link.layout
 
+    @property
+    def terms(self) -> Terms:
+        """What all writes share."""
+        return Terms(self._link.url, self._link.layout, self.epoch)
+
     def ask(self, operation: "Operation[T]") -> T:
         """Run an operation, blocking."""
         return _run(self._link, operation)
@@ -194,8 +199,7 @@ class RedisStateStore(Reading):
         await asyncio.to_thread(self.flush)
 
     def _committing(self, commits: Sequence[Commit]) -> "Operation[list[Outcome]]":
-        terms = Terms(self._link.url, self._link.layout, self.epoch)
-        return committing(terms, commits, self.now(), self.context_limit)
+        return committing(self.terms, commits, self.now(), self.context_limit)
 
 
 # Running ------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from pystator.db.redis_url import RedisURL
+from pystator.errors import FSMError
 from pystator.records import Commit, Outcome, OutcomeKind
 from pystator.stores.redis.encode import Write, prepared
 from pystator.stores.redis.errors import Complaint, translate
@@ -70,6 +71,20 @@ class Terms:
             ),
         )
 
+    def outcomes(self, replies: Sequence[Any]) -> list[Outcome]:
+        """What the answers of a script mean, one for each commit or parcel.
+
+        Raises:
+            FSMError: One of them is an error that is not about its commit. The others may be
+                written.
+        """
+        try:
+            return [self.outcome(reply) for reply in replies]
+        except FSMError as error:
+            if any(reply == 1 for reply in replies if type(reply) is int):
+                error.context.pop("written", None)
+            raise
+
     def outcome(self, reply: Any) -> Outcome:
         """What the script's answer means.
 
@@ -110,8 +125,8 @@ def writing(terms: Terms, writes: Iterable[Write]) -> Operation[list[Outcome]]:
         return [terms.outcome(reply)]
     answers: list[Outcome | None] = []
     replies = yield Request(_commands(terms, writes, answers), reads=False, blames=True)
-    rest = iter(replies)
-    return [terms.outcome(next(rest)) if each is None else each for each in answers]
+    rest = iter(terms.outcomes(replies))
+    return [next(rest) if each is None else each for each in answers]
 
 
 def _commands(
