@@ -17,9 +17,9 @@ from servers.places import await_sessions, cut, own_server, url_for, url_of_serv
 
 ENTITIES = 6
 
-STORES = ["sqlite", "postgres"]
-SERVERS = ["postgres"]
-CUTTABLE = ["postgres"]
+STORES = ["sqlite", "postgres", "redis", "redis_cluster"]
+SERVERS = ["postgres", "redis"]
+CUTTABLE = ["postgres", "redis"]
 """Servers that end a connection when somebody asks them to."""
 
 PRELUDE = f"""
@@ -34,13 +34,15 @@ def listen():
     sys.stdin.readline()
     over.set()
 
-threading.Thread(target=listen, daemon=True).start()
-
 def tell(word, *lines):
     os.write(1, "".join(f"{{word}} {{line}}\\n" for line in lines).encode())
 
 def some(number):
     return f"t-{{luck.randrange({ENTITIES})}}", f"{{name}}-{{number}}"
+
+tell("ready", "")
+sys.stdin.readline()
+threading.Thread(target=listen, daemon=True).start()
 """
 
 ONE = """
@@ -134,7 +136,15 @@ class Load:
             self.listen(self.start(PRELUDE + code, f"{name}-{kind}"))
             for kind, code in CLIENTS.items()
         ]
+        for each in self.listeners:
+            each.wait_for(1, "ready")
+        self.say("go")
         self.answered(1)
+
+    def say(self, word: str) -> None:
+        for each in self.listeners:
+            each.process.stdin.write(f"{word}\n".encode())
+            each.process.stdin.flush()
 
     def answered(self, number: int) -> None:
         """Wait until each client has been answered so many more times."""
@@ -149,9 +159,7 @@ class Load:
 
     def finish(self) -> None:
         """Let every client be answered, and end."""
-        for each in self.listeners:
-            each.process.stdin.write(b"over\n")
-            each.process.stdin.flush()
+        self.say("over")
         for each in self.listeners:
             assert each.process.wait(60) == 0, each.said()
         self.collect()
