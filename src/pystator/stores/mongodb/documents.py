@@ -52,6 +52,7 @@ __all__ = [
     "HISTORY",
     "MACHINES",
     "META",
+    "SNAPSHOT",
     "STATES",
     "Document",
     "entity_of",
@@ -73,6 +74,9 @@ HISTORY: Final = "transition_history"
 MACHINES: Final = "machines"
 META: Final = "pystator_meta"
 """The collections."""
+
+SNAPSHOT: Final = "snapshot"
+"""The kind of a row, and the field of its version in the document of its entity."""
 
 BETWEEN: Final = "\x00"
 """Stands between the parts of an ``_id``."""

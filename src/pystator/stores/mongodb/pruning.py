@@ -7,6 +7,7 @@ between any two of them is harmless::
     look for the guard        while it is there, nobody had cut what the plan was made from
     forget the event ids      an id that is forgotten too early is still found by its row
     append the snapshot       a fact about a version: true whoever cuts afterwards, or nobody
+    relay it                  who has read the tail before finds it where the rows are no more
     take the guard out        the first row that goes, so that later plans of others notice
     take the rest out         rows before a snapshot are not replayed
 
@@ -30,6 +31,7 @@ from pystator.errors import StoreUnavailableError
 from pystator.records import Commit, Cut, Key
 from pystator.stores.mongodb.documents import (
     HISTORY,
+    SNAPSHOT,
     STATES,
     Document,
     first_number,
@@ -50,8 +52,6 @@ KEPT: Final = 3_600_000_000
 
 SWEPT: Final = 600.0
 """Seconds in which a store removes it once."""
-
-_SNAPSHOT: Final = "snapshot"
 
 
 # Keys ---------------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ def _oldest(which: Document, limit: int) -> Document:
                 }
             },
             row_lookup("any", {}),
-            row_lookup("oldest", {"kind": {"$ne": _SNAPSHOT}}),
+            row_lookup("oldest", {"kind": {"$ne": SNAPSHOT}}),
         ],
         "cursor": {"batchSize": limit},
     }
@@ -102,7 +102,7 @@ def _age(document: Document) -> int | None:
     """When the first of the rows was recorded that is no snapshot."""
     places = [(row["version"], row["id"], row["recorded_at"]) for row in document["oldest"]]
     for number, row in enumerate(document.get("tail", ()), first_number(document)):
-        if row["kind"] != _SNAPSHOT:
+        if row["kind"] != SNAPSHOT:
             places.append((row["version"], number, row["recorded_at"]))
     return min(places)[2] if places else None
 
@@ -126,7 +126,9 @@ def prune_rows(
     done = [cut for cut, answer in zip(cuts, answers, strict=True) if answer is not None]
     keys = {_key(cut) for cut in done}
     yield from _forget(done, there)
-    yield from _append([(key, row) for key, row in snapshots if key in keys])
+    snapshots = [(key, row) for key, row in snapshots if key in keys]
+    yield from _append(snapshots)
+    yield from relay([key for key, _ in snapshots], numbers)
     yield from _remove([_row_id(cut, cut.guard) for cut in done if cut.guard is not None])
     yield from _remove([each for cut in done for each in _every_id(cut) if each in there])
     yield from _sweep(numbers)
@@ -179,11 +181,11 @@ def _append(snapshots: Sequence[tuple[str, Document]]) -> Operation[None]:
     """Append snapshots to the tails, where there is none of this version or a later one."""
     updates: list[Document] = [
         {
-            "q": {"_id": key, _SNAPSHOT: {"$not": {"$gte": row["version"]}}},
+            "q": {"_id": key, SNAPSHOT: {"$not": {"$gte": row["version"]}}},
             "u": {
                 "$push": {"tail": row},
                 "$inc": {"seq": 1},
-                "$set": {_SNAPSHOT: row["version"], "waiting": True, "rev": next_rev()},
+                "$set": {SNAPSHOT: row["version"], "waiting": True, "rev": next_rev()},
             },
         }
         for key, row in snapshots

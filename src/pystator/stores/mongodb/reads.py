@@ -4,8 +4,9 @@ Laws:
 
 - Every read is bounded by an index, in that index's order.
 - History is read from the entity's document first and from ``transition_history`` afterwards: what
-  has left the tail by then is filed, and what is met twice is one row. Rows after the last one that
-  the document told of are left for the next read, so that a page is history as of one moment.
+  has left the tail by then is filed, and what is met twice is one row. When a row turns up that the
+  document did not tell of yet, both are read again, so that a page is history as of one moment; a
+  snapshot may, for it may stand for rows that were there at that moment.
 - Names in documents are compared by their bytes of UTF-8, which is the order of code points. No
   name has a control character, so that ``_id``s, with one between their parts, are in the order of
   keys.
@@ -19,6 +20,7 @@ from pystator.stores.mongodb.documents import (
     AFTER,
     ENTITY,
     HISTORY,
+    SNAPSHOT,
     STATES,
     Document,
     entity_of,
@@ -103,16 +105,23 @@ def history(
         machine_name = the_machine(entity_id, (yield from _with_rows(entity_id)))
     if machine_name is None or not is_storable(entity_id, machine_name):
         return Page([])
-    rows = yield from _rows(entity_id, machine_name, place, limit + 1, newest_first=newest_first)
-    items = [entry_of(row, place[1], entity_id, machine_name) for place, row in rows[:limit]]
+    rows: _Found | None = None
+    while rows is None:
+        rows = yield from _rows(
+            entity_id, machine_name, place, limit + 1, newest_first=newest_first
+        )
+    items = [entry_of(row, here[1], entity_id, machine_name) for here, row in rows[:limit]]
     more = len(rows) > limit and bool(items)
     return Page(items, write_cursor("history", *rows[limit - 1][0]) if more else None)
 
 
+_Found = list[tuple[_Place, Document]]
+
+
 def _rows(
     entity_id: str, machine_name: str, place: _Place, limit: int, *, newest_first: bool
-) -> Operation[list[tuple[_Place, Document]]]:
-    """The next rows, of tail and collection together."""
+) -> Operation[_Found | None]:
+    """The next rows, of tail and collection together; None where it has to be read again."""
     documents = yield Rows(
         {
             "find": STATES,
@@ -129,25 +138,26 @@ def _rows(
         if here < place if newest_first else here > place:
             rows[here] = row
     key = {"entity_id": entity_id, "machine_name": machine_name}
-    filed = yield from _filed(key, place, limit, document["seq"], newest_first=newest_first)
+    filed = yield from _filed(key, place, limit, newest_first=newest_first)
     for row in filed:
+        if row["id"] > document["seq"] and row["kind"] != SNAPSHOT:
+            return None  # it was relayed just now, and another one before it may have been missed
         rows[row["version"], row["id"]] = row
     return sorted(rows.items(), key=lambda item: item[0], reverse=newest_first)[:limit]
 
 
 def _filed(
-    key: Document, place: _Place, limit: int, last: int, *, newest_first: bool
+    key: Document, place: _Place, limit: int, *, newest_first: bool
 ) -> Operation[list[Document]]:
     """The next rows that have left the tail: of the place's version, then of those behind it."""
     version, number = place
     beyond, order = ("$lt", -1) if newest_first else ("$gt", 1)
-    known = {"$lte": last}
     found: list[Document] = []
     if 0 <= version < _LARGEST:
         found = yield Rows(
             {
                 "find": HISTORY,
-                "filter": {**key, "version": version, "id": {**known, beyond: number}},
+                "filter": {**key, "version": version, "id": {beyond: number}},
                 "sort": {"id": order},
                 "limit": limit,
             }
@@ -156,7 +166,7 @@ def _filed(
         found += yield Rows(
             {
                 "find": HISTORY,
-                "filter": {**key, "version": {beyond: version}, "id": known},
+                "filter": {**key, "version": {beyond: version}},
                 "sort": {"version": order, "id": order},
                 "limit": limit - len(found),
             }

@@ -17,6 +17,7 @@ from pystator.errors import InvalidValueError, StoreUnavailableError
 from pystator.records import Outcome, OutcomeKind, Parcel
 from pystator.stores.mongodb.documents import (
     HISTORY,
+    SNAPSHOT,
     STATES,
     Document,
     id_of,
@@ -293,7 +294,7 @@ class _Work:
 def _look(keys: list[str]) -> Operation[dict[str, Document]]:
     """The documents, each with the newest of its rows that have left the tail."""
     fields = dict.fromkeys(
-        ("entity_id", "machine_name", "version", "rev", "seq", "snapshot", "forgotten"), 1
+        ("entity_id", "machine_name", "version", "rev", "seq", SNAPSHOT, "forgotten"), 1
     ) | {"tail.version": 1, "tail.commit_id": 1}
     found: list[Document] = yield Rows(
         {
@@ -379,7 +380,7 @@ def _statement(put: _Put, document: Document | None, rev: int) -> Document:
     if push:
         update["$push"] = push
     update["$inc"] = {"seq": len(part.rows)}
-    snapshots = [row["version"] for row in part.rows if row["kind"] == "snapshot"]
+    snapshots = [row["version"] for row in part.rows if row["kind"] == SNAPSHOT]
     if snapshots:
-        values["snapshot"] = max(*snapshots, known.get("snapshot", 0))
+        values[SNAPSHOT] = max(*snapshots, known.get(SNAPSHOT, 0))
     return {"q": query, "u": update, "upsert": document is None}
