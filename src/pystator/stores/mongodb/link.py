@@ -138,7 +138,10 @@ class Link:
         try:
             client = self._made()
             self._take_concerns(client)
-            with pymongo.timeout(min(_CONNECT_TIMEOUT, self.timeout)):
+            patience = min(_CONNECT_TIMEOUT, self.timeout)
+            if "serverselectiontimeoutms" in self.url.options:
+                patience = client.options.server_selection_timeout
+            with pymongo.timeout(patience):
                 hello = client.admin.command("hello")
         except PyMongoError as error:
             raise translate(error, self.url, written=False) from error
