@@ -20,6 +20,7 @@ MODULES = (
     "sqlite",
     "postgres",
     "group",
+    "replication",
     "orchestrator",
     "log",
 )

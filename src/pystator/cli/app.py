@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "show": "pystator.cli.show:show",
     "history": "pystator.cli.history:history",
     "entities": "pystator.cli.entities:entities",
+    "replicate": "pystator.cli.replicate:replicate",
     "db": "pystator.cli.db:app",
 }
 """Name -> where its function, or its own `typer.Typer`, is."""

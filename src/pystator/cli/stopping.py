@@ -15,12 +15,14 @@ class Stopping:
 
     Attributes:
         asked: Somebody asked to stop.
+        event: Set as well, for work that waits meanwhile.
         busy: Work is under way that should be finished first. While nothing is (waiting for a slow
             pipe), the first Ctrl-C interrupts at once.
     """
 
     def __init__(self) -> None:
         self.asked = False
+        self.event = threading.Event()
         self.busy = False
         self._before: dict[signal.Signals, Any] = {}
 
@@ -43,6 +45,7 @@ class Stopping:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del number, frame
+        self.event.set()
         if self.asked or not self.busy:
             self.asked = True
             raise KeyboardInterrupt

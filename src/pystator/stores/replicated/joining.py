@@ -1,0 +1,120 @@
+"""Two stores brought together: the durable one copied into an emptied hot one, or the other way.
+
+Each step may be the last one before a kill; run again, it goes on::
+
+    durable: "E' rebuilding"  -->  hot: of no epoch  -->  copy  -->  hot: E'  -->  durable: E'
+
+From the first step to the last one every replicated store refuses to work: the epochs differ. What
+is copied into a hot store of no epoch is not replicated back.
+"""
+
+from pystator.errors import ReplicationError
+from pystator.stores.copying import Copied, copy_store
+from pystator.stores.copying.report import Progress
+from pystator.stores.keys import new_commit_id
+from pystator.stores.replicated.answers import Rebuilt
+from pystator.stores.replicated.pair import Pair
+from pystator.stores.replicated.places import Epoch, Phase
+
+__all__ = ["adopt", "rebuild"]
+
+
+def rebuild(pair: Pair, *, discard: bool = False, progress: Progress | None = None) -> Rebuilt:
+    """Copy the durable store into the hot one, which has been emptied, under a new epoch.
+
+    Args:
+        pair: The stores.
+        discard: Empty the hot store first: what it has and was not replicated is gone.
+        progress: Told what was copied so far.
+
+    Raises:
+        ReplicationError: The hot store is not empty.
+    """
+    epoch = pair.ledger.epoch()
+    fresh = not _goes_on(pair, epoch, Phase.REBUILDING)
+    if fresh and not discard and not pair.stream.holds_nothing():
+        raise ReplicationError(
+            f"{pair.hot.url} is not empty: what it has and was not replicated would be lost. Look"
+            " at it first; then run this again with --discard (discard=True), which deletes every"
+            " key of ours there",
+            context={"hot": pair.hot.url, "written": False},
+        )
+    epoch = _enter(pair, epoch, Phase.REBUILDING)
+    if pair.stream.epochs() != {epoch.name} and pair.stream.joining() != epoch.name:
+        pair.stream.wipe()
+        pair.stream.begin_joining(epoch.name)
+    return _copied(pair, epoch, progress)
+
+
+def adopt(pair: Pair, *, progress: Progress | None = None) -> Rebuilt:
+    """Copy the hot store into the durable one, under a new epoch; nobody may write meanwhile.
+
+    What the durable store has already stays, if it is the beginning of what the hot one has.
+    """
+    epoch = _enter(pair, pair.ledger.epoch(), Phase.ADOPTING)
+    if pair.stream.epochs() != {epoch.name}:
+        pair.stream.begin_joining(epoch.name)
+    return _copied(pair, epoch, progress)
+
+
+def _goes_on(pair: Pair, epoch: Epoch | None, phase: Phase) -> bool:
+    """This was begun before, and has come to the copying."""
+    return (
+        epoch is not None
+        and epoch.phase is phase
+        and epoch.name in {pair.stream.joining(), *pair.stream.epochs()}
+    )
+
+
+def _enter(pair: Pair, before: Epoch | None, phase: Phase) -> Epoch:
+    """Say in the durable store that this is under way."""
+    if before is not None and before.phase is phase:
+        return before
+    pair.ledger.keep_known(pair.known())
+    epoch = Epoch(new_commit_id(), phase)
+    if not pair.ledger.change_epoch(before, epoch):
+        raise _overtaken(pair)
+    return epoch
+
+
+def _copied(pair: Pair, epoch: Epoch, progress: Progress | None) -> Rebuilt:
+    known = pair.ledger.kept_known()
+    done = Copied()
+    if pair.stream.epochs() != {epoch.name}:
+        if epoch.phase is Phase.ADOPTING:
+            done = copy_store(pair.hot, pair.durable, progress=progress)
+        else:
+            done = copy_store(pair.durable, pair.hot, progress=progress)
+        if done.stopped:
+            return Rebuilt(done.entities, done.rows, known, epoch.name, finished=False)
+        if not done.verified or done.conflicts:
+            raise _incomplete(pair, done)
+        pair.ledger.begin_places(epoch.name, pair.stream.partitions)
+        pair.stream.set_epoch(epoch.name)
+        pair.stream.end_joining()
+    whole = Epoch(epoch.name, Phase.DONE)
+    if not pair.ledger.change_epoch(epoch, whole) and pair.ledger.epoch() != whole:
+        raise _overtaken(pair)
+    return Rebuilt(done.entities, done.rows, known, epoch.name, finished=True)
+
+
+def _overtaken(pair: Pair) -> ReplicationError:
+    return ReplicationError(
+        f"{pair.durable.url}: somebody else brings these stores together at this moment; when that"
+        " has ended, connect, and see whether this is still needed",
+        context={"durable": pair.durable.url, "written": False},
+    )
+
+
+def _incomplete(pair: Pair, done: Copied) -> ReplicationError:
+    """The error of a copy that is none."""
+    if done.conflicts:
+        first = done.conflicts[0]
+        more = f", and {len(done.conflicts) - 1} more" if len(done.conflicts) > 1 else ""
+        what = f"{first.entity_id!r} of machine {first.machine_name!r}: {first.why}{more}"
+    else:
+        what = "somebody writes meanwhile: stop all writers, and run it again"
+    return ReplicationError(
+        f"{pair.hot.url} and {pair.durable.url} were not brought together: {what}",
+        context={"hot": pair.hot.url, "durable": pair.durable.url, "behind": done.behind},
+    )
