@@ -50,6 +50,34 @@ def test_asking_for_memory_loads_no_database(monkeypatch):
     assert "pystator.stores.sqlite" not in sys.modules
 
 
+@pytest.mark.parametrize(
+    ("url", "options", "kind"),
+    [
+        (
+            "redis://me:secret@host:6380/1",
+            {"key_prefix": "shop", "timeout": 2.0},
+            "RedisStateStore",
+        ),
+        ("rediss://:secret@host", {"pool_size": 3}, "RedisStateStore"),
+        ("unix:///run/redis.sock?db=1&password=secret", {}, "RedisStateStore"),
+        ("mongodb://me:secret@host/shop", {"database_name": "other"}, "MongoDBStateStore"),
+        ("mongodb+srv://me:secret@host.example/", {"pool_size": 3}, "MongoDBStateStore"),
+        ("postgres://me:secret@host/shop", {"prepare": False}, "PostgresStateStore"),
+        ("postgresql+psycopg://me:secret@host/shop", {"timeout": 2.0}, "PostgresStateStore"),
+    ],
+)
+def test_every_scheme_names_its_store_and_takes_its_options(url, options, kind):
+    """Nothing is connected, and nobody who prints the store sees a password."""
+    store = create_state_store(url, machine_name="orders", **options)
+    assert type(store).__name__ == kind
+    assert store.machine_name == "orders"
+    assert "secret" not in repr(store)
+    for name in {"key_prefix", "database_name"} & options.keys():
+        assert getattr(store, name) == options[name]
+    with pytest.raises(ConfigurationError, match=f"{kind} has no option synchronous="):
+        create_state_store(url, synchronous="FULL")
+
+
 def test_an_option_of_another_store_is_missed_with_those_there_are():
     with pytest.raises(
         ConfigurationError,

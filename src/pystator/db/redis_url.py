@@ -3,7 +3,7 @@
 ::
 
     redis://user:password@host:6379/0        rediss:// over TLS
-    unix://user:password@/path/to/socket?db=0
+    unix://user:password@/path/to/socket?db=0, or ...?db=0&password=password
     redis://node-1:7000                      a cluster: any of its nodes
 
 Law: no part of a URL is shown before it is certain which part is the password. A URL that two
@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from pystator.db.resolve import REDIS, find_server, redact, scheme_of
 from pystator.errors import ConfigurationError
@@ -33,7 +33,7 @@ _TLS: Final = frozenset(
 )
 """Options that go to the driver as they stand."""
 
-_OPTIONS: Final = frozenset({"db", "key_prefix", "client_name"}) | _TLS
+_OPTIONS: Final = frozenset({"db", "key_prefix", "client_name", "username", "password"}) | _TLS
 _CERT_REQS: Final = frozenset({"none", "optional", "required"})
 _FLAGS: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
@@ -121,6 +121,7 @@ def parse_redis(url: str) -> RedisURL:
         )
     options = _options(url, query)
     user, _, password = userinfo.partition(":")
+    secret = unquote(password) or options.get("password")
     is_socket = scheme == "unix"
     if is_socket and (place or not path):
         raise _wrong(url, "a socket is a path, after three slashes: unix:///run/redis.sock?db=0")
@@ -131,13 +132,19 @@ def parse_redis(url: str) -> RedisURL:
         port=0 if is_socket else int(host["port"] or PORT),
         path=unquote(slash + path) if is_socket else "",
         db=db,
-        username=unquote(user) or None,
-        password=unquote(password) or None,
+        username=unquote(user) or options.get("username"),
+        password=secret,
         tls=_tls(url, options, is_tls=scheme == "rediss"),
         key_prefix=options.get("key_prefix"),
         client_name=options.get("client_name"),
-        secrets=tuple(sorted({password, unquote(password)} - {""}, key=len, reverse=True)),
+        secrets=_secrets(password, secret),
     )
+
+
+def _secrets(*texts: str | None) -> tuple[str, ...]:
+    """Longest first: one may be a part of another. Each as it stands in a URL, too."""
+    known = {form for text in texts if text for form in (text, quote(text, safe=""))}
+    return tuple(sorted(known, key=len, reverse=True))
 
 
 def _shown(scheme: str, place: str, path: str, db: int) -> str:

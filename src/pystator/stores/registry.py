@@ -53,15 +53,17 @@ def create_state_store(url: str, **options: Any) -> CompleteStore:
             with TLS, ``unix:///path/to/socket``), ``mongodb://host:27017`` (``mongodb+srv://``) or
             ``replicated://?hot=redis://...&durable=postgresql://...``.
         options: Passed to the store's constructor, e.g. ``machine_name=``, ``key_prefix=`` of
-            Redis, ``database_name=`` of MongoDB, ``pool_size=`` of PostgreSQL.
+            Redis, ``database_name=`` of MongoDB, ``pool_size=`` of PostgreSQL; of a replicated
+            store, to that of its hot one.
 
     Raises:
         ConfigurationError: There is no such store, it has no such option, or its driver is missing.
     """
     scheme = _scheme(url)
     module, name = _STORES[scheme]
-    make = getattr(importlib.import_module(module), name)
-    _check_options(make, options)
+    kind = getattr(importlib.import_module(module), name)
+    make = kind.from_url if scheme == "replicated" else kind
+    _check_options(name, make, options)
     if scheme == "memory":
         if url.partition(":")[2].strip("/"):
             raise ConfigurationError(
@@ -69,8 +71,6 @@ def create_state_store(url: str, **options: Any) -> CompleteStore:
                 context={"scheme": scheme},
             )
         return cast("CompleteStore", make(**options))
-    if scheme == "replicated":
-        return cast("CompleteStore", make.from_url(url, **options))
     return cast("CompleteStore", make(url, **options))
 
 
@@ -103,7 +103,7 @@ def _scheme(url: object) -> str:
     )
 
 
-def _check_options(make: Callable[..., Any], options: dict[str, Any]) -> None:
+def _check_options(store: str, make: Callable[..., Any], options: dict[str, Any]) -> None:
     """Refuse an option of another store.
 
     Raises:
@@ -111,11 +111,13 @@ def _check_options(make: Callable[..., Any], options: dict[str, Any]) -> None:
     """
     if not options:
         return
-    known = [name for name in inspect.signature(make).parameters if name != "url"]
+    parameters = inspect.signature(make).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return  # they are another store's, which checks them
+    known = [name for name in parameters if name != "url"]
     for name in options.keys() - known:
         close = get_close_matches(name, known, n=1)
         guess = f"; did you mean {close[0]}=?" if close else f"; it has {', '.join(known)}"
         raise ConfigurationError(
-            f"{make.__name__} has no option {name}={guess}",
-            context={"option": name, "known": known},
+            f"{store} has no option {name}={guess}", context={"option": name, "known": known}
         )
