@@ -78,22 +78,39 @@ def write(store: NativeStore, names: list[str]) -> None:
     assert all(outcome.kind == "applied" for outcome in store.commit(commits))
 
 
-def of_the_store(of: str, store: NativeStore, bare: Bare, one: float, many: float) -> list[Row]:
+def of_the_store(
+    of: str, store: NativeStore, bare: Bare, one: float, many: float, *, does: str = DOES
+) -> list[Row]:
     """Loads and commits alone; the goals of one and of a thousand."""
     names = cycle(NAMES[::7])
     thousand = NAMES[:1_000]
     return [
-        single(f"{of}: load + commit", lambda: write(store, [next(names)]), bare, goal=one),
+        single(
+            f"{of}: load + commit", lambda: write(store, [next(names)]), bare, goal=one, does=does
+        ),
         per_event(
-            f"{of}: load + commit of 1,000", lambda: write(store, thousand), bare, 1_000, goal=many
+            f"{of}: load + commit of 1,000",
+            lambda: write(store, thousand),
+            bare,
+            1_000,
+            goal=many,
+            does=does,
         ),
     ]
 
 
 def of_events(
-    of: str, store: NativeStore, bare: Bare, *, many: float, many_ids: float | None, callers: float
+    of: str,
+    store: NativeStore,
+    bare: Bare,
+    *,
+    one: float = 0.6,
+    many: float,
+    many_ids: float | None,
+    callers: float | None,
+    does: str = DOES,
 ) -> list[Row]:
-    """Events of an orchestrator; the goals of a thousand, of those with ids, and of 64 callers."""
+    """Events of an orchestrator; the goals of one, of a thousand, with ids, and of 64 callers."""
     orchestrator = Orchestrator(StateMachine.from_dict(MACHINE), store)
     names = cycle(NAMES[::7])
     numbers = iter(range(10**9))
@@ -116,22 +133,29 @@ def of_events(
 
     try:
         return [
-            single(f"{of}: event", lambda: event(next(names), "turn"), bare, goal=0.6),
+            single(f"{of}: event", lambda: event(next(names), "turn"), bare, goal=one, does=does),
             single(
                 f"{of}: event with event id",
                 lambda: event(next(names), "turn", event_id=f"e-{next(numbers)}"),
                 bare,
+                does=does,
             ),
-            single(f"{of}: event rejected", lambda: event(next(names), "lock"), bare),
+            single(f"{of}: event rejected", lambda: event(next(names), "lock"), bare, does=does),
             per_event(
                 f"{of}: process_events of 1,000",
                 lambda: orchestrator.process_events(items),
                 bare,
                 1_000,
                 goal=many,
+                does=does,
             ),
             per_event(
-                f"{of}: process_events of 1,000 with ids", with_ids, bare, 1_000, goal=many_ids
+                f"{of}: process_events of 1,000 with ids",
+                with_ids,
+                bare,
+                1_000,
+                goal=many_ids,
+                does=does,
             ),
             per_event(
                 f"{of}: 64 async callers",
@@ -139,6 +163,7 @@ def of_events(
                 bare,
                 640,
                 goal=callers,
+                does=does,
             ),
         ]
     finally:
@@ -146,13 +171,26 @@ def of_events(
         loop.close()
 
 
-def single(name: str, call: Callable[[], object], bare: Bare, *, goal: float | None = None) -> Row:
+def single(
+    name: str,
+    call: Callable[[], object],
+    bare: Bare,
+    *,
+    goal: float | None = None,
+    does: str = DOES,
+) -> Row:
     """A case of one event."""
-    return compare(name, call, bare.update, does=DOES, goal=goal, number=UPDATES, rounds=7)
+    return compare(name, call, bare.update, does=does, goal=goal, number=UPDATES, rounds=7)
 
 
 def per_event(
-    name: str, call: Callable[[], object], bare: Bare, events: int, *, goal: float | None
+    name: str,
+    call: Callable[[], object],
+    bare: Bare,
+    events: int,
+    *,
+    goal: float | None,
+    does: str = DOES,
 ) -> Row:
     """A case of many events in one call, beside a round of single updates."""
 
@@ -160,7 +198,7 @@ def per_event(
         for _ in range(UPDATES):
             bare.update()
 
-    row = compare(name, call, updates, does=DOES, goal=goal, number=1, rounds=7)
+    row = compare(name, call, updates, does=does, goal=goal, number=1, rounds=7)
     row.case_ns /= events
     row.floor_ns /= UPDATES
     return row

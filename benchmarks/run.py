@@ -19,6 +19,7 @@ MODULES = (
     "stores",
     "sqlite",
     "postgres",
+    "redis",
     "group",
     "replication",
     "orchestrator",

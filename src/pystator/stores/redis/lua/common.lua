@@ -16,17 +16,16 @@ local function foreign(keys)
   end
 end
 
--- Append an entry to the feed; the id of the row, 16 hexadecimal digits: 11 of the milliseconds, 5
--- of the number within it.
+-- Append an entry to the feed: version, id, NUL, machine. The id of the row, 16 hexadecimal digits:
+-- 11 of the milliseconds, 5 of the number within it.
 local function feed_row(pre, id, machine, version)
-  local feed = pre .. 'feed'
-  local at = call('XADD', feed, '*', 'id', id, 'machine', machine, 'version', version)
+  local feed, entry = pre .. 'feed', version .. id .. '\0' .. machine
+  local at = call('XADD', feed, '*', 'row', entry)
   local dash = string.find(at, '-', 1, true)
   local ms, seq = string.sub(at, 1, dash - 1), string.sub(at, dash + 1)
   if #seq > 6 and seq + 0 > 1048575 then -- the clock stood still for so long
     ms, seq = ms + 1, 0
-    call('XADD', feed, string.format('%.0f-0', ms),
-      'id', id, 'machine', machine, 'version', version)
+    call('XADD', feed, string.format('%.0f-0', ms), 'row', entry)
     call('XDEL', feed, at)
   end
   return string.format('%011x%05x', ms, seq)

@@ -10,9 +10,10 @@ local entries = call('XRANGE', KEYS[1], ARGV[2] == '-' and '-' or '(' .. ARGV[2]
 local room, last = tonumber(ARGV[4]), ''
 local answer = {'', #entries < tonumber(ARGV[3]) and '1' or ''}
 for i, entry in ipairs(entries) do
-  local fields = entry[2]
-  local id, machine = fields[2], fields[4]
-  local row = row_at(history_of(ARGV[1], id, machine), fields[6] .. row_id(entry[1]))
+  local told = entry[2][2]
+  local nul = string.find(told, '\0', 13, true)
+  local id, machine = string.sub(told, 13, nul - 1), string.sub(told, nul + 1)
+  local row = row_at(history_of(ARGV[1], id, machine), string.sub(told, 1, 12) .. row_id(entry[1]))
   answer[1] = entry[1]
   if row then
     answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = id, machine, row
