@@ -140,18 +140,18 @@ class _Put:
 def _parts(parcel: RawParcel) -> Iterator[_Part]:
     """A parcel's parts, of whole commits; mostly one."""
     part = _Part()
-    before: tuple[int, str] | None = None
+    before: str | None = None
     for values in parcel.rows:
         row = _document(ROW_VALUES, values)
         size = _size(row)
-        place = (row["version"], row["commit_id"])
+        commit: str = row["commit_id"]
         is_full = len(part.rows) >= MOST or part.size + size > LARGEST
-        if part.rows and is_full and place != before:
+        if part.rows and is_full and commit != before:
             yield part
             part = _Part()
         part.rows.append(row)
         part.size += size
-        before = place
+        before = commit
     if parcel.entity is not None:
         part.entity = dict(zip(ENTITY_VALUES, parcel.entity, strict=True))
         part.size += _size(part.entity)
