@@ -17,8 +17,8 @@ from servers.places import await_sessions, cut, own_server, url_for, url_of_serv
 
 ENTITIES = 6
 
-STORES = ["sqlite", "postgres", "redis", "redis_cluster"]
-SERVERS = ["postgres", "redis"]
+STORES = ["sqlite", "postgres", "redis", "redis_cluster", "mongodb"]
+SERVERS = ["postgres", "redis", "mongodb"]
 CUTTABLE = ["postgres", "redis"]
 """Servers that end a connection when somebody asks them to."""
 

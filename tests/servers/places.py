@@ -12,6 +12,8 @@
 """
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import psycopg
 import pymongo
 import pytest
 import redis
+from psycopg.rows import scalar_row
 
 from pystator import create_state_store
 from servers.mongodb import MongoDB, url_with
@@ -67,32 +70,35 @@ def cut(url: str) -> int:
 
 def await_sessions(url: str) -> None:
     """Wait for the sessions of clients that are gone: what is under way is still executed."""
-    count = {"postgresql": _postgres, "redis": _redis, "mongodb": _mongodb}.get(
-        url.partition(":")[0]
-    )
-    deadline = time.monotonic() + 30
-    while count is not None and count(url) > 0:
-        assert time.monotonic() < deadline, "sessions of killed clients go on"
-        time.sleep(0.01)
+    counting = {"postgresql": _postgres, "redis": _redis, "mongodb": _mongodb}
+    name = url.partition(":")[0]
+    if name not in counting:
+        return
+    with counting[name](url) as others:
+        deadline = time.monotonic() + 30
+        while others() > 0:
+            assert time.monotonic() < deadline, "sessions of killed clients go on"
+            time.sleep(0.01)
 
 
-def _postgres(url: str) -> int:
+@contextmanager
+def _postgres(url: str) -> Iterator[Callable[[], int]]:
     query = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
     )
-    with psycopg.connect(url, autocommit=True) as connection:
-        row = connection.execute(query).fetchone()
-    assert row is not None
-    return int(row[0])
+    with psycopg.connect(url, autocommit=True, row_factory=scalar_row) as connection:
+        yield lambda: int(connection.execute(query).fetchone() or 0)
 
 
-def _redis(url: str) -> int:
+@contextmanager
+def _redis(url: str) -> Iterator[Callable[[], int]]:
     with redis.Redis.from_url(url) as client:
-        return len(client.client_list(_type="normal")) - 1
+        yield lambda: len(client.client_list(_type="normal")) - 1
 
 
-def _mongodb(url: str) -> int:
+@contextmanager
+def _mongodb(url: str) -> Iterator[Callable[[], int]]:
+    """Ours are up to four: one for commands, two that watch the server, one that was to find it."""
     with pymongo.MongoClient[Any](url, maxPoolSize=1) as client:
-        current = int(client.admin.command("serverStatus")["connections"]["current"])
-    return max(0, current - 3)  # ours: one for commands, and up to two that watch the server
+        yield lambda: int(client.admin.command("serverStatus")["connections"]["current"]) - 4
