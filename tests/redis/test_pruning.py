@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import redis
 
-from pystator.errors import StoreUnavailableError
+from pystator.errors import FSMError, StoreUnavailableError
 from pystator.orchestrator.replay import replay
 from pystator.records import Cut, EntryKind
 from pystator.stores.redis import RedisStateStore
@@ -170,8 +170,6 @@ def test_a_key_of_somebody_else_stops_a_cut_before_it_writes(redis_url, admin) -
         rows = ids(store)
         admin.delete("pystator:feed")
         admin.set("pystator:feed", "mine")
-        from pystator.errors import FSMError
-
         with pytest.raises(FSMError, match="something else uses keys of ours"):
             store.prune_rows([Cut("e", "m", rows[:2])])
         assert ids(store) == rows
