@@ -88,8 +88,8 @@ def test_a_file_says_how_long(cli, orders) -> None:
 
 
 def test_stored_machines_say_how_long(cli, orders, tmp_path) -> None:
-    from pystator.db.stored import newest_machines
     from pystator.definition.load import load_file
+    from pystator.stores.named import newest_machines
 
     with SQLiteStateStore(orders) as store:
         for version, name in (("0.9", "plain"), ("1.0", "order"), ("1.0", "plain")):
@@ -100,7 +100,8 @@ def test_stored_machines_say_how_long(cli, orders, tmp_path) -> None:
                 " VALUES (?, ?, '', ?, ?)",
                 (name, version, config, NOW),
             )
-    assert {name: version for name, (version, _) in newest_machines(orders).items()} == {
+        newest = newest_machines(store)
+    assert {name: machine.version for name, machine in newest.items()} == {
         "order": "1.0",
         "plain": "1.0",
     }

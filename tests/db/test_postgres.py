@@ -16,13 +16,13 @@ from sqlalchemy.orm import Session
 from typer.testing import CliRunner
 
 from pystator.cli.app import app
+from pystator.cli.machines import find_definition
 from pystator.db import commands, schema
 from pystator.db.models import EntityStateModel, MachineModel, Model
 from pystator.db.postgres import open_connection
 from pystator.db.postgres_schema import ensure
 from pystator.db.postgres_url import parse_postgres
 from pystator.db.schema import HEAD, TABLES
-from pystator.db.stored import stored_machine
 from pystator.errors import ConfigurationError, SchemaError, StoreUnavailableError
 
 
@@ -70,9 +70,9 @@ def test_every_command_works(pystator, empty_postgres_url) -> None:
     assert "(head, current)" in pystator("db", "history", url)
     assert "order 1.0  added" in pystator("db", "seed", url)
     assert "order 1.0  was there" in pystator("db", "seed", url)
-    assert stored_machine("order", url)["meta"]["machine_name"] == "order"
+    assert find_definition("order", url).name == "order"
     with pytest.raises(ConfigurationError, match=r"stored are order@1\.0"):
-        stored_machine("ordre", url)
+        find_definition("ordre", url)
     assert "every entity" in pystator("db", "truncate", url, stdin="n\n", code=1)
     deleted = json.loads(pystator("db", "truncate", "--force", "--json", url))["deleted"]
     assert list(deleted) == list(TABLES)

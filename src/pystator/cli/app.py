@@ -26,6 +26,8 @@ COMMANDS: dict[str, str] = {
     "history": "pystator.cli.history:history",
     "entities": "pystator.cli.entities:entities",
     "replicate": "pystator.cli.replicate:replicate",
+    "machines": "pystator.cli.stored:app",
+    "stores": "pystator.cli.stores:app",
     "db": "pystator.cli.db:app",
 }
 """Name -> where its function, or its own `typer.Typer`, is."""

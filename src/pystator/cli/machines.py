@@ -9,9 +9,18 @@ if TYPE_CHECKING:
 
     from pystator.definition.model import Definition
     from pystator.engine.machine import StateMachine
+    from pystator.stores.protocols import MachineStore
     from pystator.stores.prunable import CompleteStore
 
-__all__ = ["find_definition", "find_machine", "is_file", "machine_name", "open_store", "shown_url"]
+__all__ = [
+    "find_definition",
+    "find_machine",
+    "is_file",
+    "machine_name",
+    "open_store",
+    "shown_url",
+    "stored_machines",
+]
 
 _SQL = {"sqlite", "postgresql", "postgres"}
 SUFFIXES = {".yaml", ".yml", ".json"}
@@ -36,9 +45,11 @@ def find_definition(name: str, url: str | None) -> "Definition":
 
     if is_file(name):
         return load_file(name)
-    from pystator.db.stored import stored_machine  # only for a stored one
+    from pystator.stores.named import configuration
+    from pystator.stores.named import find_machine as find_stored
 
-    return load_config(stored_machine(name, url))
+    with stored_machines(url) as store:
+        return load_config(configuration(find_stored(store, name, shown_url(url))))
 
 
 def find_machine(name: str, url: str | None) -> "StateMachine":
@@ -73,6 +84,23 @@ def open_store(url: str | None, *, create: bool) -> "Generator[CompleteStore]":
         yield store
     finally:
         store.disconnect()
+
+
+@contextmanager
+def stored_machines(url: str | None) -> "Generator[MachineStore]":
+    """Where machines are kept; where there is no such file, none are."""
+    from pystator.db.resolve import find_store, parse_sqlite, scheme_of
+
+    found = find_store(url).url
+    if scheme_of(found).partition("+")[0] == "sqlite":
+        path = parse_sqlite(found).path
+        if path is None or not path.exists():
+            from pystator.stores.memory import InMemoryStateStore
+
+            yield InMemoryStateStore()
+            return
+    with open_store(found, create=False) as store:
+        yield store
 
 
 def shown_url(url: str | None) -> str:

@@ -26,6 +26,7 @@ from pystator.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pystator.records import Pruned
+    from pystator.stores.protocols import MachineStore
     from pystator.stores.prunable import Prunable
 
 __all__ = ["prune"]
@@ -119,7 +120,7 @@ def prune(
     age = None if older_than is None else _age(older_than, "--older-than")
     window = None if dedup_window is None else _age(dedup_window, "--dedup-window")
     with open_store(url, create=False) as opened:
-        policies = _policies(url, shown, age, window, machine or [])
+        policies = _policies(opened, url, shown, age, window, machine or [])
         if not json:
             for policy in policies:
                 note(str(policy), "dim")
@@ -159,6 +160,7 @@ def _run(
 
 
 def _policies(
+    store: "MachineStore",
     url: str | None,
     shown: str,
     age: timedelta | None,
@@ -174,7 +176,7 @@ def _policies(
         retention = Retention(age, DEDUP_WINDOW if window is None else window)
         names: list[str | None] = [_name(each) for each in machines]
         return [Policy(name, retention, "--older-than") for name in names or [None]]
-    found = [_said(each, url) for each in machines] if machines else _stored(url)
+    found = [_said(each, url) for each in machines] if machines else _stored(store)
     if not found:
         raise ConfigurationError(
             f"nobody says how long history is kept: no machine that is stored in {shown} has "
@@ -208,13 +210,14 @@ def _said(machine: str, url: str | None) -> Policy:
     return Policy(definition.name, retention, origin)
 
 
-def _stored(url: str | None) -> list[Policy]:
+def _stored(store: "MachineStore") -> list[Policy]:
     """What the newest versions of the stored machines say."""
-    from pystator.db.stored import newest_machines
     from pystator.definition.load import load_config
+    from pystator.stores.named import configuration, newest_machines
 
     found: list[Policy] = []
-    for name, (version, config) in newest_machines(url).items():
+    for name, machine in newest_machines(store).items():
+        config, version = configuration(machine), machine.version
         meta: dict[str, Any] = config.get("meta") or {}
         if not meta.get("retention"):
             continue

@@ -20,6 +20,7 @@ from pystator.records import (
 from pystator.stores.copying.comparing import differences, is_same, judge, parcels, told
 from pystator.stores.copying.reading import Found, Keys, Reader, readers, rounds
 from pystator.stores.copying.report import Conflict, Copied, Progress, Tally
+from pystator.stores.named import all_machines
 from pystator.stores.parcels import history_row
 
 __all__ = ["BATCH", "copy_store"]
@@ -308,12 +309,7 @@ class _Rows:
 
 
 def _machines(store: Any, machine_name: str | None) -> Iterator[StoredMachine]:
-    after: str | None = None
-    while hasattr(store, "stored_machines"):
-        page: Page[StoredMachine] = store.stored_machines(after=after)
-        for machine in page.items:
+    if hasattr(store, "stored_machines"):
+        for machine in all_machines(store):
             if machine_name is None or machine.name == machine_name:
                 yield machine
-        after = page.next
-        if after is None:
-            return

@@ -1,0 +1,70 @@
+"""Machines that a store keeps, by name: ``order`` is the newest version, ``order@1.0`` that one."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, cast
+
+from pystator.errors import ConfigurationError
+from pystator.records import Page, StoredMachine
+from pystator.stores.protocols import MachineStore
+
+__all__ = ["all_machines", "configuration", "find_machine", "newest_machines"]
+
+_SHOWN = 20
+"""Versions that are listed where the one that was asked for is not there."""
+
+
+def all_machines(store: MachineStore) -> Iterator[StoredMachine]:
+    """All versions in the order ``(name, version)``."""
+    after: str | None = None
+    while True:
+        page: Page[StoredMachine] = store.stored_machines(after=after)
+        yield from page.items
+        after = page.next
+        if after is None:
+            return
+
+
+def find_machine(store: MachineStore, name: str, shown: str) -> StoredMachine:
+    """The machine that is named.
+
+    Args:
+        store: Where it is kept.
+        name: ``order`` or ``order@1.0``.
+        shown: The store's URL, for the error.
+
+    Raises:
+        ConfigurationError: Nothing of this name is stored; the message lists what is.
+    """
+    wanted, _, version = name.partition("@")
+    found = store.stored_machine(wanted, version or None)
+    if found is not None:
+        return found
+    known = [f"{each.name}@{each.version}" for each in all_machines(store)]
+    more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+    stored = (
+        f"stored are {', '.join(known[:_SHOWN])}{more}" if known else "no machine is stored there"
+    )
+    raise ConfigurationError(
+        f"no machine {name!r} in {shown}: {stored}; or name a file: --machine {name}.yaml",
+        context={"machine": name, "stored": known},
+    )
+
+
+def newest_machines(store: MachineStore) -> dict[str, StoredMachine]:
+    """The newest version of every machine, by name."""
+    found: dict[str, StoredMachine] = {}
+    for machine in all_machines(store):
+        there = found.get(machine.name)
+        if there is None or _age(there) < _age(machine):
+            found[machine.name] = machine
+    return found
+
+
+def _age(machine: StoredMachine) -> tuple[int, str]:
+    return machine.created_at, machine.version
+
+
+def configuration(machine: StoredMachine) -> dict[str, Any]:
+    """What the machine is made from."""
+    return cast("dict[str, Any]", json.loads(machine.definition))
