@@ -12,6 +12,7 @@ from pystator import Orchestrator, RedisStateStore, StateMachine
 from pystator.errors import SchemaError, StoreUnavailableError
 from pystator.records import EntryKind, OutcomeKind
 from pystator.testing.building import applied, change, lookup, note
+from servers.redis import SAFE
 
 MACHINE = {
     "meta": {"machine_name": "m", "version": "1.0"},
@@ -21,6 +22,8 @@ MACHINE = {
         {"trigger": "turn", "source": "shut", "dest": "open"},
     ],
 }
+
+AT_ONCE = (*SAFE, "--repl-diskless-sync-delay", "0")
 
 
 def cut_off(admin):
@@ -193,7 +196,7 @@ class TestRestarts:
 
     def test_a_replica_takes_over_behind_the_same_url(self, own_redis):
         """As behind a name or an address that moves: the old server takes no more writes."""
-        primary, replica = own_redis(), own_redis()
+        primary, replica = own_redis(*AT_ONCE), own_redis(*AT_ONCE)
         with replica.client() as there, primary.client() as here:
             there.replicaof("127.0.0.1", primary.port)
             until(lambda: there.info("replication")["master_link_status"] == "up")

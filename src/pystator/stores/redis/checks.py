@@ -112,7 +112,7 @@ def warn_unless_persistent(wire: Wire, url: RedisURL, facts: Facts) -> None:
     if facts["aof_enabled"] != "0":
         return
     reply = wire.ask(pack(("CONFIG", "GET", "save")))
-    if not isinstance(reply, list) or len(reply) != 2 or reply[1]:
+    if isinstance(reply, Complaint) or reply[1:] != [""]:
         return  # it saves now and then, or does not say: managed servers know no CONFIG
     warnings.warn(
         f"{url} writes nothing to a disk: its entities are gone when it ends; set `appendonly yes`",

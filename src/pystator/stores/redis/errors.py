@@ -161,8 +161,10 @@ _CODES: Final = {
     "LOADING": "the server is loading its data; try again",
     "BUSY": "the server has been busy with somebody's script all the time; see SCRIPT KILL",
     "CLUSTERDOWN": "the cluster is down: some of its slots have no node ({first})",
-    "TRYAGAIN": "the cluster is moving the slot of this entity to another node; try again when it"
-    " is done",
+    **dict.fromkeys(
+        ("TRYAGAIN", "ASK", "MOVED"),
+        "the cluster is moving the slot of this entity to another node; try again when it is done",
+    ),
     "NOAUTH": "the server wants a password: write it into the URL,"
     " redis://user:password@host:6379/0",
     "WRONGPASS": "the user's name or the password is wrong",

@@ -19,7 +19,7 @@ from pystator.db.redis_url import RedisURL
 from pystator.errors import StoreUnavailableError
 from pystator.stores.redis.errors import LOST, Complaint, translate
 from pystator.stores.redis.layout import Layout
-from pystator.stores.redis.ops import Request
+from pystator.stores.redis.ops import One, Request
 from pystator.stores.redis.pool import Pool
 from pystator.stores.redis.talk import (
     Broken,
@@ -219,8 +219,8 @@ class Link:
         """
         commands = request.commands
         first: Result | None = None
-        if type(commands) is tuple and len(commands) == 1:
-            partition, command = commands[0]
+        if isinstance(commands, One):
+            partition, command = commands.command
             reply = self._ask(self._homes[partition], command)
             if type(reply) is not Complaint and type(reply) is not Broken:
                 return [reply]

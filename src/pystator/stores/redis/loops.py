@@ -20,7 +20,7 @@ from pystator.errors import StoreUnavailableError
 from pystator.stores.redis.errors import LOST
 from pystator.stores.redis.pool import MAX_IDLE, MAX_LIFETIME
 from pystator.stores.redis.talk import Broken, Exchange, Part, Pause, Result, Talk
-from pystator.stores.redis.wire import CHUNK, Address, Wire, open_connection
+from pystator.stores.redis.wire import CHUNK, Address, Wire, close_connection, open_connection
 
 if TYPE_CHECKING:
     from pystator.stores.redis.link import Link
@@ -398,8 +398,7 @@ def _expire(future: "asyncio.Future[Any]") -> None:
 def _abandon(making: "asyncio.Future[AbstractConnection]") -> None:
     """A connection that nobody waits for any more."""
     if not making.cancelled() and making.exception() is None:
-        disconnect: Any = making.result().disconnect
-        disconnect()
+        close_connection(making.result())
 
 
 def _running_loop() -> Any:

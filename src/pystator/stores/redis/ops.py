@@ -9,14 +9,14 @@ Replies are ``None``, ``int``, ``str`` and lists of these.
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
-from hiredis import pack_command
+from hiredis import pack_command  # pyright: ignore[reportUnknownVariableType] # its types lack one
 
 from pystator.records import Entity, HistoryEntry, Loaded, Lookup
 from pystator.stores.keys import is_storable
 from pystator.stores.redis.layout import Layout
 from pystator.stores.redis.rows import ENTITY_FIELDS, Reply, entity_of, entry_of
 
-__all__ = ["Command", "Operation", "Request", "loading", "loading_one", "pack"]
+__all__ = ["Command", "One", "Operation", "Request", "loading", "loading_one", "pack"]
 
 T = TypeVar("T")
 
@@ -25,6 +25,18 @@ Command = tuple[int, bytes]
 
 pack: Final = cast("Callable[[tuple[str | bytes | int, ...]], bytes]", pack_command)
 """``pack(("HGET", key, field))``: a command on the wire."""
+
+
+class One:
+    """A single command, which takes a shorter way than many do."""
+
+    __slots__ = ("command",)
+
+    def __init__(self, partition: int, command: bytes) -> None:
+        self.command = (partition, command)
+
+    def __iter__(self) -> Iterator[Command]:
+        yield self.command
 
 
 class Request(NamedTuple):
@@ -64,11 +76,11 @@ def loading_one(layout: Layout, entity_id: str, machine: str) -> Operation[Entit
     if not is_storable(entity_id, machine):
         return None
     partition = layout.partition(entity_id)
-    [reply] = yield Request(((partition, _get(layout.entity(entity_id))),), reads=True)
+    [reply] = yield Request(One(partition, _get(layout.entity(entity_id))), reads=True)
     owner = reply[0]
     if owner != machine and owner is not None:
         other = layout.other(entity_id, machine)
-        [reply] = yield Request(((partition, _get(other)),), reads=True)
+        [reply] = yield Request(One(partition, _get(other)), reads=True)
     return entity_of(entity_id, reply)
 
 

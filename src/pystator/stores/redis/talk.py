@@ -158,16 +158,17 @@ class _Conversation:
         """The first time, to one server: it works on what has been packed already."""
         part = Part(None, (command for _, command in self._request.commands))
         [result] = yield Exchange([part])
-        if type(result) is list and Complaint not in set(map(type, result)):
-            self._replies = result
-            return ()
-        if isinstance(result, Broken):
+        answered: Result = result
+        if isinstance(answered, Broken):
             for _ in part.chunks():
                 pass  # the rest of them
+        elif Complaint not in set(map(type, answered)):
+            self._replies = answered
+            return ()
         self._commands = part.packed
         self._partitions = [0] * len(part.packed)
         self._replies = [None] * len(part.packed)
-        self._take(None, range(len(part.packed)), result)
+        self._take(None, range(len(part.packed)), answered)
         return (yield from self._prepare())
 
     def _grouped(self, left: Sequence[int]) -> list[tuple[Address, list[int]]]:
@@ -262,9 +263,10 @@ class _Conversation:
 def refresh(link: "Link") -> Generator[Step, Any, None]:
     """Ask the nodes, one after the other, which of them has which slot now."""
     for address in link.nodes():
-        [result] = yield Exchange([Part(address, [_SLOTS])])
-        if type(result) is list and type(result[0]) is list and result[0]:
-            link.learn(result[0], address)
+        results: list[Result] = yield Exchange([Part(address, [_SLOTS])])
+        reply: Any = None if isinstance(results[0], Broken) else results[0][0]
+        if reply and not isinstance(reply, Complaint):
+            link.learn(reply, address)
             return
 
 

@@ -25,7 +25,7 @@ from redis.connection import (
 from pystator.db.redis_url import RedisURL
 from pystator.stores.redis.errors import Complaint
 
-__all__ = ["Address", "Wire", "connect", "new_reader", "open_connection"]
+__all__ = ["Address", "Wire", "close_connection", "connect", "new_reader", "open_connection"]
 
 Address = tuple[str, int] | None
 """A node of a cluster; None is the server that the URL names."""
@@ -91,6 +91,12 @@ def open_connection(url: RedisURL, address: Address, timeout: float) -> Abstract
     connect_now: Any = connection.connect  # it has no types
     connect_now()
     return connection
+
+
+def close_connection(connection: AbstractConnection) -> None:
+    """Close a connection of the driver."""
+    driver: Any = connection  # it has no types
+    driver.disconnect()
 
 
 class Wire:
@@ -183,8 +189,7 @@ class Wire:
     def close(self) -> None:
         """Close it."""
         self.is_clean = False
-        disconnect: Any = self._connection.disconnect
-        disconnect()
+        close_connection(self._connection)
 
 
 def _let_the_system_wait(sock: socket.socket, timeout: float) -> None:
@@ -199,7 +204,11 @@ def _let_the_system_wait(sock: socket.socket, timeout: float) -> None:
 def _poller(sock: socket.socket) -> Any:
     """Is there something to read, or has it ended, within so many milliseconds?"""
     if not hasattr(select, "poll"):  # Windows
-        return lambda milliseconds: select.select([sock], [], [], milliseconds / 1_000)[0]
+
+        def choose(milliseconds: float) -> Any:
+            return select.select([sock], [], [], milliseconds / 1_000)[0]
+
+        return choose
     poll = select.poll()
     poll.register(sock.fileno(), select.POLLIN)
     return poll.poll

@@ -13,7 +13,7 @@ from pystator.records import Commit, Outcome, OutcomeKind
 from pystator.stores.redis.encode import Write, prepared
 from pystator.stores.redis.errors import Complaint, translate
 from pystator.stores.redis.layout import Layout
-from pystator.stores.redis.ops import Command, Operation, Request
+from pystator.stores.redis.ops import Command, One, Operation, Request
 from pystator.stores.redis.scripts import Script
 
 __all__ = ["Terms", "committing", "writing"]
@@ -91,7 +91,7 @@ class Terms:
         Raises:
             FSMError: It is an error that is not about this commit.
         """
-        if type(reply) is not Complaint:
+        if not isinstance(reply, Complaint):
             return _OUTCOMES[reply]
         error = translate(reply, self.url)
         if reply.code in _BLAMES:
@@ -121,7 +121,7 @@ def writing(terms: Terms, writes: Iterable[Write]) -> Operation[list[Outcome]]:
         [write] = writes
         if write.answer is not None:
             return [write.answer]
-        [reply] = yield Request((terms.command(write),), reads=False, blames=True)
+        [reply] = yield Request(One(*terms.command(write)), reads=False, blames=True)
         return [terms.outcome(reply)]
     answers: list[Outcome | None] = []
     replies = yield Request(_commands(terms, writes, answers), reads=False, blames=True)
