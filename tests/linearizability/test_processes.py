@@ -118,12 +118,14 @@ BOTH = [BLOCKING + ADD, TASKS + ADD_IN_TASKS] * 2
         ("redis", 40, 500),
         ("redis_cluster", 40, 100),
         ("mongodb", 40, 100),
+        ("replicated", 40, 100),
         pytest.param("sqlite", 3_000, 500, marks=pytest.mark.soak),
         pytest.param("postgres", 3_000, 5_000, marks=pytest.mark.soak),
         pytest.param("redis", 3_000, 5_000, marks=pytest.mark.soak),
         pytest.param("valkey", 3_000, 500, marks=pytest.mark.soak),
         pytest.param("redis_cluster", 3_000, 500, marks=pytest.mark.soak),
         pytest.param("mongodb", 1_000, 500, marks=pytest.mark.soak),
+        pytest.param("replicated", 1_000, 500, marks=pytest.mark.soak),
     ],
 )
 def test_what_four_processes_do_at_once_has_an_order(url, recorded, calls, additions):

@@ -9,6 +9,7 @@
     valkey           valkey_url                 own_redis(name="valkey")
     redis_cluster    redis_cluster_url
     mongodb          mongodb_url                own_mongodb()
+    replicated       redis_url, and a file
 """
 
 import time
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pymongo
@@ -33,6 +35,9 @@ def url_for(store: str, request: pytest.FixtureRequest, folder: Path) -> str:
     """Where a store of this name has no data yet, but all it needs."""
     if store == "sqlite":
         url = f"sqlite:///{folder}/store.db"
+    elif store == "replicated":
+        hot = quote(request.getfixturevalue("redis_url"), safe="")
+        url = f"replicated://?hot={hot}&durable=sqlite:///{folder}/durable.db"
     else:
         url = str(request.getfixturevalue(f"{store}_url"))
     create_state_store(url).connect().disconnect()
