@@ -147,19 +147,19 @@ def cut_to(number: int) -> list[Document]:
 
     Of event ids that are many, it forgets the oldest ones, all of rows that are filed.
     """
-    left = {"$subtract": ["$seq", number]}
-    cut = {
+    left: Document = {"$subtract": ["$seq", number]}
+    cut: Document = {
         "$cond": [
             {"$gt": [left, 0]},
             {"$slice": [{"$ifNull": ["$tail", []]}, {"$multiply": [-1, left]}]},
             [],
         ]
     }
-    waiting = {"$cond": [{"$gt": [{"$size": "$tail"}, 0]}, True, "$$REMOVE"]}
-    known = {"$size": {"$ifNull": ["$ids", []]}}
-    kept = {"$max": [_IDS, {"$size": "$tail"}]}
-    is_long = {"$gt": [known, {"$add": [kept, _IDS]}]}
-    forgotten = {"$add": [{"$ifNull": ["$forgotten", 0]}, {"$subtract": [known, kept]}]}
+    waiting: Document = {"$cond": [{"$gt": [{"$size": "$tail"}, 0]}, True, "$$REMOVE"]}
+    known: Document = {"$size": {"$ifNull": ["$ids", []]}}
+    kept: Document = {"$max": [_IDS, {"$size": "$tail"}]}
+    is_long: Document = {"$gt": [known, {"$add": [kept, _IDS]}]}
+    forgotten: Document = {"$add": [{"$ifNull": ["$forgotten", 0]}, {"$subtract": [known, kept]}]}
     return [
         {"$set": {"tail": cut}},
         {"$set": {"waiting": waiting, "forgotten": _if(is_long, forgotten, "$forgotten")}},
@@ -231,20 +231,21 @@ def _insert(rows: list[Document]) -> Operation[int]:
     """Insert in order, up to the first that is refused; how many are surely there."""
     command: Document = {"insert": HISTORY, "ordered": True, "documents": rows}
     try:
-        reply = yield Request(command)
+        reply: Document = yield Request(command)
     except Unanswered as error:
         if not error.is_lost:
             raise
         return 0
-    errors = reply.get("writeErrors")
+    errors: list[Document] | None = reply.get("writeErrors")
     if not errors:
         return len(rows)
-    if errors[0].get("code") != _DUPLICATE:
+    index: int = errors[0]["index"]
+    code: int | None = errors[0].get("code")
+    if code != _DUPLICATE:
         raise StoreUnavailableError(
             f"the server refuses a row of transition_history: {errors[0].get('errmsg', '')}",
-            context={"row": rows[errors[0]["index"]]["_id"], "code": errors[0].get("code")},
+            context={"row": rows[index]["_id"], "code": code},
         )
-    index: int = errors[0]["index"]
     return index
 
 

@@ -188,7 +188,7 @@ class _Work:
 
     def __init__(self, puts: Sequence[_Put], numbers: Numbers) -> None:
         self.outcomes: dict[str, Outcome] = {}
-        self._pending = list(puts)
+        self._pending: list[_Put] = list(puts)
         self._numbers = numbers
         self._relayed: set[str] = set()
         self._revs: dict[str, int] = {}
@@ -209,7 +209,8 @@ class _Work:
     def _decide(self) -> Operation[list[Document]]:
         """Look at what is there; the statements of those that fit, which are pending."""
         found = yield from _look([put.key for put in self._pending])
-        pending, self._pending = self._pending, []
+        pending = self._pending
+        self._pending = []
         statements: list[Document] = []
         for put in pending:
             document = found.get(put.key)
@@ -248,7 +249,8 @@ class _Work:
         """Take what the server refuses; the keys of those that may fit when tails are relayed."""
         full: list[str] = []
         refused: dict[str, Outcome] = {}
-        for error in reply.get("writeErrors", ()):
+        errors: list[Document] = reply.get("writeErrors", [])
+        for error in errors:
             put = self._pending[error["index"]]
             if error.get("code") not in _TOO_LARGE:
                 continue
