@@ -92,7 +92,8 @@ class Trouble:
         Raises:
             FSMError: It was tried for long enough.
         """
-        if isinstance(error, FSMError) or time.monotonic() > self._deadline:
+        is_late = isinstance(error, TimeoutError | BlockingIOError)
+        if is_late or isinstance(error, FSMError) or time.monotonic() > self._deadline:
             raise self.told(error, written=None if wrote else False) from error
         pause = self._pause
         self._pause = min(pause * 2 or _SOON, _LONGEST)

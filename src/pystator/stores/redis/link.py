@@ -191,7 +191,9 @@ class Link:
         self._homes = homes
         self._nodes = [*nodes, None]
         for address in self._pools.keys() - nodes.keys():
-            self._pools.pop(address).retire()
+            gone = self._pools.pop(address, None)
+            if gone is not None:
+                gone.retire()
 
     def _address(self, server: list[Any], asked: Address) -> Address:
         host, port = server[0], server[1]
