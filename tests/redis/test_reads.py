@@ -159,14 +159,14 @@ def test_what_is_stuck_is_found_by_its_time(crowd) -> None:
         on = crowd.list_entities(state="on", in_state_longer_than=age + timedelta(hours=2))
     assert [entity.entity_id for entity in found] == ["e00003", "e09000", "e19998"]
     assert on == found
-    assert sum(server.calls.values()) < 60, server.calls
+    assert server.calls["evalsha"] < 40, server.calls
     longer = timedelta(minutes=30)
     with told(crowd) as server:
         page = crowd.entities(state="on", in_state_longer_than=longer, limit=50)
     assert [entity.entity_id for entity in page.items] == [
         f"e{n:05}" for n in range(51) if n not in RARE
     ]
-    assert sum(server.calls.values()) < 150, server.calls
+    assert sum(server.calls.values()) < 250, server.calls
     every = keys(crowd.entities, machine_name="m", in_state_longer_than=longer, limit=3_000)
     assert [entity.entity_id for entity in every] == [f"e{n:05}" for n in range(MANY)]
 

@@ -203,7 +203,6 @@ def test_a_key_of_somebody_else_is_met_before_anything_is_written(redis_url, adm
             "entities",
             "states",
             "state:m:open",
-            "since:m:open",
             "due:m",
         ):
             key = f"{store.key_prefix}:{name}"

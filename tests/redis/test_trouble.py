@@ -233,7 +233,7 @@ class TestRefusals:
         assert [row.entity_id for row in store.feed().items] == ["f"]
 
     @pytest.mark.parametrize(
-        "of", ["feed", "entities", "histories", "due:m", "states", "state:m:x", "since:m:x"]
+        "of", ["feed", "entities", "histories", "due:m", "states", "state:m:x"]
     )
     def test_somebody_elses_shared_key_refuses_every_commit(self, store, admin, of):
         applied(store, change("g"))

@@ -33,8 +33,8 @@ def dump(admin, *left_out):
 @pytest.mark.parametrize(
     "name",
     [
-        "feed", "histories", "entities", "states", "due:m", "state:m:open", "since:m:open",
-        "state:m:paid", "since:m:paid", "replication", "epoch",
+        "feed", "histories", "entities", "states", "due:m", "state:m:open",
+        "state:m:paid", "replication", "epoch",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("commit", ["creates", "moves", "stays", "rejects"])

@@ -50,7 +50,6 @@ class Write:
         expected: The version that is expected; ``""`` when it only appends.
         state: ``""`` stays.
         due: The earliest deadline; ``""`` stays, ``-`` is none.
-        since: When it came into its state; ``""`` stays.
         ids: How many event ids its rows have.
         fields: Values of the entity: five that every change has, then names and values.
         rows: For each history entry its version, its event id or ``""``, and its text.
@@ -58,14 +57,13 @@ class Write:
             store, or has an event id twice.
     """
 
-    __slots__ = ("answer", "due", "expected", "fields", "ids", "key", "rows", "since", "state")
+    __slots__ = ("answer", "due", "expected", "fields", "ids", "key", "rows", "state")
 
     def __init__(self, key: Key) -> None:
         self.key = key
         self.expected = ""
         self.state = ""
         self.due = ""
-        self.since = ""
         self.ids = 0
         self.fields: tuple[str, ...] | list[str] = ()
         self.rows: list[str] = []
@@ -140,8 +138,7 @@ def _entity(write: Write, commit: Commit, limit: int) -> None:
     ]
     since = state_since(commit)
     if since is not None:
-        write.since = str(since)
-        fields += ("state_since", write.since)
+        fields += ("state_since", str(since))
     if commit.state is not None:
         write.state = commit.state
         fields += ("state", commit.state)

@@ -93,7 +93,7 @@ class Layout:
 
     @staticmethod
     def in_index(machine: str) -> str:
-        """A machine in names: ``state:<machine>:<state>``, ``since:...``, ``due:<machine>``."""
+        """A machine in names: ``state:<machine>:<state>``, ``due:<machine>``."""
         return _escaped(machine).replace(":", "%3A")
 
     def opening(self, partition: int) -> str:

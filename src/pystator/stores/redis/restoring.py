@@ -74,7 +74,7 @@ def _command(terms: Terms, parcel: RawParcel) -> Command:
     layout = terms.layout
     entity_id, machine = parcel.key
     part = layout.partition(entity_id)
-    state, since, due, fields = _entity(parcel)
+    state, due, fields = _entity(parcel)
     after = ("", "") if parcel.after is None else (_digits(parcel.after[0]), parcel.after[1])
     rows: list[str] = []
     for row in parcel.rows:
@@ -89,27 +89,22 @@ def _command(terms: Terms, parcel: RawParcel) -> Command:
     )
     arguments: Iterable[str | int] = (
         layout.pres[part], entity_id, machine, terms.epoch, parcel.base, *after,
-        layout.in_index(machine), state, since, due, len(fields), *fields, *rows,
+        layout.in_index(machine), state, due, len(fields), *fields, *rows,
     )  # fmt: skip
     return part, RESTORE.call(keys, arguments)
 
 
-def _entity(parcel: RawParcel) -> tuple[str, str, str, list[str]]:
-    """State, since when, deadline, and what the entity's hash says; empty when none comes."""
+def _entity(parcel: RawParcel) -> tuple[str, str, list[str]]:
+    """State, deadline, and what the entity's hash says; empty when none comes."""
     if parcel.entity is None:
-        return "", "", "-", []
+        return "", "-", []
     values = dict(zip(ENTITY_VALUES, parcel.entity, strict=True))
     _digits(values["version"])
     fields = ["machine_name", parcel.machine_name]
     for name, value in values.items():
         fields += (name, "" if value is None else str(value))
     due = values["next_due"]
-    return (
-        values["state"],
-        str(values["state_since"]),
-        "-" if due is None else str(due),
-        fields,
-    )
+    return values["state"], "-" if due is None else str(due), fields
 
 
 def _row(values: dict[str, Any]) -> str:

@@ -64,7 +64,6 @@ class Terms:
                 write.state,
                 write.due,
                 write.ids,
-                write.since,
                 len(fields),
                 *fields,
                 *write.rows,

@@ -4,15 +4,15 @@
 --      4 event ids (in a cluster also 5, which is never there)
 -- ARGV 1 what shared keys begin with, 2 id, 3 machine, 4 epoch, 5 version that is expected ('' only
 --      appends), 6 the machine in names of indexes, 7 state ('' stays), 8 deadline ('' stays, '-'
---      none), 9 number of event ids, 10 since when it is in its state ('' stays), 11 number of what
---      follows about the entity: version, machine's version, fingerprint, updated_at, commit_id, and
---      names and values of further fields; then for each row version, event id and text
+--      none), 9 number of event ids, 10 number of what follows about the entity: version, machine's
+--      version, fingerprint, updated_at, commit_id, and names and values of further fields; then
+--      for each row version, event id and text
 -- Answers 1 written, 0 stale, 2 one of the event ids is known.
 --
 -- Reads come first and meet the keys of another type; of a feed that is none, it is the first write.
 
 local pre, id, machine, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
-local due, since, first = ARGV[8], ARGV[10], 12 + ARGV[11]
+local due, first = ARGV[8], 11 + ARGV[10]
 local history, known = KEYS[3], KEYS[4]
 local changes = expected ~= ''
 local key = KEYS[1]
@@ -37,20 +37,13 @@ if ARGV[4] ~= '' and ARGV[4] ~= epoch then
   return {err = 'EPOCH ' .. (epoch or 'none')}
 end
 local appears = call('ZCARD', history) == 0
-local states, times = pre .. 'state:' .. ARGV[6] .. ':', pre .. 'since:' .. ARGV[6] .. ':'
+local states = pre .. 'state:' .. ARGV[6] .. ':'
 local after, grows, shrinks = ARGV[7], false, false
 if after == '' or after == before then
   after = false
 else
   grows = call('ZCARD', states .. after) == 0
   shrinks = before and call('ZCARD', states .. before) == 1
-end
-local stays = after or before
-if since ~= '' then
-  call('ZCARD', times .. stays)
-  if after and before then
-    call('ZCARD', times .. before)
-  end
 end
 if appears or not version or due ~= '' or grows or shrinks or epoch then
   local wrong = foreign({
@@ -75,13 +68,12 @@ else
   row = add_rows(pre, id, machine, history, known, first)
 end
 if changes then
-  call('HSET', key, 'version', ARGV[12], 'machine_version', ARGV[13], 'fingerprint', ARGV[14],
-    'updated_at', ARGV[15], 'commit_id', ARGV[16], unpack(ARGV, 17, first - 1))
+  call('HSET', key, 'version', ARGV[11], 'machine_version', ARGV[12], 'fingerprint', ARGV[13],
+    'updated_at', ARGV[14], 'commit_id', ARGV[15], unpack(ARGV, 16, first - 1))
   if after then
     call('ZADD', states .. after, 0, id)
     if before then
       call('ZREM', states .. before, id)
-      call('ZREM', times .. before, id)
     end
     if grows then
       call('SADD', pre .. 'states', machine .. '\0' .. after)
@@ -89,9 +81,6 @@ if changes then
     if shrinks then
       call('SREM', pre .. 'states', machine .. '\0' .. before)
     end
-  end
-  if since ~= '' then
-    call('ZADD', times .. stays, since, id)
   end
   if due == '-' then
     call('ZREM', pre .. 'due:' .. ARGV[6], id)

@@ -4,30 +4,35 @@
 -- KEYS 1 states (in a cluster also 2, which is never there)
 -- ARGV 1 what shared keys begin with, 2 '1' for one machine, 3 its name, 4 '1' for one state, 5 the
 --      leaf or configuration, 6 the id to go on from ('' from the start), 7 how many are wanted,
---      8 the moment before which they came into their state ('' for any), 9 so few are given at
---      once, 10 so many are looked at
+--      8 the moment before which they came into their state ('' for any), 9 so many are looked at
+--      to see that, 10 what names of entities begin with whose machine was not the first
 -- Answers a list for each state that fits: machine, how much it tells, id, ids. It tells all that are
--- there ('few', in no order), all from that id on ('all'), or those up to another id ('up', which is
--- the third of the list).
+-- there from that id on ('all'), or those up to another id ('up', which is the third of the list).
 --
 -- Texts are never compared here: Lua does that as the server's locale has it.
 
 local pre, id = ARGV[1], ARGV[6]
-local since, few, looked = ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10])
+local since, looked = ARGV[8], tonumber(ARGV[9])
 local fitting = states_of(pre, ARGV[2] == '1' and ARGV[3], ARGV[4] == '1' and ARGV[5])
 local share = math.ceil(2 * tonumber(ARGV[7]) / math.max(#fitting, 1)) + 1
 looked = math.max(math.floor(looked / math.max(#fitting, 1)), 16)
 
--- Those of some ids that are long enough in their state.
-local function long(key, ids)
-  local times = call('ZMSCORE', key, unpack(ids))
+-- Those of some ids that are long enough in their state, a share of them, and how many were looked at.
+local function long(machine, ids)
   local most, found = tonumber(since), {}
-  for i, time in ipairs(times) do
-    if time and tonumber(time) <= most then
-      found[#found + 1] = ids[i]
+  for i, each in ipairs(ids) do
+    local was = call('HMGET', pre .. 'entity:' .. escaped(each), 'machine_name', 'state_since')
+    if was[1] ~= machine then
+      was = call('HMGET', other_of(ARGV[10], each, machine), 'machine_name', 'state_since')
+    end
+    if was[2] and tonumber(was[2]) <= most then
+      found[#found + 1] = each
+      if #found == share then
+        return found, i
+      end
     end
   end
-  return found
+  return found, #ids
 end
 
 local function next_of(each)
@@ -36,14 +41,10 @@ local function next_of(each)
     local ids = call('ZRANGEBYLEX', each.key, from, '+', 'LIMIT', 0, share)
     return {each.machine, #ids < share and 'all' or 'up', ids[#ids] or '', ids}
   end
-  local old = call('ZCOUNT', each.since, '-inf', since)
-  if old <= few then
-    few = few - old
-    return {each.machine, 'few', '', call('ZRANGEBYSCORE', each.since, '-inf', since)}
-  end
   local ids = call('ZRANGEBYLEX', each.key, from, '+', 'LIMIT', 0, looked)
-  local last = ids[#ids] or ''
-  return {each.machine, #ids < looked and 'all' or 'up', last, #ids > 0 and long(each.since, ids) or ids}
+  local found, seen = long(each.machine, ids)
+  local is_all = #ids < looked and seen == #ids
+  return {each.machine, is_all and 'all' or 'up', ids[seen] or '', found}
 end
 
 local answer = {}

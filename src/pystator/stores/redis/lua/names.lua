@@ -15,6 +15,10 @@ local function history_of(opening, id, machine)
   return opening .. escaped(id) .. '}:history:' .. escaped(machine)
 end
 
+local function other_of(opening, id, machine)
+  return opening .. escaped(id) .. '}:machine:' .. escaped(machine)
+end
+
 -- The id of the row that an entry of the feed tells of.
 local function row_id(entry)
   return string.format('%011x%05x', string.match(entry, '^(%d+)-(%d+)$'))

@@ -4,13 +4,13 @@
 --      4 event ids (in a cluster also 5, which is never there)
 -- ARGV 1 what shared keys begin with, 2 id, 3 machine, 4 epoch, 5 version that the entity has here, 6
 --      version and 7 commit id of the newest row here ('' none), 8 the machine in names of indexes, 9
---      state ('' no entity comes), 10 since when, 11 deadline ('-' none), 12 number of names and
---      values of the entity, these, and for each row version, event id and text
+--      state ('' no entity comes), 10 deadline ('-' none), 11 number of names and values of the
+--      entity, these, and for each row version, event id and text
 -- Answers 1 written, 0 something else is here.
 
 local pre, id, machine, state = ARGV[1], ARGV[2], ARGV[3], ARGV[9]
-local fields = tonumber(ARGV[12])
-local first, last = 13 + fields, #ARGV
+local fields = tonumber(ARGV[11])
+local first, last = 12 + fields, #ARGV
 local history, known = KEYS[3], KEYS[4]
 
 local epoch = call('GET', pre .. 'epoch')
@@ -45,7 +45,7 @@ end
 local comes = state ~= ''
 local moves = comes and state ~= was[3]
 local deadlines = pre .. 'due:' .. ARGV[8]
-local states, times = pre .. 'state:' .. ARGV[8] .. ':', pre .. 'since:' .. ARGV[8] .. ':'
+local states = pre .. 'state:' .. ARGV[8] .. ':'
 local keys = {history, 'zset', known, 'hash', pre .. 'feed', 'stream', pre .. 'histories', 'zset'}
 local function also(touched, name, kind)
   if touched then
@@ -56,10 +56,8 @@ also(epoch, pre .. 'replication', 'stream')
 also(comes, pre .. 'entities', 'zset')
 also(comes, deadlines, 'zset')
 also(comes, states .. state, 'zset')
-also(comes, times .. state, 'zset')
 also(comes, pre .. 'states', 'set')
 also(moves and was[3], states .. (was[3] or ''), 'zset')
-also(moves and was[3], times .. (was[3] or ''), 'zset')
 local wrong = foreign(keys)
 if wrong then
   return wrong
@@ -84,21 +82,19 @@ if #rows > 0 then
   call('ZADD', pre .. 'histories', 0, member)
 end
 if comes then
-  call('HSET', key, unpack(ARGV, 13, 12 + fields))
+  call('HSET', key, unpack(ARGV, 12, 11 + fields))
   call('ZADD', pre .. 'entities', 0, member)
   call('ZADD', states .. state, 0, id)
-  call('ZADD', times .. state, ARGV[10], id)
   call('SADD', pre .. 'states', machine .. '\0' .. state)
   if moves and was[3] then
-    call('ZREM', times .. was[3], id)
     if call('ZREM', states .. was[3], id) == 1 and call('EXISTS', states .. was[3]) == 0 then
       call('SREM', pre .. 'states', machine .. '\0' .. was[3])
     end
   end
-  if ARGV[11] == '-' then
+  if ARGV[10] == '-' then
     call('ZREM', deadlines, id)
   else
-    call('ZADD', deadlines, ARGV[11], id)
+    call('ZADD', deadlines, ARGV[10], id)
   end
 end
 if epoch then

@@ -10,9 +10,7 @@ local function states_of(pre, machine, state)
       and (not state or each == state
         or (leaf and string.find('+' .. each .. '+', leaf, 1, true))) then
       local name = index_of(owner) .. ':' .. each
-      found[#found + 1] = {
-        machine = owner, state = each, key = pre .. 'state:' .. name, since = pre .. 'since:' .. name,
-      }
+      found[#found + 1] = {machine = owner, state = each, key = pre .. 'state:' .. name}
     end
   end
   return found
