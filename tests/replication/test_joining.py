@@ -1,6 +1,11 @@
 """Two stores that belong together, and all the ways in which they may not: nobody guesses."""
 
+import asyncio
 import multiprocessing
+import shutil
+import subprocess
+import time
+from pathlib import Path
 
 import pytest
 import redis
@@ -184,8 +189,6 @@ async def _meets(store):
 
 
 def test_the_async_face_meets_it_too(store, client) -> None:
-    import asyncio
-
     applied(store, change("a"))
     client.flushall()
     asyncio.run(_meets(store))
@@ -280,3 +283,54 @@ def test_a_store_that_is_not_connected_says_so(made) -> None:
     ):
         with pytest.raises(StoreUnavailableError, match=r"call store.connect"):
             call()
+
+
+@pytest.mark.parametrize("face", ["sync", "async"])
+def test_a_connected_program_notices_a_redis_that_came_back_older(
+    own_redis, durable_url, face
+) -> None:
+    """Its files are those of an earlier moment: the epoch is right, and what was replicated is not there."""
+    server = own_redis()
+    kept = SQLiteStateStore(durable_url)
+    with ReplicatedStateStore(hot=RedisStateStore(server.url), durable=kept) as store:
+        applied(store, change("a"))
+        store.replicate(once=True)
+        server.stop()
+        subprocess.run(["cp", "-a", server.data, f"{server.data}.old"], check=True)
+        server.start()
+        applied(store, change("a", after=1))
+        store.replicate(once=True)
+        server.kill()
+        shutil.rmtree(server.data)
+        Path(f"{server.data}.old").rename(server.data)
+        server.start()
+
+        def load():
+            if face == "async":
+                asyncio.run(store.aload([lookup("a")]))
+            else:
+                store.load([lookup("a")])
+            return True
+
+        deadline = time.monotonic() + 20
+        with pytest.raises(ReplicationError, match="lost commits that were replicated already"):  # noqa: PT012
+            while load():
+                assert time.monotonic() < deadline
+        with pytest.raises(ReplicationError):
+            store.commit([change("b")])
+
+
+def test_a_redis_that_comes_back_as_it_was_is_believed(own_redis, durable_url) -> None:
+    """Also while the database is away: callers do not wait for it."""
+    server = own_redis()
+    with ReplicatedStateStore(
+        hot=RedisStateStore(server.url), durable=SQLiteStateStore(durable_url)
+    ) as store:
+        applied(store, change("a"))
+        store.replicate(once=True)
+        for version in range(1, 4):
+            server.kill()
+            server.start()
+            assert store.get_state("a") == "open"
+            applied(store, change("a", after=version))
+        assert store.replicate(once=True).entries == 3

@@ -242,6 +242,20 @@ def test_what_redis_forgot_by_pruning_stays_in_the_durable_store(store) -> None:
     assert store.durable_store.load([Lookup("a", "m")])[0] == store.load([Lookup("a", "m")])[0]
 
 
+def test_an_event_id_that_redis_forgot_may_come_again(on_both) -> None:
+    """Its row was pruned there, and not in the durable store, where the older row gives up its id."""
+    from datetime import timedelta
+
+    applied(on_both, change("a", event_id="i", steps=2), note("b", version=0, event_id="é" * 255))
+    on_both.replicate(once=True)
+    on_both.prune_history(timedelta(0), dedup_window=timedelta(0))
+    applied(on_both, change("a", after=2, event_id="i"), note("b", version=0, event_id="é" * 255))
+    on_both.replicate(once=True)
+    kept = on_both.durable_store
+    assert [row.event_id for row in kept.history("a").items] == [None, "i-2", "i"]
+    assert [row.event_id for row in kept.history("b").items] == [None, "é" * 255]
+
+
 def test_a_step_is_a_step_of_the_public_class(store) -> None:
     """A replicator that was told to stop before it began does nothing."""
     stop = threading.Event()

@@ -392,6 +392,10 @@ class MarkedStore(RestorableStore, Protocol):
         """
         ...
 
+    def forget_events(self, ids: Sequence[tuple[str, str, str]]) -> None:
+        """Forget event ids (entity, machine, event id): their rows stay, without them."""
+        ...
+
 
 class MachineStore(Protocol):
     """A store that keeps definitions of machines, version by version."""

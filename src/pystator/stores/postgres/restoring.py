@@ -20,13 +20,13 @@ from pystator.stores.postgres.encode import LARGEST, refusal
 from pystator.stores.postgres.errors import is_unique
 from pystator.stores.postgres.ops import Operation, Request
 from pystator.stores.postgres.rows import UNSTORABLE, escaped, integers, rows_of, texts, to_time
-from pystator.stores.postgres.sql import ARRAYS, BIGINT, TEXT, TIME, column
+from pystator.stores.postgres.sql import ARRAYS, BIGINT, FORGET, TEXT, TIME, column
 from pystator.stores.postgres.wire import Statement
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
-__all__ = ["marks", "restoring", "restoring_marked"]
+__all__ = ["forgetting", "marks", "restoring", "restoring_marked"]
 
 MOST: Final = 1_000
 """Parcels and rows of one statement of `restoring`."""
@@ -143,6 +143,12 @@ def marks(prefix: str) -> Operation[dict[str, str]]:
     """The marks whose names begin so."""
     found: PGresult = yield Request(MARKS, [prefix.encode()], True)
     return dict(rows_of(found))
+
+
+def forgetting(ids: Sequence[tuple[str, str, str]]) -> Operation[None]:
+    """Forget event ids: their rows stay, without them."""
+    if ids:
+        yield Request(FORGET, [texts(column) for column in zip(*ids, strict=True)], False)
 
 
 # All or nothing -----------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ __all__ = [
     "BIGINTS",
     "CHANGE",
     "CREATE",
+    "FORGET",
     "KNOWN",
     "KNOWN_LONG",
     "LOAD",
@@ -310,3 +311,13 @@ def _known(name: str, *, long: bool) -> Statement:
 
 KNOWN: Final = _known("known", long=False)
 KNOWN_LONG: Final = _known("known_long", long=True)
+
+FORGET: Final = Statement(
+    "forget",
+    "UPDATE transition_history SET event_id = NULL WHERE id = ANY(ARRAY("
+    f"SELECT f.id FROM unnest({column(1, TEXT)}, {column(2, TEXT)}, {column(3, TEXT)})"
+    " AS k (id, machine, event_id), LATERAL ("
+    f"{_entry('h.id', 'k.id', 'k.machine', 'k.event_id', long=True)} LIMIT 1) f))",
+    (TEXT, TEXT, TEXT),
+    many=True,
+)

@@ -38,7 +38,7 @@ with from_extra("postgres", "psycopg", "psycopg_pool"):
     from pystator.stores.postgres.encode import Write, prepare
     from pystator.stores.postgres.link import Link
     from pystator.stores.postgres.ops import Operation, loading
-    from pystator.stores.postgres.restoring import marks, restoring, restoring_marked
+    from pystator.stores.postgres.restoring import forgetting, marks, restoring, restoring_marked
     from pystator.stores.postgres.within import Borrowed, Guests
     from pystator.stores.postgres.writing import committing, streaming
 
@@ -349,6 +349,10 @@ class PostgresStateStore(CompleteStore):
     ) -> bool:
         """Put parcels in and change a mark, all or nothing; see `MarkedStore`."""
         return run(self._link, restoring_marked(parcels, mark, before, after))
+
+    def forget_events(self, ids: Sequence[tuple[str, str, str]]) -> None:
+        """Forget event ids; see `MarkedStore`."""
+        run(self._link, forgetting(ids))
 
     # Definitions of machines ----------------------------------------------------------------------
 

@@ -57,7 +57,7 @@ class Link:
         layout: The names of keys; of one server until it is open.
         is_cluster: There are several nodes, each of which has some of the slots.
         epoch: What the data must belong to for anything to be written; None for whatever it is.
-        losses: How often a connection was found lost: a server may have been started again.
+        changes: Connections that were made, or found lost: a server may have been started again.
     """
 
     def __init__(self, url: RedisURL, *, key_prefix: str, pool_size: int, timeout: float) -> None:
@@ -66,7 +66,7 @@ class Link:
         self.pool_size = pool_size
         self.timeout = timeout
         self.epoch: str | None = None
-        self.losses = 0
+        self.changes = 0
         self.is_open = False
         self.is_cluster = False
         self.layout = Layout(key_prefix, is_cluster=False)

@@ -192,7 +192,6 @@ class LoopPool:
             wire = idle.pop()
             if wire.is_alive():
                 return wire
-            self._link.losses += 1
             self._drop(wire)
         deadline = time.monotonic() + self._link.timeout
         while True:
@@ -255,6 +254,7 @@ class LoopPool:
             raise
         wire.expires = time.monotonic() + MAX_LIFETIME if link.is_open else 0.0
         self._all.add(wire)
+        link.changes += 1
         return wire
 
     async def _wait(self, deadline: float) -> LoopWire | None:

@@ -58,7 +58,6 @@ class Pool:
                 break
             if wire.is_alive():
                 return wire
-            self._link.losses += 1
             self._drop(wire)
         return self._make() or self._wait()
 
@@ -93,6 +92,7 @@ class Pool:
             wire.pool = self
             wire.expires = time.monotonic() + MAX_LIFETIME
             self._all.add(wire)
+            link.changes += 1
         finally:
             with self._changed:
                 self._coming -= 1

@@ -194,7 +194,7 @@ class _Conversation:
 
     def _take(self, address: Address, places: Sequence[int], result: Result) -> None:
         if isinstance(result, Broken):
-            self._link.losses += 1
+            self._link.changes += 1
             if result.sent and not self._request.reads:
                 raise self._troubled().told(result.error, written=None) from result.error
             self._again += places

@@ -4,11 +4,13 @@ A hot store that was emptied answers "there is nothing", which nobody would doub
 
 - Nothing that was not found is believed before the epoch has been seen. Commits name their epoch
   anyway: the script refuses another one.
-- When a connection was lost, the server may have been started again, with older data. A thread
-  compares it with the durable store; callers do not wait for it, as that one may be down.
+- When a connection was lost, or is a new one, the server may have been started again, with older
+  data. A thread compares it with the durable store; callers do not wait for it, as that one may be
+  down.
 """
 
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 from pystator.errors import FSMError, ReplicationError, StoreUnavailableError
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Guard"]
 
 AGAIN: Final = 1.0
-"""Seconds to wait for a side that is down."""
+"""Seconds between two looks, at least."""
 
 
 class Guard:
@@ -40,18 +42,19 @@ class Guard:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
-        self._seen_losses = self._link.losses
+        self._looked = 0.0
+        self._seen = self._link.changes
         self.found: ReplicationError | None = None
 
     def check(self) -> None:
-        """Refuse what is known to be wrong, and look again when a connection was lost.
+        """Refuse what is known to be wrong, and look again when a connection is a new one.
 
         Raises:
             ReplicationError: The hot store has lost data.
         """
         if self.found is not None:
             raise ReplicationError(self.found.message, context=self.found.context)
-        if self._link.losses != self._seen_losses:
+        if self._link.changes != self._seen:
             self._look()
 
     def doubt(self) -> None:
@@ -106,8 +109,10 @@ class Guard:
                 self._thread.start()
 
     def _watch(self) -> None:
+        self._closed.wait(self._looked + AGAIN - time.monotonic())
         while not self._closed.is_set():
-            losses = self._link.losses
+            changes = self._link.changes
+            self._looked = time.monotonic()
             try:
                 self._pair.verify(self.epoch)
             except StoreUnavailableError:
@@ -116,5 +121,5 @@ class Guard:
                 self.found = error
                 return
             else:
-                self._seen_losses = losses
+                self._seen = changes
                 return

@@ -17,7 +17,7 @@ Laws:
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pystator.errors import (
@@ -26,6 +26,8 @@ from pystator.errors import (
     StaleVersionError,
     StoreUnavailableError,
 )
+from pystator.records import Lookup
+from pystator.stores.parcels import ROW_VALUES, RawParcel
 from pystator.stores.replicated.answers import Applied
 from pystator.stores.replicated.pair import Pair, waiting_of
 from pystator.stores.replicated.stream import Batch, parcels_of
@@ -53,6 +55,8 @@ IDLE: Final = 0.05
 
 STANDBY: Final = 1.0
 """Seconds to wait for another replicator that works."""
+
+EVENT_ID: Final = ROW_VALUES.index("event_id")
 
 FIRST: Final = 0.1
 LONGEST: Final = 5.0
@@ -159,11 +163,13 @@ class Replicator:
 
     def _apply(self, batch: Batch) -> bool:
         parcels = parcels_of(batch.entries)
-        before = self._places[batch.partition]
         try:
-            done = self._pair.ledger.apply(
-                parcels, batch.partition, self._epoch, before, batch.last
-            )
+            try:
+                done = self._write(batch, parcels)
+            except StaleVersionError:
+                if not self._forgets(parcels):
+                    raise
+                done = self._write(batch, parcels)
         except (StaleVersionError, InvalidValueError) as error:
             raise self._refused(error, batch) from error
         if done:
@@ -172,6 +178,31 @@ class Replicator:
             self._rows += sum([len(parcel.rows) for parcel in parcels])
             self._adapt(sum([parcel.size for parcel in parcels]), len(batch.entries))
         return done
+
+    def _write(self, batch: Batch, parcels: Sequence[RawParcel]) -> bool:
+        before = self._places[batch.partition]
+        return self._pair.ledger.apply(parcels, batch.partition, self._epoch, before, batch.last)
+
+    def _forgets(self, parcels: Sequence[RawParcel]) -> bool:
+        """Every entity is as it should be, so it is event ids that are there already.
+
+        The hot store has them no more, or it would have refused them: it was pruned. What the
+        durable one has of them, which was not, stays, and gives up its id.
+        """
+        durable = self._pair.durable
+        found = durable.load([Lookup(*parcel.key) for parcel in parcels])
+        for parcel, loaded in zip(parcels, found, strict=True):
+            if parcel.base != (0 if loaded.entity is None else loaded.entity.version):
+                return False
+        durable.forget_events(
+            [
+                (*parcel.key, row[EVENT_ID])
+                for parcel in parcels
+                for row in parcel.rows
+                if row[EVENT_ID] is not None
+            ]
+        )
+        return True
 
     def _adapt(self, size: int, entries: int) -> None:
         """Read as many next time as are `SIZE` characters, when they are as large."""

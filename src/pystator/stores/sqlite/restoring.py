@@ -9,7 +9,7 @@ from pystator.records import Outcome, OutcomeKind, Parcel
 from pystator.stores.parcels import ENTITY_VALUES, ROW_VALUES, RawParcel, raw, unfit
 from pystator.stores.sqlite.writes import APPLIED, REFUSALS, refused
 
-__all__ = ["marks", "restore", "restore_marked"]
+__all__ = ["forget", "marks", "restore", "restore_marked"]
 
 _KEY: Final = "entity_id = ? AND machine_name = ?"
 VERSION: Final = f"SELECT version FROM entity_states WHERE {_KEY}"  # noqa: S608 - constants, here and below
@@ -28,6 +28,7 @@ APPEND: Final = (
     f"INSERT INTO transition_history ({_ROW})"  # noqa: S608
     f" VALUES ({', '.join('?' * (len(ROW_VALUES) + 2))})"
 )
+FORGET: Final = f"UPDATE transition_history SET event_id = NULL WHERE {_KEY} AND event_id = ?"  # noqa: S608
 MARK: Final = "SELECT value FROM pystator_meta WHERE key = ?"
 SET_MARK: Final = "INSERT OR REPLACE INTO pystator_meta (key, value) VALUES (?, ?)"
 MARKS: Final = "SELECT key, value FROM pystator_meta WHERE substr(key, 1, length(?1)) = ?1"
@@ -38,6 +39,11 @@ _STALE: Final = Outcome(OutcomeKind.STALE)
 def marks(connection: sqlite3.Connection, prefix: str) -> dict[str, str]:
     """The marks whose names begin so."""
     return dict(connection.execute(MARKS, (prefix,)).fetchall())
+
+
+def forget(connection: sqlite3.Connection, ids: Sequence[tuple[str, str, str]]) -> None:
+    """Forget event ids: their rows stay, without them."""
+    connection.executemany(FORGET, ids)
 
 
 def restore_marked(

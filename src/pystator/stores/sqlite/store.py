@@ -362,6 +362,10 @@ class SQLiteStateStore(CompleteStore):
             lambda connection: restoring.restore_marked(connection, parcels, mark, before, after)
         )
 
+    def forget_events(self, ids: Sequence[tuple[str, str, str]]) -> None:
+        """Forget event ids; see `MarkedStore`."""
+        self._writer.alone(lambda connection: restoring.forget(connection, ids))
+
     # Definitions of machines ----------------------------------------------------------------------
 
     def save_machine(self, machine: StoredMachine) -> bool:
