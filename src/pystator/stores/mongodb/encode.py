@@ -12,10 +12,13 @@ from pystator.stores.columns import encode_history, encode_timers, next_due, sta
 from pystator.stores.keys import check_commit
 from pystator.stores.mongodb.documents import Document, id_of, leaves_of, row_of
 
-__all__ = ["FULL", "LARGEST", "Write", "next_rev", "over", "prepare", "refusal", "too_large"]
+__all__ = ["LARGEST", "Write", "next_rev", "over", "prepare", "refusal", "too_large"]
 
-FULL: Final = "tail.99"
-"""A tail that has this one has no room: it is relayed first."""
+ROOM: Final = 50
+"""Rows of a tail that has no room: it is relayed first."""
+
+TAIL: Final = 256_000
+"""Bytes of such a tail, about: fewer rows of the size of those that are to be added."""
 
 LARGEST: Final = 12_000_000
 """Bytes of texts in one commit: a document of MongoDB has 16 MiB."""
@@ -38,13 +41,14 @@ class Write:
         statement: Of an ``update`` command, when one is changed.
         ids: Its event ids.
         rev: What the document has, and the first of the rows, if this write was applied.
+        room: So many rows there may be in the tail.
         size: Bytes of its texts, about.
         refused: The answer, when the commit cannot be stored.
     """
 
     __slots__ = (
-        "commit_id", "expected", "ids", "key", "made", "refused", "rev", "size", "statement",
-        "version",
+        "commit_id", "expected", "ids", "key", "made", "refused", "rev", "room", "size",
+        "statement", "version",
     )  # fmt: skip
 
     def __init__(self, key: str, version: int, commit_id: str) -> None:
@@ -56,6 +60,7 @@ class Write:
         self.statement: Document = {}
         self.ids: list[str] = []
         self.rev = next(_revs)
+        self.room = 0
         self.size = 0
         self.refused: Outcome | None = None
 
@@ -102,6 +107,8 @@ def _prepare(commit: Commit, recorded_at: int, limit: int) -> Write:
         # An entity that is there has a key that was checked; one that is not is stale anyway.
         check_commit(commit, known=changes and commit.expected_version > 0)
         rows = [row_of(entry, commit, recorded_at, limit) for entry in commit.entries]
+        write.size = sum([_ROW + sum([_size(row.get(name)) for name in _TEXTS]) for row in rows])
+        write.room = min(ROOM - 1, TAIL * len(rows) // (write.size or 1))
         if changes:
             write.expected = commit.expected_version
             _change(write, commit, rows, limit)
@@ -110,8 +117,6 @@ def _prepare(commit: Commit, recorded_at: int, limit: int) -> Write:
     except InvalidValueError as error:
         write.refused = refusal(error)
         return write
-    for row in rows:
-        write.size += _ROW + sum([_size(row.get(name)) for name in _TEXTS])
     if write.size > LARGEST:
         write.refused = too_large(write.size)
     elif len(set(write.ids)) < len(write.ids):
@@ -136,7 +141,7 @@ def _change(write: Write, commit: Commit, rows: list[Document], limit: int) -> N
         values["leaves"] = leaves_of(commit.state)
     if commit.context is not None:
         context = values["context"] = encode(commit.context, limit=limit)
-        write.size = _size(context)
+        write.size += _size(context)
     since = state_since(commit)
     if since is not None:
         values["state_since"] = since
@@ -193,7 +198,7 @@ def _append(
 ) -> None:
     """The statement, with the rows and what they are guarded by."""
     _name(write, rows)
-    query[FULL] = {"$exists": False}
+    query[f"tail.{write.room}"] = {"$exists": False}
     push: Document = {"tail": {"$each": rows}}
     if write.ids:
         query["ids"] = {"$nin": write.ids}

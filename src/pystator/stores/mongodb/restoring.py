@@ -251,7 +251,8 @@ class _Work:
         refused: dict[str, Outcome] = {}
         errors: list[Document] = reply.get("writeErrors", [])
         for error in errors:
-            put = self._pending[error["index"]]
+            index: int = error["index"]
+            put = self._pending[index]
             if error.get("code") not in _TOO_LARGE:
                 continue
             if put.key in self._relayed:

@@ -259,7 +259,8 @@ class _Batch:
             if outcome is not None:
                 self.outcomes[write.key] = outcome
                 continue
-            if write.key in self._enlarged or (document is not None and document.get("tail")):
+            rows = () if document is None else document.get("tail", ())
+            if write.key in self._enlarged or len(rows) > write.room:
                 full.append(write.key)
             again.append(write)
         self._pending = again
@@ -369,9 +370,9 @@ _FACTS: Final[Document] = {
     "rev": 1,
     "ids": 1,
     "forgotten": 1,
-    "tail": {"$slice": [99, 1]},
+    "tail.version": 1,
 }
-"""What tells why nothing was written; of a tail, whether it is full."""
+"""What tells why nothing was written; of a tail, how many rows it has."""
 
 
 def _reason(write: Write, document: Document | None) -> Outcome | None:
