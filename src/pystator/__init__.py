@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from pystator.stores.protocols import AsyncStateStore, StateStore, VersionedStateStore
     from pystator.stores.redis import RedisStateStore
     from pystator.stores.registry import create_state_store
+    from pystator.stores.replicated import ReplicatedStateStore
     from pystator.stores.sqlite import SQLiteStateStore
 
 __all__ = [
@@ -97,6 +98,7 @@ __all__ = [
     "PostgresStateStore",
     "Pruned",
     "RedisStateStore",
+    "ReplicatedStateStore",
     "ReplicationError",
     "Retention",
     "SQLiteStateStore",
@@ -146,6 +148,7 @@ _HOMES = {
     "pystator.stores.postgres": ("PostgresStateStore",),
     "pystator.stores.protocols": ("AsyncStateStore", "StateStore", "VersionedStateStore"),
     "pystator.stores.redis": ("RedisStateStore",),
+    "pystator.stores.replicated": ("ReplicatedStateStore",),
     "pystator.stores.registry": ("create_state_store",),
     "pystator.stores.sqlite": ("SQLiteStateStore",),
 }

@@ -250,5 +250,6 @@ def _tell_rebuilt(rebuilt: "Rebuilt", target: str, *, json: bool) -> None:
         )
         return
     entities = f"{count(rebuilt.entities)} {noun(rebuilt.entities, 'entity', 'entities')}"
-    say(f"{entities} with {count(rebuilt.rows)} history rows copied into {target}")
+    rows = f"{count(rebuilt.rows)} history {noun(rebuilt.rows, 'row')}"
+    say(f"{entities} with {rows} copied into {target}")
     say(str(known))
