@@ -32,6 +32,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("my_servers"):  # the user's server may be one for tests, kept in memory
+        config.addinivalue_line("filterwarnings", "ignore:.* writes nothing to a disk")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What is no part of the run is neither run nor skipped.
 
