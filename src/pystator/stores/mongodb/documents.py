@@ -115,7 +115,10 @@ def leaves_of(state: str) -> list[str]:
 
 
 def entity_of(document: Mapping[str, Any]) -> Entity | None:
-    """The entity; None for a key that only has rows."""
+    """The entity; None for a key that only has rows.
+
+    The driver has a type of its own for what is longer than 32 bits, as times are.
+    """
     version = document["version"]
     if not version:
         return None
@@ -131,10 +134,10 @@ def entity_of(document: Mapping[str, Any]) -> Entity | None:
         {} if timers is None else decode_timers(timers),
         document["machine_version"],
         document["fingerprint"],
-        document["created_at"],
-        document["updated_at"],
+        int(document["created_at"]),
+        int(document["updated_at"]),
         document["commit_id"],
-        document["state_since"],
+        int(document["state_since"]),
     )
 
 
@@ -158,6 +161,7 @@ def entry_of(
 ) -> HistoryEntry:
     """A row of a tail, or of ``transition_history``, as a record."""
     get = row.get
+    occurred_at = get("occurred_at")
     return HistoryEntry(
         number,
         entity_id,
@@ -166,7 +170,7 @@ def entry_of(
         _KINDS[row["kind"]],
         get("trigger"),
         decode_payload(get("payload")),
-        row["now"],
+        int(row["now"]),
         decode_patch(get("context_patch")),
         get("source_state"),
         get("target_state"),
@@ -177,13 +181,13 @@ def entry_of(
         get("event_id"),
         get("request_hash"),
         get("actor"),
-        get("occurred_at"),
+        None if occurred_at is None else int(occurred_at),
         get("duration_us"),
         get("ref"),
         row["commit_id"],
         row["machine_version"],
         row["fingerprint"],
-        row["recorded_at"],
+        int(row["recorded_at"]),
     )
 
 

@@ -104,7 +104,7 @@ class Trouble:
         """
         if isinstance(error, InvalidOperation):
             raise ClosedError from error
-        again = is_unsent(error) or (self._reads and is_passing(error))
+        again = code_of(error) in _NOT_PRIMARY or (self._reads and is_passing(error))
         if again and not _waited(error) and time.monotonic() < self._deadline:
             pause = self._pause
             self._pause = min(pause * 2 or _SOON, _LONGEST)

@@ -175,7 +175,7 @@ class Link:
         self._read_concern = dict(client.read_concern.document) or self._own_concern
 
     def close(self) -> None:
-        """Close every connection; those in use are closed when they come back."""
+        """Close every connection; those in use when they come back, and loops close their own."""
         with self._lock:
             client, self._client = self._client, None
             loops, self._loops = self._loops, None
@@ -185,6 +185,12 @@ class Link:
             client.close()
         if loops is not None:
             loops.close()
+
+    async def aclose(self) -> None:
+        """Close what the running loop has of clients that `close` could not."""
+        from pystator.stores.mongodb.loops import close_retired
+
+        await close_retired()
 
     def forget(self) -> None:
         """In a forked child: the connections are the parent's; it makes its own."""

@@ -30,11 +30,15 @@ Forgotten = MutableMapping[str, tuple[int, frozenset[str]]]
 Most documents have forgotten none, and are not in it.
 """
 
-_EVENTS: Final[Document] = {"entity_id": 1, "machine_name": 1, "seq": 1, "tail": 1}
-"""The projection that tells rows of a tail."""
+_PLAIN: Final[Document] = {**ENTITY, "_id": 1}
+_TAIL: Final[Document] = {"entity_id": 1, "machine_name": 1, "seq": 1, "tail": 1}
+"""Projections: of an entity whose key is asked for, and of what tells rows of a tail."""
 
 _IDS: Final = 1_000
-"""Event ids of one command that looks for rows."""
+"""Event ids that are remembered of a key."""
+
+_SOME: Final = 100
+"""Keys with event ids of one command: the server compares all of its ids with each document's."""
 
 
 def load_one(entity_id: str, machine_name: str) -> Operation[Entity | None]:
@@ -107,20 +111,22 @@ def _find(key: str, projection: Document) -> Document:
 
 def _documents(asked: dict[str, set[str]]) -> Operation[dict[str, Document]]:
     """By ``_id``; ``ids`` is there where one of the event ids may be known."""
-    keys = list(asked)
-    if not keys:
-        return {}
-    ids = sorted({each for some in asked.values() for each in some})
-    projection: Document = {**ENTITY, "_id": 1}
-    if ids:
-        projection |= {"forgotten": 1, "ids": {"$elemMatch": {"$in": ids}}}
-    found: list[Document]
-    if len(keys) == 1:
-        reply = yield Request(_find(keys[0], projection), reads=True)
-        found = reply["cursor"]["firstBatch"]
-    else:
-        command = {"find": STATES, "filter": {"_id": {"$in": keys}}, "projection": projection}
-        found = yield Rows(command | {"batchSize": len(keys)})
+    plain = [key for key, ids in asked.items() if not ids]
+    others = [key for key, ids in asked.items() if ids]
+    parts = [(plain, _PLAIN)] if plain else []
+    for start in range(0, len(others), _SOME):
+        some = others[start : start + _SOME]
+        wanted = sorted({each for key in some for each in asked[key]})
+        parts.append((some, {**_PLAIN, "forgotten": 1, "ids": {"$elemMatch": {"$in": wanted}}}))
+    found: list[Document] = []
+    for keys, projection in parts:
+        if len(keys) == 1:
+            reply = yield Request(_find(keys[0], projection), reads=True)
+            found += reply["cursor"]["firstBatch"]
+        else:
+            query = {"_id": {"$in": keys}}
+            command = {"find": STATES, "filter": query, "projection": projection}
+            found += yield Rows(command | {"batchSize": len(keys)})
     return {document["_id"]: document for document in found}
 
 
@@ -128,39 +134,31 @@ def _known(
     asked: dict[str, set[str]], documents: dict[str, Document]
 ) -> Operation[dict[str, dict[str, HistoryEntry]]]:
     """The rows of known event ids, by key and id."""
-    keys = [
-        key
-        for key, ids in asked.items()
-        if ids
-        and key in documents
-        and (documents[key].get("ids") or documents[key].get("forgotten"))
-    ]
     known: dict[str, dict[str, HistoryEntry]] = {}
-    if not keys:
-        return known
-    # Tails first: a row that leaves its tail meanwhile is found where it goes.
-    tails: list[Document]
-    tails = yield Rows({"find": STATES, "filter": {"_id": {"$in": keys}}, "projection": _EVENTS})
-    for document in tails:
-        key = id_of(document["entity_id"], document["machine_name"])
-        known[key] = _among(tail_of(document), asked[key])
-    for key in keys:
-        document, left = documents[key], sorted(asked[key] - known.setdefault(key, {}).keys())
-        for start in range(0, len(left), _IDS):
-            some = left[start : start + _IDS]
-            rows = yield Rows(_filed(document, some))
-            known[key] |= {str(row.event_id): row for row in map(_entry, rows)}
+    met = [key for key, found in documents.items() if found.get("ids")]
+    if met:  # tails first: a row that leaves its tail meanwhile is found where it goes
+        command = {"find": STATES, "filter": {"_id": {"$in": met}}, "projection": _TAIL}
+        for document in (yield Rows(command)):
+            key = id_of(document["entity_id"], document["machine_name"])
+            known[key] = _among(tail_of(document), asked[key])
+    left: list[Document] = []
+    for key, found in documents.items():
+        ids = asked[key] - known.get(key, {}).keys()
+        if ids and (found.get("ids") or "forgotten" in found):
+            names = {name: found[name] for name in ("entity_id", "machine_name")}
+            left.append({**names, "event_id": {"$in": sorted(ids)}})
+    for start in range(0, len(left), _SOME):
+        some = left[start : start + _SOME]
+        wanted = some[0] if len(some) == 1 else {"$or": some}
+        for row in (yield Rows({"find": HISTORY, "filter": wanted})):
+            entry = _entry(row)
+            key = id_of(entry.entity_id, entry.machine_name)
+            known.setdefault(key, {})[str(entry.event_id)] = entry
     return known
 
 
 def _among(rows: Iterable[HistoryEntry], ids: set[str]) -> dict[str, HistoryEntry]:
     return {row.event_id: row for row in rows if row.event_id is not None and row.event_id in ids}
-
-
-def _filed(document: Document, ids: list[str]) -> Document:
-    """Looks for rows that have left the tail."""
-    names = {name: document[name] for name in ("entity_id", "machine_name")}
-    return {"find": HISTORY, "filter": {**names, "event_id": {"$in": ids}}}
 
 
 def _entry(row: Any) -> HistoryEntry:

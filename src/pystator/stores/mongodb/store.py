@@ -142,6 +142,14 @@ class MongoDBStateStore(CompleteStore):
         finally:
             self._link.close()
 
+    async def adisconnect(self) -> None:
+        """`disconnect` for asyncio: connections of the running loop are closed when it returns.
+
+        Those of another loop are closed when that one ends, or when it uses the store again.
+        """
+        await super().adisconnect()
+        await self._link.aclose()
+
     # Loads and commits ----------------------------------------------------------------------------
 
     def load(self, lookups: Sequence[Lookup]) -> list[Loaded]:

@@ -112,7 +112,7 @@ class _Batch:
 
     def __init__(self, writes: list[Write], forgotten: Forgotten, numbers: Numbers) -> None:
         self.outcomes: dict[str, Outcome] = {}
-        self._pending = writes
+        self._pending = list(writes)
         self._forgotten = forgotten
         self._numbers = numbers
         self._enlarged: set[str] = set()

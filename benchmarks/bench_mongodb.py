@@ -1,0 +1,63 @@
+"""Whole events over MongoDB, every answer confirmed and journaled, beside an ``update_one``.
+
+The server is one of its own, in a temporary folder; nothing else uses it. The floor is PyMongo's
+own ``update_one``, as one would write it without PyStator: a compare-and-set of state and context
+in the same collection with the same indexes, with the same write concern.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import pymongo
+from pymongo.write_concern import WriteConcern
+
+import events
+from floors import Row
+from pystator.stores.mongodb import MongoDBStateStore
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from servers.mongodb import MongoDB, url_with  # the server that the tests start
+
+
+class Bare:
+    """The floor."""
+
+    def __init__(self, url: str) -> None:
+        with MongoDBStateStore(url, database_name="bare") as store:
+            events.fill(store)
+        self.client: pymongo.MongoClient = pymongo.MongoClient(url)
+        self.states = self.client["bare"].get_collection(
+            "entity_states", write_concern=WriteConcern("majority", j=True)
+        )
+        self.turn = events.doors()
+
+    def update(self) -> None:
+        name, version, state, context = self.turn()
+        done = self.states.update_one(
+            {"_id": f"{name}\0door", "version": version},
+            {"$set": {"state": state, "context": context}, "$inc": {"version": 1}},
+        )
+        assert done.modified_count == 1
+
+
+def run() -> list[Row]:
+    """The rows of this benchmark."""
+    with MongoDB(os.getpid(), durable=True) as server:
+        bare = Bare(server.url)
+        with MongoDBStateStore(url_with(server.url, "events")) as store:
+            events.fill(store)
+            try:
+                return [
+                    *events.of_the_store("mongodb", store, bare, one=0.4, many=1),
+                    *events.of_events("mongodb", store, bare, many=1, many_ids=1, callers=0.4),
+                ]
+            finally:
+                bare.client.close()
+
+
+if __name__ == "__main__":
+    from floors import table
+
+    print(table(run()))
