@@ -1,0 +1,129 @@
+"""Many writers of one document: tails that fill, event ids that meet, answers that are lost."""
+
+from collections import Counter
+
+import pytest
+
+from mongodb.actors import Actor
+from pystator.errors import StoreUnavailableError
+from pystator.records import Outcome, OutcomeKind
+from pystator.stores.codec import LIMIT
+from pystator.stores.mongodb import MongoDBStateStore
+from pystator.stores.mongodb.documents import id_of
+from pystator.stores.mongodb.encode import prepare
+from pystator.stores.mongodb.errors import Unanswered
+from pystator.stores.mongodb.relay import Numbers
+from pystator.stores.mongodb.writing import committing
+from pystator.testing.building import applied, change, lookup, note
+from pystator.testing.drivers import Driver
+
+APPLIED, DUPLICATE, STALE = OutcomeKind.APPLIED, OutcomeKind.DUPLICATE, OutcomeKind.STALE
+
+
+@pytest.fixture
+def store(mongodb_url):
+    with MongoDBStateStore(mongodb_url) as store:
+        yield store
+
+
+def together(store, work, count: int) -> None:
+    """Do the work so many times at once, each with its number."""
+    numbers = iter(range(count))
+    with Driver(store, "sync") as drive:
+        drive.many(lambda own: work(own, next(numbers)), count)
+
+
+def rows_of(store):
+    return store.history("e", machine_name="m", limit=10_000).items
+
+
+def test_writers_that_fill_one_tail_lose_no_row(store) -> None:
+    applied(store, change())
+
+    def write(own: Driver, number: int) -> None:
+        for count in range(40):
+            applied(own, note(event_id=f"i{number}-{count}"))
+
+    together(store, write, 5)
+    rows = rows_of(store)
+    assert [row.id for row in rows] == list(range(1, 202))
+    for number in range(5):
+        mine = [row.event_id for row in rows if (row.event_id or "").startswith(f"i{number}-")]
+        assert mine == [f"i{number}-{count}" for count in range(40)]
+    found = store.parts[0]._opened().entity_states.find_one({"_id": id_of("e", "m")})
+    assert len(found["tail"]) <= 50
+
+
+def test_an_event_id_of_many_writers_is_written_once(store) -> None:
+    """Also one that so many came after that the document has forgotten it."""
+    applied(store, change(steps=450, event_id="old"))
+    store.feed(None, 10_000)
+    found = store.parts[0]._opened().entity_states.find_one({"_id": id_of("e", "m")})
+    assert "old-2" not in found["ids"]
+    outcomes: list[tuple[str, OutcomeKind]] = []
+
+    def write(own: Driver, number: int) -> None:
+        for count in range(2, 17):
+            for event_id in (f"new-{(count + number) % 10}", f"old-{count}"):
+                [outcome] = own.commit([note(version=450, event_id=event_id)])
+                outcomes.append((event_id, outcome.kind))
+
+    together(store, write, 3)
+    assert Counter(event_id for event_id, kind in outcomes if kind is APPLIED) == {
+        f"new-{count}": 1 for count in range(10)
+    }
+    assert {kind for _, kind in outcomes} == {APPLIED, DUPLICATE}
+    assert len(rows_of(store)) == 460
+
+
+def test_creations_and_rejections_at_once(store) -> None:
+    """One of the creations wins, and every rejection leaves its row."""
+    for turn in range(8):
+        name = f"e{turn}"
+        outcomes = []
+
+        def write(own: Driver, number: int, name=name, outcomes=outcomes) -> None:
+            made = number % 2
+            commit = change(name) if made else note(name, version=0)
+            outcomes.append((made, own.commit([commit])[0].kind))
+
+        together(store, write, 6)
+        assert Counter(outcomes) == {(1, APPLIED): 1, (1, STALE): 2, (0, APPLIED): 3}
+        rows = store.history(name, machine_name="m").items
+        assert sorted(row.version for row in rows) == [0, 0, 0, 1]
+        assert store.load([lookup(name)])[0].entity.version == 1
+
+
+LATER = {
+    "nobody": lambda _: None,
+    "a relay": lambda store: store.feed(None, 100),
+    "another writer": lambda store: applied(store, note(version=1)),
+    "both": lambda store: (applied(store, note(version=1)), store.feed(None, 100)),
+}
+
+
+@pytest.mark.parametrize("later", LATER)
+@pytest.mark.parametrize("kind", ["creation", "change", "note", "note with an id"])
+def test_what_was_written_before_the_answer_was_lost_is_not_written_again(
+    store, kind: str, later: str
+) -> None:
+    if kind != "creation":
+        applied(store, change())
+    made = {
+        "creation": change(),
+        "change": change(after=1),
+        "note": note(version=1),
+        "note with an id": note(version=1, event_id="i"),
+    }[kind]
+    operation = committing(prepare([made], 1, LIMIT), {}, Numbers())
+    link = store.parts[0]
+    link.ask(operation.send(None))
+    outcomes: list[Outcome] = []
+    LATER[later](store)
+    there = len(rows_of(store))
+    request = operation.throw(Unanswered(StoreUnavailableError("lost"), is_lost=True))
+    rest = Actor(link, operation, outcomes.extend)
+    rest.answer = link.ask(request)
+    rest.run()
+    assert [outcome.kind for outcome in outcomes] == [APPLIED]
+    assert len(rows_of(store)) == there
