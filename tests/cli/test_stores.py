@@ -75,9 +75,9 @@ def both(cli: Tell, url: str, tmp_path: Path) -> Tell:
 
 OWN = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)?|in [\d.]+ s, [\d,]+ a second"
-    r'|"(duration_us|seconds|rate)": [\d.]+|--after \S+|"next": "[^"]+"'
+    r'|"(duration_us|seconds|rate)": [\d.]+|(sqlite|postgresql|redis|mongodb)://[\w.:/*?=&@-]+\b|--after \S+|"next": "[^"]+"'
 )
-"""What no two runs have in common: times, durations, cursors."""
+"""What no two runs have in common: times, durations, cursors, and where the store is."""
 
 
 def plain(text: str) -> str:
@@ -139,6 +139,34 @@ def test_pages_of_entities_and_history_go_on(cli: Tell, url: str, both: Tell) ->
     first = cli("history", "order-3", "--json", "--limit", "4", "--store", url).json
     rest = cli("history", "order-3", "--json", "--after", first["next"], "--store", url).json
     assert first["history"] + rest["history"] == whole
+
+
+def test_a_stored_machine_is_found_by_its_name(both: Tell) -> None:
+    assert "added" in both("machines", "create", "order.yaml").out
+    assert "was there" in both("machines", "create", "order.yaml").out
+    both("machines", "list")
+    both("machines", "get", "order@1.0")
+    both("check", "order")
+    both("graph", "order", "--brief")
+    code = ("--code", "code.py")
+    both("send", "order-1", "wait", code=1)  # nobody knows its machine yet
+    both("send", "order-1", "wait", "--machine", "order", *code)
+    both("send", "order-1", "pay", "amount=5", *code)
+    both("apply", "order-1", "note=late", *code)
+    both("process", "--machine", "order@1.0", "--events", "events.jsonl", *code)
+    assert both("fire", *code).out == "0 timers fired\n"
+    both("history", "order-1", "--machine", "order")
+    both("entities", "--machine", "order", "--json")
+    assert "stored are order@1.0" in both("send", "o", "x", "--machine", "ordre", code=1).err
+
+
+def test_examples_are_stored_once(cli: Tell, url: str, both: Tell) -> None:
+    cli("db", "init", "sqlite:///b.db")
+    said = [[cli("db", "seed", store).out for store in (url, "sqlite:///b.db")] for _ in range(2)]
+    assert said[0][0] == said[0][1]
+    assert said[1][0] == said[1][1] != said[0][1]
+    assert "was there" in said[1][0]
+    assert cli("check", "order", "--store", url).code == 0
 
 
 def test_due_timers_are_fired(cli: Tell, url: str, both: Tell) -> None:

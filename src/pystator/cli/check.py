@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pystator.cli.options import JsonOption
+from pystator.cli.machines import is_file, shown_url, stored_machines
+from pystator.cli.options import JsonOption, StoreOption
 from pystator.cli.output import Style, Tone, paint, say, say_json
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 def check(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE", help="Machine files in YAML or JSON; - reads one."),
+        typer.Argument(
+            metavar="FILE|NAME",
+            help="Machine files in YAML or JSON, or names of stored machines; - reads one.",
+        ),
     ],
     strict: Annotated[bool, typer.Option("--strict", help="Warnings are errors.")] = False,
     notes: Annotated[bool, typer.Option("--all", help="Notes, too: what is worth a look.")] = False,
@@ -40,6 +44,7 @@ def check(
         list[str] | None,
         typer.Option("--ignore", metavar="CODE", help="Leave out findings of a code."),
     ] = None,
+    url: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
     """Find every mistake in machine files, and what can never happen in them.
@@ -47,7 +52,7 @@ def check(
     Each is shown with file, line and column, the lines around it, and what was probably meant.
     """
     silent = known(ignore or [])
-    reports = [look_at(file, silent, notes=notes) for file in files]
+    reports = [look_at(file, silent, url, notes=notes) for file in files]
     if json:
         say_json(
             {
@@ -88,19 +93,31 @@ def known(codes: list[str]) -> frozenset[str]:
     return frozenset(codes)
 
 
-def look_at(file: str, silent: frozenset[str], *, notes: bool) -> Report:
-    """Check one file, or standard input."""
+def look_at(file: str, silent: frozenset[str], url: str | None, *, notes: bool) -> Report:
+    """Check one file, standard input, or a stored machine."""
     from pystator.definition.load import check_bytes, check_file  # with the format's validator
 
-    if file == "-":
-        content = sys.stdin.buffer.read()
-        definition, issues = check_bytes(content, "<stdin>")
+    if file == "-" or not is_file(file):
+        name, content = ("<stdin>", sys.stdin.buffer.read()) if file == "-" else stored(file, url)
+        definition, issues = check_bytes(content, name)
         issues = found_in(definition, issues, silent, notes=notes)
-        return Report("<stdin>", readable(content), definition, issues)
+        return Report(name, readable(content), definition, issues)
     definition, issues = check_file(file)
     issues = found_in(definition, issues, silent, notes=notes)
     shown = any(issue.line for issue in issues)
     return Report(file, readable(Path(file).read_bytes()) if shown else "", definition, issues)
+
+
+def stored(name: str, url: str | None) -> tuple[str, bytes]:
+    """Name and text of a stored machine, with a line for each thing in it."""
+    import json as jsonlib
+
+    from pystator.stores.named import configuration, find_machine
+
+    with stored_machines(url) as store:
+        found = find_machine(store, name, shown_url(url))
+    text = jsonlib.dumps(configuration(found), indent=2, ensure_ascii=False)
+    return f"{found.name}@{found.version}", text.encode()
 
 
 def found_in(

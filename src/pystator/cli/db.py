@@ -6,6 +6,7 @@ import typer
 
 from pystator.cli.app import new_app
 from pystator.cli.asking import confirm
+from pystator.cli.machines import open_store
 from pystator.cli.options import ForceOption, JsonOption, UrlArgument
 from pystator.cli.output import paint, say, say_json
 from pystator.cli.prune import prune
@@ -13,7 +14,7 @@ from pystator.cli.text import count, noun
 from pystator.db.resolve import scheme_of
 
 if TYPE_CHECKING:
-    from pystator.db.commands import Move
+    from pystator.db.commands import Move, Seeded
 
 __all__ = ["app"]
 
@@ -129,10 +130,11 @@ def history(url: UrlArgument = None, json: JsonOption = False) -> None:
 
 @app.command()
 def seed(url: UrlArgument = None, json: JsonOption = False) -> None:
-    """Store the example machines that come with PyStator."""
+    """Store the example machines that come with PyStator, in any store."""
     from pystator.db import commands
+    from pystator.db.resolve import resolve, server_of
 
-    machines = commands.seed(url)
+    machines = _seeded(url) if server_of(resolve(url)) else commands.seed(url)
     if json:
         say_json(
             [{"name": each.name, "version": each.version, "added": each.added} for each in machines]
@@ -166,6 +168,21 @@ def truncate(
         return
     for table, rows in deleted.items():
         say(f"{table:<20} {rows:>10,} deleted")
+
+
+def _seeded(url: str | None) -> "list[Seeded]":
+    """The example machines in a store that has no tables; those that are there are left alone."""
+    from pystator.db import commands
+
+    with open_store(url, create=True) as store:
+        return [
+            commands.Seeded(
+                each.name,
+                each.version,
+                store.stored_machine(each.name, each.version) is None and store.save_machine(each),
+            )
+            for each in commands.examples()
+        ]
 
 
 def _split(words: list[str] | None, default: str) -> tuple[str | None, str]:

@@ -22,7 +22,7 @@ from pystator.db.column_types import Time
 from pystator.db.databases import Database, is_there, opened
 from pystator.db.schema import REVISIONS, TABLES, check
 from pystator.errors import SchemaError
-from pystator.records import record
+from pystator.records import StoredMachine, record
 
 __all__ = [
     "Move",
@@ -30,6 +30,7 @@ __all__ = [
     "Seeded",
     "current",
     "downgrade",
+    "examples",
     "history",
     "init",
     "initialize",
@@ -146,12 +147,28 @@ def history(url: str | None = None) -> list[Revision]:
     ]
 
 
-def seed(url: str | None = None) -> list[Seeded]:
-    """Store the example machines of the package; those that are there are left alone."""
+def examples() -> list[StoredMachine]:
+    """The example machines of the package."""
     from pystator.definition.load import load_file  # a store's first connect needs no YAML
 
     definitions = [load_file(path) for path in sorted(MACHINES.glob("*.yaml"))]
     now = time.time_ns() // 1_000
+    return [
+        StoredMachine(
+            machine.name,
+            machine.version,
+            machine.fingerprint,
+            machine.description,
+            json.dumps(machine.config, ensure_ascii=False),
+            now,
+        )
+        for machine in definitions
+    ]
+
+
+def seed(url: str | None = None) -> list[Seeded]:
+    """Store the example machines; those that are there are left alone."""
+    machines = examples()
     with opened(url) as database:
         check(database.revision(), database.shown)
         with database.exclusive() as connection:
@@ -166,13 +183,13 @@ def seed(url: str | None = None) -> list[Seeded]:
                             "version": machine.version,
                             "fingerprint": machine.fingerprint,
                             "description": machine.description,
-                            "definition": json.dumps(machine.config, ensure_ascii=False),
-                            "created_at": now,
+                            "definition": machine.definition,
+                            "created_at": machine.created_at,
                         },
                     ).rowcount
                     == 1,
                 )
-                for machine in definitions
+                for machine in machines
             ]
 
 

@@ -46,7 +46,7 @@ def find_machine(store: MachineStore, name: str, shown: str) -> StoredMachine:
         f"stored are {', '.join(known[:_SHOWN])}{more}" if known else "no machine is stored there"
     )
     raise ConfigurationError(
-        f"no machine {name!r} in {shown}: {stored}; or name a file: --machine {name}.yaml",
+        f"no machine {name!r} in {shown}: {stored}; or name a file, e.g. {wanted}.yaml",
         context={"machine": name, "stored": known},
     )
 
