@@ -10,8 +10,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+
+from pystator.cli.machines import shown_url
 
 MACHINE = """
 meta: {machine_name: order, version: "1.0"}
@@ -43,6 +46,7 @@ STORES = {
     "postgresql": "postgres_url",
     "redis": "redis_url",
     "mongodb": "mongodb_url",
+    "replicated": "redis_url",
 }
 
 Tell = Callable[..., Any]
@@ -52,6 +56,8 @@ Tell = Callable[..., Any]
 def url(request: pytest.FixtureRequest) -> str:
     """A store in which there is nothing."""
     found: str = request.getfixturevalue(STORES[request.param])
+    if request.param == "replicated":
+        return f"replicated://?hot={quote(found, safe='/:')}&durable=sqlite:///durable.db"
     return found
 
 
@@ -75,7 +81,7 @@ def both(cli: Tell, url: str, tmp_path: Path) -> Tell:
 
 OWN = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)?|in [\d.]+ s, [\d,]+ a second"
-    r'|"(duration_us|seconds|rate)": [\d.]+|(sqlite|postgresql|redis|mongodb)://[\w.:/*?=&@-]+\b|--after \S+|"next": "[^"]+"'
+    r'|"(duration_us|seconds|rate)": [\d.]+|(sqlite|postgresql|redis|mongodb|replicated)://[\w.:/*?=&@-]+\b|--after \S+|"next": "[^"]+"'
 )
 """What no two runs have in common: times, durations, cursors, and where the store is."""
 
@@ -230,6 +236,14 @@ def test_commands_for_tables_say_what_there_is_instead(cli: Tell, word: str) -> 
         assert answer.code == 1, command
         assert "has no tables and no migrations" in answer.err
         assert "secret" not in answer.err
+
+
+def test_a_replicated_store_is_shown_as_two_without_their_passwords(cli: Tell) -> None:
+    url = "replicated://?hot=redis://:secret@h/0&durable=postgresql://me:secret@h/shop"
+    assert shown_url(url) == "replicated://?hot=redis://***@h/0&durable=postgresql://***@h/shop"
+    answer = cli("show", "order-1", "--store", "replicated://?hot=redis://:secret@h/0")
+    assert "durable= is missing" in answer.err
+    assert "secret" not in answer.err
 
 
 def test_a_url_that_is_given_twice_is_a_mistake(cli: Tell) -> None:

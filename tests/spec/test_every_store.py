@@ -20,7 +20,9 @@ from pystator import (
     ConfigurationError,
     MongoDBStateStore,
     Orchestrator,
+    PostgresStateStore,
     RedisStateStore,
+    ReplicatedStateStore,
     StateStore,
     VersionedStateStore,
 )
@@ -328,3 +330,27 @@ def test_the_table_of_the_page_has_these_stores(specification: str) -> None:
         "Redis O(1) O(1) Eventual High-throughput",
     )
     assert [row.split()[0] for row in rows.splitlines()[1:]] == list(STORES)
+
+
+# High throughput ----------------------------------------------------------------------------------
+
+
+def test_the_advice_for_high_throughput_can_be_followed(
+    specification: str, manual_redis: str, manual_postgres: str, namespace: Namespace
+) -> None:
+    """Redis answers, PostgreSQL keeps; and stores of databases have pools."""
+    advice = "1. Use RedisStateStore for hot paths 2. Async-replicate to PostgreSQL for durability 3. Use connection pooling for database stores"  # fmt: skip
+    assert advice in specification
+    url = "postgresql://user:pass@localhost/pystator"
+    hot = RedisStateStore(f"redis://{manual_redis}/0", pool_size=4)
+    with ReplicatedStateStore(hot=hot, durable=PostgresStateStore(url, pool_size=4)) as store:
+        orders = Orchestrator(
+            namespace["machine"], store, namespace["guards"], namespace["actions"]
+        )
+        assert orders.process_event("order-123", "fill", context={"fill_qty": 100}).success
+        orders.close()
+        store.replicate(once=True)
+        assert store.lag().entries == 0
+    with PostgresStateStore(url) as durable:
+        assert durable.get_state("order-123") == "filled"
+        assert [row.trigger for row in durable.history("order-123").items][:1] == ["fill"]

@@ -6,7 +6,7 @@ import typer
 
 from pystator.cli.app import new_app
 from pystator.cli.asking import confirm
-from pystator.cli.machines import open_store
+from pystator.cli.machines import has_tables, open_store
 from pystator.cli.options import ForceOption, JsonOption, UrlArgument
 from pystator.cli.output import paint, say, say_json
 from pystator.cli.prune import prune
@@ -132,9 +132,9 @@ def history(url: UrlArgument = None, json: JsonOption = False) -> None:
 def seed(url: UrlArgument = None, json: JsonOption = False) -> None:
     """Store the example machines that come with PyStator, in any store."""
     from pystator.db import commands
-    from pystator.db.resolve import resolve, server_of
+    from pystator.db.resolve import resolve
 
-    machines = _seeded(url) if server_of(resolve(url)) else commands.seed(url)
+    machines = commands.seed(url) if has_tables(resolve(url)) else _seeded(url)
     if json:
         say_json(
             [{"name": each.name, "version": each.version, "added": each.added} for each in machines]

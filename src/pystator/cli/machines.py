@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "find_definition",
     "find_machine",
+    "has_tables",
     "is_file",
     "machine_name",
     "open_store",
@@ -103,11 +104,22 @@ def stored_machines(url: str | None) -> "Generator[MachineStore]":
         yield store
 
 
+def has_tables(url: str) -> bool:
+    """The URL names a SQL database."""
+    from pystator.db.resolve import scheme_of
+
+    return scheme_of(url).partition("+")[0] in _SQL
+
+
 def shown_url(url: str | None) -> str:
     """The URL of the store that a command uses, as it may be shown."""
     from pystator.db.databases import shown_url as shown_database
     from pystator.db.resolve import find_store, redact, scheme_of
 
     found = find_store(url).url
-    kind = scheme_of(found).partition("+")[0]
-    return shown_database(found) if kind in _SQL else redact(found)
+    if scheme_of(found) == "replicated":
+        from pystator.stores.replicated.location import parse_replicated
+
+        hot, durable = map(shown_url, parse_replicated(found))
+        return f"replicated://?hot={hot}&durable={durable}"
+    return shown_database(found) if has_tables(found) else redact(found)
