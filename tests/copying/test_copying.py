@@ -292,6 +292,19 @@ def test_an_event_id_that_the_target_knows_is_reported(source, target) -> None:
     assert len(rows_of(target, ("b", "m"))) == 1
 
 
+def test_an_id_that_was_forgotten_and_used_again_waits_for_the_target_to_forget(
+    source, target
+) -> None:
+    copy_store(source, target)
+    source.prune_history(timedelta(0), dedup_window=timedelta(0))
+    put(source, change("b", after=3, event_id="j"))
+    found = conflicts(source, target)
+    assert "until it is pruned as well" in found["b", "m"]
+    target.prune_history(timedelta(0), dedup_window=timedelta(0))
+    assert copy_store(source, target).verified
+    assert target.load([Lookup("b", "m", ("j",))])[0].known["j"].version == 4
+
+
 def test_rejections_of_the_target_are_no_conflict(source, target) -> None:
     put(target, note("a", version=0), note("b", version=0, event_id="other"))
     report = copy_store(source, target)

@@ -38,6 +38,7 @@ class Verdict:
         lacks: The target lacks rows, or the entity as it is.
         others: Rows that only the target has.
         pruned: Up to this version the target was pruned by itself: rows are not put back.
+        snapshot: The newest snapshot that only the target has: an older one is not needed.
         newest: The last row of the target, of those that were compared: what is written goes on
             from it, and from nothing that came later.
     """
@@ -46,7 +47,16 @@ class Verdict:
     lacks: bool
     others: int
     pruned: int
+    snapshot: int
     newest: HistoryEntry | None
+
+    def asks_for(self, row: HistoryEntry) -> bool:
+        """A row that is missing is to be put in."""
+        return _is_wanted(row.kind, row.version, self.pruned, self.snapshot)
+
+
+def _is_wanted(kind: EntryKind, version: int, pruned: int, snapshot: int) -> bool:
+    return version > (snapshot if kind is EntryKind.SNAPSHOT else pruned)
 
 
 def told(entity: Entity | None) -> Values | None:
@@ -135,24 +145,29 @@ def judge(
         target: The rows of the target.
     """
     notes = _Notes(theirs)
+    missing = {EntryKind.SNAPSHOT: -1, EntryKind.EVENT: -1}
+    others, snapshot = 0, -1
     lost: list[int] = []
     for is_missing, row in differences(notes.seen(source), notes.there(target)):
+        kind = row.kind if row.kind is EntryKind.SNAPSHOT else EntryKind.EVENT
         if is_missing:
-            notes.missing.append(row.version)
-        else:
-            notes.others += 1
-            if row.kind is EntryKind.SNAPSHOT:
-                notes.pruned = max(notes.pruned, row.version)
-            elif row.kind not in _SETTLED:
-                lost.append(row.version)
+            missing[kind] = max(missing[kind], row.version)
+            continue
+        others += 1
+        if kind is EntryKind.SNAPSHOT:
+            snapshot = max(snapshot, row.version)
+        elif row.kind not in _SETTLED:
+            lost.append(row.version)
+    # An older one than the source's was the source's own, when it was copied.
+    pruned = snapshot if snapshot > notes.snapshot else -1
     same = is_same(mine, theirs)
     conflict = None if same else _other_entity(mine, theirs, notes)
     if conflict is None:
         beyond = [version for version in lost if version > notes.snapshot]
         if beyond:
             conflict = f"the target has another history, from version {beyond[0]} on"
-    lacks = not same or any(version > notes.pruned for version in notes.missing)
-    return Verdict(conflict, lacks, notes.others, notes.pruned, notes.newest)
+    lacks = not same or any(_is_wanted(*last, pruned, snapshot) for last in missing.items())
+    return Verdict(conflict, lacks, others, pruned, snapshot, notes.newest)
 
 
 class _Notes:
@@ -160,9 +175,6 @@ class _Notes:
 
     def __init__(self, theirs: Entity | None) -> None:
         self._theirs = theirs
-        self.missing: list[int] = []
-        self.others = 0
-        self.pruned = -1
         self.snapshot = -1
         self.is_ancestor = False
         self.newest: HistoryEntry | None = None

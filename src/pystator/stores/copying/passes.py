@@ -206,14 +206,15 @@ class _Pass:
         """Write what the target lacks of a key of which it has something."""
         key, mine = found.key, found.entity
         verdict = judge(mine, theirs, self._seen(rows), self._theirs.rows(key, page))
-        self._tally.others += verdict.others
         if verdict.conflict is not None:
             self._tally.object(Conflict(*key, verdict.conflict))
-        elif verdict.lacks:
+            return
+        self._tally.others += verdict.others
+        if verdict.lacks:
             missing = (
                 row
                 for is_missing, row in differences(rows, self._theirs.rows(key, page))
-                if is_missing and row.version > verdict.pruned
+                if is_missing and verdict.asks_for(row)
             )
             self._put(parcels(key, mine, theirs, verdict.newest, missing, self._batch))
 
@@ -274,7 +275,10 @@ class _Pass:
                 tally.new_entities += parcel.entity is not None
                 tally.written += 1
                 continue
-            why = "the target was written to meanwhile, or knows an event id of these rows"
+            why = (
+                "the target was written to meanwhile, or knows an event id of these rows: of a row"
+                " that was pruned in the source, it knows it until it is pruned as well"
+            )
             if outcome.error is not None:
                 why = f"the target cannot store it: {outcome.error}"
             tally.object(Conflict(parcel.entity_id, parcel.machine_name, why))

@@ -122,7 +122,8 @@ class Reader:
 
     def first_pages(self, keys: Sequence[Key]) -> dict[Key, Page[HistoryEntry]]:
         """The first rows of these keys, read at the same time."""
-        return dict(zip(keys, self._pool.map(self._first_page, keys), strict=True))
+        read = self._pool.map if len(keys) > 1 else map
+        return dict(zip(keys, read(self._first_page, keys), strict=True))
 
     def _first_page(self, key: Key) -> Page[HistoryEntry]:
         return self._page(key, None, FIRST)
