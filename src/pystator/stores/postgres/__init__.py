@@ -10,7 +10,7 @@
     sql.py              the constant statements of loads and commits
     encode.py, rows.py  commits -> values on the wire, values -> records
     link.py, loops.py   connections of threads and of event loops, and what is sent over them
-    wire.py, waiting.py one statement's conversation, and who waits for it; glance.py
+    wire.py, waiting.py one statement's conversation, and who waits for it
     errors.py           what an error says of what was written
 """
 

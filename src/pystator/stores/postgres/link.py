@@ -37,8 +37,8 @@ from pystator.db.postgres import (
 from pystator.db.postgres_schema import telling
 from pystator.db.postgres_url import PostgresURL
 from pystator.errors import FSMError, StoreUnavailableError
+from pystator.stores.glance import Glance
 from pystator.stores.postgres.errors import Trouble
-from pystator.stores.postgres.glance import Glance
 from pystator.stores.postgres.waiting import (
     LateError,
     abandon,

@@ -22,7 +22,7 @@ from psycopg import errors
 from psycopg.pq import ConnStatus, PollingStatus
 from psycopg.waiting import Wait, wait_conn
 
-from pystator.stores.postgres.glance import Glance
+from pystator.stores.glance import Glance
 from pystator.stores.postgres.wire import Talk, Wire
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@
     store.py             the store; its methods in order of `NativeStore`
     ops.py, writing.py   what is asked of the server, as generators of requests: no I/O
     reads.py, listing.py, feed.py, pruning.py, restoring.py, machines.py       further requests
+    quick.py             the shortest ways: one load, one commit
     layout.py            the names of keys; partitions of a cluster
     scripts.py, lua/     the scripts, each of which touches one slot
     encode.py, rows.py   commits -> arguments of the script; replies -> records

@@ -18,7 +18,7 @@ from pystator.stores.columns import (
 from pystator.stores.keys import check_commit
 from pystator.stores.redis.rows import LARGEST_VERSION, quoted
 
-__all__ = ["Write", "prepare"]
+__all__ = ["Write", "prepare", "prepared", "refusal"]
 
 _KINDS: Final = {kind: f'["{kind.value}"' for kind in EntryKind}
 
@@ -102,7 +102,7 @@ def prepared(commit: Commit, recorded_at: int, limit: int) -> Write:
                 _row(entry, limit) + end,
             )
     except _BROKEN as error:
-        write.answer = _refusal(error)
+        write.answer = refusal(error)
     else:
         if not write.rows:
             write.answer = Outcome(OutcomeKind.APPLIED)
@@ -188,7 +188,8 @@ def _number(number: int | None) -> str:
     return "null" if number is None else str(number)
 
 
-def _refusal(error: Exception) -> Outcome:
+def refusal(error: Exception) -> Outcome:
+    """The answer to a commit that cannot be stored."""
     if isinstance(error, FSMError):
         return Outcome(OutcomeKind.REFUSED, error)
     return Outcome(

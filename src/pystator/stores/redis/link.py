@@ -17,6 +17,7 @@ from redis.crc import key_slot
 
 from pystator.db.redis_url import RedisURL
 from pystator.errors import StoreUnavailableError
+from pystator.stores.glance import Glance
 from pystator.stores.redis.errors import LOST, Complaint, translate
 from pystator.stores.redis.layout import Layout
 from pystator.stores.redis.ops import One, Request
@@ -76,6 +77,8 @@ class Link:
         self._lock = threading.RLock()
         self._pools: dict[Address, Pool] = {}
         self._loops: Loops | None = None
+        turn = threading.Lock()
+        self._glances = (Glance(turn), Glance(turn))  # at what was written, at what was read
 
     # Opening and closing --------------------------------------------------------------------------
 
@@ -124,6 +127,8 @@ class Link:
         """In a forked child: the connections are the parent's; it makes its own."""
         _STRANDED.append((self._pools, self._loops))
         self._lock = threading.RLock()
+        turn = threading.Lock()
+        self._glances = (Glance(turn), Glance(turn))
         self._pools = {}
         self._loops = None
 
@@ -220,16 +225,24 @@ class Link:
             FSMError: As `pystator.stores.redis.errors` says.
         """
         commands = request.commands
-        first: Result | None = None
         if isinstance(commands, One):
-            partition, command = commands.command
-            reply = self._ask(self._homes[partition], command)
-            if type(reply) is not Complaint and type(reply) is not Broken:
-                return [reply]
-            first = reply if type(reply) is Broken else [reply]
-        return self._drive(talk(self, request, first))
+            return [self.run_one(*commands.command, reads=request.reads, blames=request.blames)]
+        return self._drive(talk(self, request))
 
-    def _ask(self, address: Address, command: bytes) -> Any:
+    def run_one(self, partition: int, command: bytes, *, reads: bool, blames: bool = False) -> Any:
+        """The reply to one command, by the shortest way: see `Request`.
+
+        Raises:
+            FSMError: As `run`.
+        """
+        reply = self._ask(self._homes[partition], command, reads=reads)
+        if type(reply) is not Complaint and type(reply) is not Broken:
+            return reply
+        first: Result = reply if type(reply) is Broken else [reply]
+        request = Request(One(partition, command), reads, blames)
+        return self._drive(talk(self, request, first))[0]
+
+    def _ask(self, address: Address, command: bytes, *, reads: bool) -> Any:
         """One reply, or why there is none."""
         sent = False
         try:
@@ -237,7 +250,7 @@ class Link:
             wire = pool.take()
             wire.sent = False
             try:
-                return wire.ask(command)
+                return wire.ask(command, self._glances[reads])
             finally:
                 sent = wire.sent
                 pool.give_back(wire)

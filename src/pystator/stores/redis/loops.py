@@ -43,7 +43,7 @@ class LoopWire(Wire):
         loop: The running loop.
     """
 
-    __slots__ = ("_expected", "_failure", "_loop", "_replies", "_waiter", "used")
+    __slots__ = ("_expected", "_failure", "_loop", "_replies", "_waiter")
 
     def __init__(
         self, connection: AbstractConnection, timeout: float, loop: asyncio.AbstractEventLoop
@@ -54,7 +54,6 @@ class LoopWire(Wire):
         self._replies: list[Any] = []
         self._waiter: asyncio.Future[None] | None = None
         self._failure: Exception | None = None
-        self.used = 0.0
         self._sock.setblocking(False)
         loop.add_reader(self._sock.fileno(), self._read)
 

@@ -16,7 +16,7 @@ from pystator.stores.keys import is_storable
 from pystator.stores.redis.layout import Layout
 from pystator.stores.redis.rows import ENTITY_FIELDS, Reply, entity_of, entry_of
 
-__all__ = ["Command", "One", "Operation", "Request", "loading", "loading_one", "pack"]
+__all__ = ["Command", "One", "Operation", "Request", "getting", "loading", "pack"]
 
 T = TypeVar("T")
 
@@ -65,23 +65,10 @@ _GET: Final = b"*%d\r\n$5\r\nHMGET\r\n" % (len(ENTITY_FIELDS) + 2)
 _FIELDS: Final = b"".join(b"$%d\r\n%b\r\n" % (len(f), f.encode()) for f in ENTITY_FIELDS)
 
 
-def _get(key: str) -> bytes:
+def getting(key: str) -> bytes:
     """The command that reads an entity's hash."""
     name = key.encode()
     return b"%b$%d\r\n%b\r\n%b" % (_GET, len(name), name, _FIELDS)
-
-
-def loading_one(layout: Layout, entity_id: str, machine: str) -> Operation[Entity | None]:
-    """One entity."""
-    if not is_storable(entity_id, machine):
-        return None
-    partition = layout.partition(entity_id)
-    [reply] = yield Request(One(partition, _get(layout.entity(entity_id))), reads=True)
-    owner = reply[0]
-    if owner != machine and owner is not None:
-        other = layout.other(entity_id, machine)
-        [reply] = yield Request(One(partition, _get(other)), reads=True)
-    return entity_of(entity_id, reply)
 
 
 def loading(layout: Layout, lookups: Sequence[Lookup]) -> Operation[list[Loaded]]:
@@ -126,7 +113,7 @@ class _Load:
             lookup = self._lookups[place]
             entity_id = lookup.entity_id
             partition = layout.partition(entity_id)
-            yield partition, _get(layout.entity(entity_id))
+            yield partition, getting(layout.entity(entity_id))
             ids = _asked(lookup)
             if ids:
                 key = layout.ids(entity_id, lookup.machine_name)
@@ -139,7 +126,7 @@ class _Load:
             owner = reply[0]
             if owner != lookup.machine_name and owner is not None:
                 other = self._layout.other(lookup.entity_id, lookup.machine_name)
-                self._ask(place, None, _get(other))
+                self._ask(place, None, getting(other))
             else:
                 self._found[place] = entity_of(lookup.entity_id, reply)
             ids = _asked(lookup)

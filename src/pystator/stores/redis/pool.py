@@ -63,9 +63,11 @@ class Pool:
 
     def give_back(self, wire: Wire) -> None:
         """Take a connection back; one that is in the middle of something is closed."""
-        if not wire.is_clean or wire.expires < time.monotonic() or wire.pool is not self:
+        now = time.monotonic()
+        if not wire.is_clean or wire.expires < now or wire.pool is not self:
             self._drop(wire)
         else:
+            wire.used = now
             self._idle.append(wire)
         if self._waiting:
             with self._changed:

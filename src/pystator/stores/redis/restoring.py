@@ -88,7 +88,7 @@ def _command(terms: Terms, parcel: RawParcel) -> Command:
         layout.ids(entity_id, machine),
     )
     arguments: Iterable[str | int] = (
-        layout.pres[part], entity_id, machine, terms.epoch, parcel.base, *after,
+        layout.pres[part], entity_id, machine, terms.epoch or "", parcel.base, *after,
         layout.in_index(machine), state, due, len(fields), *fields, *rows,
     )  # fmt: skip
     return part, RESTORE.call(keys, arguments)

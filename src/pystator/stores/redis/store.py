@@ -15,11 +15,12 @@ from pystator.stores.codec import LIMIT
 with from_extra("redis", "redis", "hiredis"):
     from pystator.db.redis_url import find_redis
     from pystator.stores.redis.checks import check_rights, check_server, warn_unless_persistent
-    from pystator.stores.redis.encode import prepare
+    from pystator.stores.redis.encode import prepare, prepared
     from pystator.stores.redis.later import Later
     from pystator.stores.redis.layout import Layout
     from pystator.stores.redis.link import Link
-    from pystator.stores.redis.ops import Operation, loading, loading_one
+    from pystator.stores.redis.ops import Operation, loading
+    from pystator.stores.redis.quick import commit_one, load_one
     from pystator.stores.redis.reading import Reading
     from pystator.stores.redis.wire import Wire
     from pystator.stores.redis.writing import Terms, committing, writing
@@ -84,6 +85,7 @@ class RedisStateStore(Reading):
         link = self._link = Link(
             parsed, key_prefix=self.key_prefix, pool_size=pool_size, timeout=timeout
         )
+        self._terms = Terms(parsed, link.layout, None)
         self._later = Later(
             lambda writes: _run(link, writing(Terms(parsed, link.layout, link.epoch), writes)),
             lambda: link.is_open,
@@ -120,7 +122,10 @@ class RedisStateStore(Reading):
     @property
     def terms(self) -> Terms:
         """What all writes share."""
-        return Terms(self._link.url, self._link.layout, self.epoch)
+        link, terms = self._link, self._terms
+        if terms.layout is not link.layout or terms.epoch != link.epoch:
+            terms = self._terms = Terms(link.url, link.layout, link.epoch)
+        return terms
 
     def ask(self, operation: "Operation[T]") -> T:
         """Run an operation, blocking."""
@@ -170,10 +175,13 @@ class RedisStateStore(Reading):
 
     def load_one(self, entity_id: str, machine_name: str) -> Entity | None:
         """`load` of one entity without event ids, which is what most events ask."""
-        return _run(self._link, loading_one(self._link.layout, entity_id, machine_name))
+        return load_one(self._link, entity_id, machine_name)
 
     def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """Write; one `Outcome` for each commit, in order."""
+        if len(commits) == 1:
+            write = prepared(commits[0], self.now(), self.context_limit)
+            return [commit_one(self._link, self.terms, write)]
         return _run(self._link, self._committing(commits)) if commits else []
 
     def append_later(self, commits: Sequence[Commit]) -> None:

@@ -10,6 +10,7 @@ import select
 import socket
 import struct
 import sys
+import time
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from redis.connection import (
 )
 
 from pystator.db.redis_url import RedisURL
+from pystator.stores.glance import Glance
 from pystator.stores.redis.errors import Complaint
 
 __all__ = ["Address", "Wire", "close_connection", "connect", "new_reader", "open_connection"]
@@ -34,6 +36,9 @@ CHUNK: Final = 65_536
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds to wait for a new connection, at most."""
+
+_MOMENT: Final = 0.001
+"""Seconds after its use for which a connection is taken for one that works."""
 
 _POSIX: Final = sys.platform != "win32"
 
@@ -109,11 +114,13 @@ class Wire:
     Attributes:
         sent: Something of what is under way may have reached the server.
         is_clean: Nothing is under way.
+        expires: When it is not used any more (monotonic seconds).
+        used: When it was given back.
     """
 
     __slots__ = (
         "__weakref__", "_connection", "_poll", "_reader", "_sock", "_timeout", "expires",
-        "is_clean", "pool", "sent",
+        "is_clean", "pool", "sent", "used",
     )  # fmt: skip
 
     def __init__(self, connection: AbstractConnection, timeout: float) -> None:
@@ -128,14 +135,22 @@ class Wire:
         self.sent = False
         self.pool: Any = None
         self.expires = 0.0
+        self.used = 0.0
         _let_the_system_wait(sock, timeout)
 
     def is_alive(self) -> bool:
-        """The server has not closed it; there is nothing to read on one that nobody uses."""
-        return not self._poll(0)
+        """The server has not closed it; there is nothing to read on one that nobody uses.
 
-    def ask(self, command: bytes) -> Any:
+        One that was used in this moment is not looked at.
+        """
+        return time.monotonic() - self.used < _MOMENT or not self._poll(0)
+
+    def ask(self, command: bytes, glance: Glance | None = None) -> Any:
         """The reply to one command.
+
+        Args:
+            command: On the wire.
+            glance: Looks for the answer before this thread sleeps.
 
         Raises:
             OSError: The connection was lost, or the answer did not come in time.
@@ -143,6 +158,8 @@ class Wire:
         self.is_clean = False
         self.sent = True  # also when only a part of it was
         self._sock.sendall(command)
+        if glance is not None:
+            glance.at(self._poll)
         reader = self._reader
         reader.feed(self._received())
         reply = reader.gets()

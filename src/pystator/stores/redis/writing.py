@@ -10,19 +10,20 @@ from typing import Any, Final
 from pystator.db.redis_url import RedisURL
 from pystator.errors import FSMError
 from pystator.records import Commit, Outcome, OutcomeKind
-from pystator.stores.redis.encode import Write, prepared
+from pystator.stores.redis.encode import Write, prepared, refusal
 from pystator.stores.redis.errors import Complaint, translate
 from pystator.stores.redis.layout import Layout
-from pystator.stores.redis.ops import Command, One, Operation, Request
+from pystator.stores.redis.ops import Command, Operation, Request
 from pystator.stores.redis.scripts import Script
 
 __all__ = ["Terms", "committing", "writing"]
 
 COMMIT: Final = Script("commit")
 
+_APPLIED: Final = Outcome(OutcomeKind.APPLIED)
 _OUTCOMES: Final = (
     Outcome(OutcomeKind.STALE),
-    Outcome(OutcomeKind.APPLIED),
+    _APPLIED,
     Outcome(OutcomeKind.DUPLICATE),
 )
 """By the script's answer."""
@@ -45,10 +46,19 @@ class Terms:
     def __init__(self, url: RedisURL, layout: Layout, epoch: str | None) -> None:
         self.url = url
         self.layout = layout
-        self.epoch = epoch or ""
+        self.epoch = epoch
 
-    def command(self, write: Write) -> Command:
-        """The call of the script."""
+    def command(self, write: Write) -> Command | None:
+        """The call of the script; None when the answer is known without it."""
+        if write.answer is not None:
+            return None
+        try:
+            return self._packed(write)
+        except UnicodeError as error:
+            write.answer = refusal(error)
+            return None
+
+    def _packed(self, write: Write) -> Command:
         entity_id, machine = write.key
         partition, pre, keys = self.layout.of_commit(entity_id, machine)
         fields = write.fields
@@ -58,7 +68,7 @@ class Terms:
                 pre,
                 entity_id,
                 machine,
-                self.epoch,
+                self.epoch or "",
                 write.expected,
                 self.layout.in_index(machine),
                 write.state,
@@ -84,7 +94,7 @@ class Terms:
                 error.context.pop("written", None)
             raise
 
-    def outcome(self, reply: Any) -> Outcome:
+    def outcome(self, reply: "int | Complaint") -> Outcome:
         """What the script's answer means.
 
         Raises:
@@ -109,19 +119,11 @@ def committing(
         recorded_at: Microseconds since the epoch, for the history rows.
         limit: Bytes an encoded context may have.
     """
-    if len(commits) == 1:
-        return (yield from writing(terms, [prepared(commits[0], recorded_at, limit)]))
     return (yield from writing(terms, (prepared(commit, recorded_at, limit) for commit in commits)))
 
 
 def writing(terms: Terms, writes: Iterable[Write]) -> Operation[list[Outcome]]:
     """`committing` of what is encoded already."""
-    if isinstance(writes, list) and len(writes) == 1:
-        [write] = writes
-        if write.answer is not None:
-            return [write.answer]
-        [reply] = yield Request(One(*terms.command(write)), reads=False, blames=True)
-        return [terms.outcome(reply)]
     answers: list[Outcome | None] = []
     replies = yield Request(_commands(terms, writes, answers), reads=False, blames=True)
     rest = iter(terms.outcomes(replies))
@@ -133,6 +135,7 @@ def _commands(
 ) -> Iterator[Command]:
     """The calls for those whose answer is not known yet."""
     for write in writes:
+        command = terms.command(write)
         answers.append(write.answer)
-        if write.answer is None:
-            yield terms.command(write)
+        if command is not None:
+            yield command

@@ -5,8 +5,8 @@ from threading import Lock
 
 import pytest
 
-from pystator.stores.postgres import glance
-from pystator.stores.postgres.glance import Glance
+from pystator.stores import glance
+from pystator.stores.glance import Glance
 
 
 @pytest.fixture
