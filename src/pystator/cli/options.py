@@ -28,8 +28,9 @@ StoreOption = Annotated[
         "--db",
         metavar="URL",
         help="Where entities are kept: sqlite:///orders.db, postgresql://user:pass@localhost/shop, "
-        "redis://localhost:6379/0, mongodb://localhost:27017. "
-        "Default: PYSTATOR_DATABASE_URL, then pystator.cfg, then pystator.db in this folder.",
+        "redis://localhost:6379/0, mongodb://localhost:27017. Default: PYSTATOR_DATABASE_URL, "
+        "then pystator.cfg, then PYSTATOR_REDIS_URL or PYSTATOR_MONGODB_URL, then pystator.db in "
+        "this folder.",
         show_default=False,
     ),
 ]

@@ -419,8 +419,8 @@ class LiftedStore(ImmediateAsync):
 
     def _lacks(self, what: str) -> NoReturn:
         raise TypeError(
-            f"{self.name} does not offer {what}: pystator.SQLiteStateStore, "
-            "pystator.PostgresStateStore and pystator.InMemoryStateStore do"
+            f"{self.name} does not offer {what}: the stores of PyStator do, and so does a store of"
+            " the native protocol (pystator.stores.author)"
         )
 
     def connect(self, *, auto_initialize: bool = True, validate_schema: bool = True) -> Self:
