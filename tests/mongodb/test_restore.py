@@ -80,7 +80,11 @@ def test_a_lost_answer_is_found_out(store) -> None:
         try:
             while True:
                 answer = store.parts[0].ask(request)
-                if "update" in request.command and lost < losses:
+                if (
+                    "entity_states"
+                    in (request.command.get("update"), request.command.get("insert"))
+                    and lost < losses
+                ):
                     lost += 1
                     request = operation.throw(Unanswered(_error(), is_lost=True))
                 else:
@@ -102,7 +106,7 @@ def test_who_writes_in_between_is_noticed(store) -> None:
     operation = restoring.restoring([parcel_of(source)], Numbers())
     link = store.parts[0]
     request = operation.send(link.ask(operation.send(None)))
-    assert "update" in request.command
+    assert "entity_states" in (request.command.get("update"), request.command.get("insert"))
     applied(store, change(state="mine"))
     outcomes = []
     actor = Actor(link, operation, outcomes.extend)
@@ -122,7 +126,7 @@ def test_a_relay_in_between_is_no_other_writer(store) -> None:
     store.feed()
     outcomes = []
     actor = Actor(link, operation, outcomes.extend)
-    while "update" not in request.command:
+    while "update" not in request.command and "insert" not in request.command:
         request = operation.send(link.ask(request))
     actor.answer = link.ask(request)
     actor.run()

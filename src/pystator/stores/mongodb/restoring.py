@@ -10,7 +10,7 @@ Laws:
   newest one; if somebody else writes this key meanwhile, the answer is `STALE` all the same.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pystator.errors import InvalidValueError, StoreUnavailableError
@@ -109,9 +109,10 @@ class _Put:
         key: ``_id`` of the document.
         part: What is to be written next.
         after: The newest row there must be.
+        write: The document, if it is new, or the statement that changes it.
     """
 
-    __slots__ = ("_parts", "after", "key", "names", "parcel", "part", "place")
+    __slots__ = ("_parts", "after", "is_new", "key", "names", "parcel", "part", "place", "write")
 
     def __init__(self, place: int, parcel: RawParcel) -> None:
         self.place = place
@@ -121,6 +122,8 @@ class _Put:
         self.after = parcel.after
         self._parts = _parts(parcel)
         self.part = next(self._parts)
+        self.write: Document = {}
+        self.is_new = False
 
     def go_on(self) -> bool:
         """Turn to the next part; False when there is none."""
@@ -197,70 +200,74 @@ class _Work:
         """Until all have their outcomes."""
         long = [put.key for put in self._pending if len(put.part.rows) > _LONG_TAIL]
         for _ in range(_ROUNDS):
-            statements = yield from self._decide()
-            if not statements:
+            yield from self._decide()
+            for puts in (
+                [put for put in self._pending if put.is_new],
+                [put for put in self._pending if not put.is_new],
+            ):
+                if puts:
+                    yield from self._send(puts)
+            if not self._pending:
                 break
-            yield from self._send(statements)
         if self._pending:
             names = ", ".join(repr(put.parcel.entity_id) for put in self._pending[:3])
             raise StoreUnavailableError(f"others keep writing {names}; try again")
         yield from relay([key for key in long if self.outcomes[key] is _APPLIED], self._numbers)
 
-    def _decide(self) -> Operation[list[Document]]:
-        """Look at what is there; the statements of those that fit, which are pending."""
+    def _decide(self) -> Operation[None]:
+        """Look at what is there; leaves those pending that fit, with what is to be written."""
         found = yield from _look([put.key for put in self._pending])
         pending = self._pending
         self._pending = []
-        statements: list[Document] = []
         for put in pending:
             document = found.get(put.key)
             if not _fits(put, document) or (yield from _knows(put, document)):
                 self.outcomes[put.key] = _STALE
             elif put.part.rows or put.part.entity is not None:
-                self._pending.append(put)
                 rev = self._revs[put.key] = next_rev()
-                statements.append(_statement(put, document, rev))
+                put.is_new = document is None
+                put.write = _made(put, rev) if document is None else _update(put, document, rev)
+                self._pending.append(put)
             else:
                 self.outcomes[put.key] = _APPLIED
-        return statements
 
-    def _send(self, statements: list[Document]) -> Operation[None]:
+    def _send(self, puts: Sequence[_Put]) -> Operation[None]:
         """Write; leaves those pending that were not applied."""
         reply: Document = {"n": 0}
-        command: Document = {"update": STATES, "ordered": False, "updates": statements}
+        writes = [put.write for put in puts]
+        command: Document = {"update": STATES, "updates": writes, "ordered": False}
+        if puts[0].is_new:
+            command = {"insert": STATES, "documents": writes, "ordered": False}
         try:
             reply = yield Request(command)
         except Unanswered as error:
             if not error.is_lost:
                 raise
         except UNSENDABLE as error:
-            for put in self._pending:
-                self.outcomes[put.key] = refusal(error)
-            self._pending = []
+            self._end({put.key: refusal(error) for put in puts})
             return
-        if reply["n"] == len(statements):
-            self._mark({put.key for put in self._pending})
+        if reply["n"] == len(puts):
+            self._end(dict.fromkeys([put.key for put in puts], _APPLIED))
             return
-        full = self._errors(reply)
+        full = self._errors(puts, reply)
         yield from self._find_applied()
         yield from relay(full, self._numbers)
 
-    def _errors(self, reply: Document) -> list[str]:
+    def _errors(self, puts: Sequence[_Put], reply: Document) -> list[str]:
         """Take what the server refuses; the keys of those that may fit when tails are relayed."""
         full: list[str] = []
         refused: dict[str, Outcome] = {}
         errors: list[Document] = reply.get("writeErrors", [])
         for error in errors:
             index: int = error["index"]
-            put = self._pending[index]
+            put = puts[index]
             if error.get("code") not in _TOO_LARGE:
                 continue
-            if put.key in self._relayed:
+            if put.is_new or put.key in self._relayed:
                 refused[put.key] = too_large(put.part.size)
             self._relayed.add(put.key)
             full.append(put.key)
-        self.outcomes |= refused
-        self._pending = [put for put in self._pending if put.key not in refused]
+        self._end(refused)
         return full
 
     def _find_applied(self) -> Operation[None]:
@@ -278,17 +285,17 @@ class _Work:
                     "readConcern": OWN,
                 }
             )
-            self._mark({document["_id"] for document in found})
+            self._end(dict.fromkeys([document["_id"] for document in found], _APPLIED))
         for put in list(self._pending):
             if put.part.rows:
                 which = {**put.names, "version": put.part.rows[0]["version"], "rev": revs[put.key]}
                 command: Document = {"find": HISTORY, "filter": which, "limit": 1}
                 if (yield Rows({**command, "readConcern": OWN})):
-                    self._mark({put.key})
+                    self._end({put.key: _APPLIED})
 
-    def _mark(self, keys: set[str]) -> None:
-        self.outcomes |= {put.key: _APPLIED for put in self._pending if put.key in keys}
-        self._pending = [put for put in self._pending if put.key not in keys]
+    def _end(self, outcomes: Mapping[str, Outcome]) -> None:
+        self.outcomes |= outcomes
+        self._pending = [put for put in self._pending if put.key not in outcomes]
 
 
 # What is there ------------------------------------------------------------------------------------
@@ -351,39 +358,60 @@ def _knows(put: _Put, document: Document | None) -> Operation[bool]:
     return bool(found)
 
 
-def _statement(put: _Put, document: Document | None, rev: int) -> Document:
-    """The update of the document as it was found, or of none."""
+def _values(put: _Put, rev: int, before: int) -> tuple[Document, Document]:
+    """What is set, and what is taken away, besides rows.
+
+    Args:
+        put: The parcel.
+        rev: The write's.
+        before: The version that the newest snapshot is of.
+    """
     part = put.part
-    query: Document = {"_id": put.key}
-    known: Document = {} if document is None else document
-    for name in ("rev", "forgotten"):
-        query[name] = known.get(name, {"$exists": False})
     values: Document = {"rev": rev}
     gone: Document = {}
-    fresh: Document = dict(put.names)
-    if part.entity is None:
-        fresh["version"] = 0
-    else:
+    if part.entity is not None:
         values["leaves"] = leaves_of(part.entity["state"])
         for name, value in part.entity.items():
             if value is None:
                 gone[name] = ""
             else:
                 values[name] = value
-    update: Document = {"$set": values, "$setOnInsert": fresh}
-    if gone and document is not None:
+    if part.rows:
+        values["waiting"] = True
+    snapshots = [row["version"] for row in part.rows if row["kind"] == SNAPSHOT]
+    if snapshots:
+        values[SNAPSHOT] = max(*snapshots, before)
+    return values, gone
+
+
+def _rows(part: _Part, rev: int) -> list[Document]:
+    return [{**row, "rev": rev} if number == 0 else row for number, row in enumerate(part.rows)]
+
+
+def _made(put: _Put, rev: int) -> Document:
+    """The document of a key that has none."""
+    values, _ = _values(put, rev, 0)
+    rows = _rows(put.part, rev)
+    appended = {"seq": len(rows), "tail": rows, "ids": put.part.ids}
+    return {"_id": put.key, "version": 0, **put.names, **values, **appended}
+
+
+def _update(put: _Put, document: Document, rev: int) -> Document:
+    """The statement that changes the document as it was found."""
+    part = put.part
+    query: Document = {"_id": put.key}
+    for name in ("rev", "forgotten"):
+        query[name] = document.get(name, {"$exists": False})
+    values, gone = _values(put, rev, document.get(SNAPSHOT, 0))
+    update: Document = {"$set": values, "$inc": {"seq": len(part.rows)}}
+    if gone:
         update["$unset"] = gone
     push: Document = {}
     if part.rows:
-        values["waiting"] = True
-        push["tail"] = {"$each": [{**part.rows[0], "rev": rev}, *part.rows[1:]]}
+        push["tail"] = {"$each": _rows(part, rev)}
     if part.ids:
         query["ids"] = {"$nin": part.ids}
         push["ids"] = {"$each": part.ids}
     if push:
         update["$push"] = push
-    update["$inc"] = {"seq": len(part.rows)}
-    snapshots = [row["version"] for row in part.rows if row["kind"] == SNAPSHOT]
-    if snapshots:
-        values[SNAPSHOT] = max(*snapshots, known.get(SNAPSHOT, 0))
-    return {"q": query, "u": update, "upsert": document is None}
+    return {"q": query, "u": update}
