@@ -96,8 +96,12 @@ def check_rights(wire: Wire, url: RedisURL, layout: Layout) -> None:
         reply = wire.ask(command)
         if isinstance(reply, Complaint):
             raise translate(reply, url, written=False)
-    _, pre, keys = layout.of_commit("e", "m")
-    missing = wire.ask(RIGHTS.call(keys, (pre,)))
+    part = layout.partition("e")
+    keys = layout.whole(
+        part, layout.entity("e"), layout.other("e", "m"), layout.history("e", "m"),
+        layout.ids("e", "m"),
+    )  # fmt: skip
+    missing = wire.ask(RIGHTS.call(keys, (layout.pres[part],)))
     if isinstance(missing, str) and missing:
         missing = Complaint(f"NOPERM {missing}")
     if isinstance(missing, Complaint) and missing.code not in REDIRECTIONS:

@@ -69,6 +69,21 @@ class Write:
         self.rows: list[str] = []
         self.answer: Outcome | None = None
 
+    def arguments(self) -> list[str]:
+        """As the script takes it: see ``lua/write.lua``."""
+        fields, rows = self.fields, self.rows
+        return [
+            self.key[0],
+            self.expected,
+            self.state,
+            self.due,
+            str(self.ids),
+            str(len(fields)),
+            str(len(rows)),
+            *fields,
+            *rows,
+        ]
+
 
 def prepare(commits: Sequence[Commit], recorded_at: int, limit: int) -> list[Write]:
     """Encode commits, in order.
@@ -90,7 +105,7 @@ def prepared(commit: Commit, recorded_at: int, limit: int) -> Write:
         if changes:
             _entity(write, commit, limit)
         end = (
-            f'"{commit.commit_id}",{_texts[commit.machine_version]},'
+            f"{quoted(commit.commit_id)},{_texts[commit.machine_version]},"
             f"{_texts[commit.fingerprint]},{recorded_at}]"
         )
         for entry in commit.entries:
@@ -129,6 +144,9 @@ def _version(version: int) -> str:
 def _entity(write: Write, commit: Commit, limit: int) -> None:
     write.expected = str(commit.expected_version)
     now = str(commit.now)
+    for text in (commit.machine_version, commit.fingerprint, commit.commit_id):
+        if not text.isascii():
+            text.encode()  # a lone surrogate is refused here
     fields = [
         str(commit.new_version),
         commit.machine_version,

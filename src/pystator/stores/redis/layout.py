@@ -120,18 +120,10 @@ class Layout:
         """Event ids: a hash, id -> the first 28 digits of its row."""
         return f"{self.stem(entity_id)}ids:{_escaped(machine)}"
 
-    def of_commit(self, entity_id: str, machine: str) -> tuple[int, str, tuple[str, ...]]:
-        """The partition of an entity, what its shared keys begin with, and all keys of its own."""
-        partition = self.partition(entity_id)
-        pre = self.pres[partition]
-        name, of = _escaped(entity_id), _escaped(machine)
-        if not self.is_cluster:
-            stem = f"{{{pre}entity:{name}}}:"
-            keys = (f"{pre}entity:{name}", f"{stem}machine:{of}", f"{stem}history:{of}")
-            return partition, pre, (*keys, f"{stem}ids:{of}")
-        stem = f"{pre}{{entity:{name}}}:"
-        keys = (f"{pre}entity:{name}", f"{stem}machine:{of}", f"{stem}history:{of}")
-        return partition, pre, (*keys, f"{stem}ids:{of}", f"{pre}never")
+    def names_of(self, machine: str) -> tuple[str, str]:
+        """A machine in names of keys, and in those of indexes."""
+        escaped = _escaped(machine)
+        return escaped, escaped.replace(":", "%3A")
 
 
 def _escaped(text: str) -> str:

@@ -4,9 +4,7 @@ They do what `pystator.stores.redis.ops` and `pystator.stores.redis.writing` do 
 generators; who goes on after an error is `pystator.stores.redis.talk`, here as there.
 """
 
-from typing import Final
-
-from pystator.records import Entity, Outcome, OutcomeKind
+from pystator.records import Entity, Outcome
 from pystator.stores.keys import is_storable
 from pystator.stores.redis.encode import Write
 from pystator.stores.redis.link import Link
@@ -15,8 +13,6 @@ from pystator.stores.redis.rows import entity_of
 from pystator.stores.redis.writing import Terms
 
 __all__ = ["commit_one", "load_one"]
-
-_APPLIED: Final = Outcome(OutcomeKind.APPLIED)
 
 
 def load_one(link: Link, entity_id: str, machine: str) -> Entity | None:
@@ -35,7 +31,6 @@ def load_one(link: Link, entity_id: str, machine: str) -> Entity | None:
 
 def commit_one(link: Link, terms: Terms, write: Write) -> Outcome:
     """Write one."""
-    command = terms.command(write)
-    if command is None:
-        return write.answer or _APPLIED
-    return terms.outcome(link.run_one(*command, reads=False, blames=True))
+    if write.answer is not None:
+        return write.answer
+    return terms.outcome(link.run_one(*terms.command(write), reads=False, blames=True))

@@ -1,7 +1,6 @@
-"""Commits over Redis: one call of a script each, and what its answer means.
+"""Commits over Redis: by a script, each whole or not at all, and what its answer means.
 
-Many commits are many calls of the script in one round trip: each is written whole or not at all,
-and none waits for another. They are encoded while the server works on those before them.
+Many commits are one round trip. They are encoded while the server works on those before them.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +9,7 @@ from typing import Any, Final
 from pystator.db.redis_url import RedisURL
 from pystator.errors import FSMError
 from pystator.records import Commit, Outcome, OutcomeKind
-from pystator.stores.redis.encode import Write, prepared, refusal
+from pystator.stores.redis.encode import Write, prepared
 from pystator.stores.redis.errors import Complaint, translate
 from pystator.stores.redis.layout import Layout
 from pystator.stores.redis.ops import Command, Operation, Request
@@ -18,7 +17,11 @@ from pystator.stores.redis.scripts import Script
 
 __all__ = ["Terms", "committing", "writing"]
 
-COMMIT: Final = Script("commit")
+COMMIT: Final = Script("commit", "write")
+COMMITS: Final = Script("commits", "write")
+
+TOGETHER: Final = 16
+"""Commits of one call: the server is busy with them for less than a millisecond."""
 
 _APPLIED: Final = Outcome(OutcomeKind.APPLIED)
 _OUTCOMES: Final = (
@@ -48,37 +51,19 @@ class Terms:
         self.layout = layout
         self.epoch = epoch
 
-    def command(self, write: Write) -> Command | None:
-        """The call of the script; None when the answer is known without it."""
-        if write.answer is not None:
-            return None
-        try:
-            return self._packed(write)
-        except UnicodeError as error:
-            write.answer = refusal(error)
-            return None
-
-    def _packed(self, write: Write) -> Command:
-        entity_id, machine = write.key
-        partition, pre, keys = self.layout.of_commit(entity_id, machine)
-        fields = write.fields
-        return partition, COMMIT.call(
-            keys,
-            (
-                pre,
-                entity_id,
-                machine,
-                self.epoch or "",
-                write.expected,
-                self.layout.in_index(machine),
-                write.state,
-                write.due,
-                write.ids,
-                len(fields),
-                *fields,
-                *write.rows,
-            ),
-        )
+    def command(self, *writes: Write) -> Command:
+        """The call of a script for commits of one machine in one partition."""
+        layout = self.layout
+        machine = writes[0].key[1]
+        partition = layout.partition(writes[0].key[0])
+        keys = [layout.entity(write.key[0]) for write in writes]
+        if layout.is_cluster:
+            keys.append(layout.never(partition))
+        pre = layout.pres[partition]
+        arguments = [pre, self.epoch or "", machine, *layout.names_of(machine)]
+        for write in writes:
+            arguments += write.arguments()
+        return partition, (COMMIT if len(writes) == 1 else COMMITS).call(keys, arguments)
 
     def outcomes(self, replies: Sequence[Any]) -> list[Outcome]:
         """What the answers of a script mean, one for each commit or parcel.
@@ -124,18 +109,69 @@ def committing(
 
 def writing(terms: Terms, writes: Iterable[Write]) -> Operation[list[Outcome]]:
     """`committing` of what is encoded already."""
-    answers: list[Outcome | None] = []
-    replies = yield Request(_commands(terms, writes, answers), reads=False, blames=True)
-    rest = iter(terms.outcomes(replies))
-    return [next(rest) if each is None else each for each in answers]
+    batches = _Batches(terms)
+    replies = yield Request(batches.commands(writes), reads=False, blames=True)
+    left = batches.take(replies)
+    if left:
+        batches.finish(left, (yield Request(batches.alone(left), reads=False, blames=True)))
+    return batches.outcomes()
 
 
-def _commands(
-    terms: Terms, writes: Iterable[Write], answers: list[Outcome | None]
-) -> Iterator[Command]:
-    """The calls for those whose answer is not known yet."""
-    for write in writes:
-        command = terms.command(write)
-        answers.append(write.answer)
-        if command is not None:
-            yield command
+class _Batches:
+    """Commits of one machine in one partition share a call of the script, a few of them each.
+
+    The first of them that meets an error ends the call: it and those behind it are sent once more,
+    each alone, so that each has its own answer.
+    """
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self._writes: list[Write] = []
+        self._sent: list[list[int]] = []
+        self._answers: dict[int, Any] = {}
+
+    def commands(self, writes: Iterable[Write]) -> Iterator[Command]:
+        """The calls for those whose answer is not known yet."""
+        waiting: dict[tuple[int, str], list[int]] = {}
+        for place, write in enumerate(writes):
+            self._writes.append(write)
+            if write.answer is not None:
+                continue
+            key = (self._terms.layout.partition(write.key[0]), write.key[1])
+            batch = waiting.setdefault(key, [])
+            batch.append(place)
+            if len(batch) == TOGETHER:
+                del waiting[key]
+                yield self._command(batch)
+        for batch in waiting.values():
+            yield self._command(batch)
+
+    def _command(self, batch: list[int]) -> Command:
+        self._sent.append(batch)
+        return self._terms.command(*[self._writes[place] for place in batch])
+
+    def take(self, replies: Sequence[Any]) -> list[int]:
+        """The answers; those that are to be sent alone."""
+        left: list[int] = []
+        for batch, reply in zip(self._sent, replies, strict=True):
+            if len(batch) == 1 or isinstance(reply, Complaint):
+                self._answers.update(dict.fromkeys(batch, reply))
+                continue
+            self._answers.update(zip(batch, reply, strict=False))
+            left += batch[len(reply) :]
+        return left
+
+    def alone(self, left: Sequence[int]) -> Iterator[Command]:
+        """The calls for some of them."""
+        return (self._terms.command(self._writes[place]) for place in left)
+
+    def finish(self, left: Sequence[int], replies: Sequence[Any]) -> None:
+        """The answers to these."""
+        self._answers.update(zip(left, replies, strict=True))
+
+    def outcomes(self) -> list[Outcome]:
+        """Of all, in order."""
+        places = sorted(self._answers)
+        found = self._terms.outcomes([self._answers[place] for place in places])
+        known = dict(zip(places, found, strict=True))
+        return [write.answer or known[place] for place, write in enumerate(self._writes)]

@@ -5,6 +5,7 @@
 -- * Texts of contexts and rows are never taken apart, and no number above 2^53 is one here.
 
 local call = redis.call
+local begun = false -- something of a commit is written
 
 -- The error for the first of the keys that is there and of another type: key, type, key, type, ...
 local function foreign(keys)
@@ -21,6 +22,7 @@ end
 local function feed_row(pre, id, machine, version)
   local feed, entry = pre .. 'feed', version .. id .. '\0' .. machine
   local at = call('XADD', feed, '*', 'row', entry)
+  begun = true
   local dash = string.find(at, '-', 1, true)
   local ms, seq = string.sub(at, 1, dash - 1), string.sub(at, dash + 1)
   if #seq > 6 and seq + 0 > 1048575 then -- the clock stood still for so long
@@ -38,12 +40,12 @@ local function in_parts(command, key, arguments)
   end
 end
 
--- Rows stand in ARGV from there on: version, event id, text.
+-- Rows stand in ARGV between these places, or up to its end: version, event id, text.
 
 -- One of their event ids is in the hash.
-local function any_known(known, first)
+local function any_known(known, first, last)
   local ids = {}
-  for i = first + 1, #ARGV, 3 do
+  for i = first + 1, last or #ARGV, 3 do
     if ARGV[i] ~= '' then
       ids[#ids + 1] = ARGV[i]
     end
@@ -58,9 +60,9 @@ local function any_known(known, first)
 end
 
 -- Append them; all of them, a line each.
-local function add_rows(pre, id, machine, history, known, first)
+local function add_rows(pre, id, machine, history, known, first, last)
   local rows, members, places = {}, {}, {}
-  for i = first, #ARGV, 3 do
+  for i = first, last, 3 do
     local place = ARGV[i] .. feed_row(pre, id, machine, ARGV[i])
     local row = place .. ARGV[i + 2]
     rows[#rows + 1] = row
