@@ -1,5 +1,6 @@
 """What the tests of the MongoDB store share."""
 
+import re
 from collections.abc import Callable, Iterator
 
 import pymongo
@@ -27,17 +28,19 @@ def database(mongodb_url: str) -> Iterator[pymongo.database.Database]:
 @pytest.fixture
 def line(mongodb: Databases) -> Iterator[Line]:
     """A line to the server that can be cut."""
-    with Line(_port(mongodb.url)) as between:
+    with Line(*_hosts(mongodb.url)[0]) as between:
         yield between
 
 
 @pytest.fixture
 def over(line: Line, mongodb_url: str) -> Iterator[Callable[..., MongoDBStateStore]]:
-    """``over(**options)``: a connected store over the line, with one connection to write over."""
+    """``over(**options)``: a connected store over the line."""
     made: list[MongoDBStateStore] = []
+    hosts = ",".join(f"{host}:{port}" for host, port in _hosts(mongodb_url))
+    url = mongodb_url.replace(hosts, f"127.0.0.1:{line.port}")
+    url = re.sub(r"replicaSet=[^&]*", "directConnection=true", url)
 
     def make(**options) -> MongoDBStateStore:
-        url = mongodb_url.replace(f":{_port(mongodb_url)}", f":{line.port}")
         made.append(MongoDBStateStore(url, **options).connect())
         return made[-1]
 
@@ -46,5 +49,5 @@ def over(line: Line, mongodb_url: str) -> Iterator[Callable[..., MongoDBStateSto
         each.disconnect()
 
 
-def _port(url: str) -> int:
-    return pymongo.uri_parser.parse_uri(url)["nodelist"][0][1]
+def _hosts(url: str) -> list[tuple[str, int]]:
+    return pymongo.uri_parser.parse_uri(url)["nodelist"]

@@ -12,6 +12,7 @@ from pystator.orchestrator.replay import replay
 from pystator.records import OutcomeKind
 from pystator.stores.mongodb import MongoDBStateStore
 from pystator.stores.mongodb.documents import HISTORY, STATES, id_of
+from pystator.stores.mongodb.encode import ROOM
 from pystator.testing.building import applied, change, lookup, note
 
 APPLIED, STALE, DUPLICATE = OutcomeKind.APPLIED, OutcomeKind.STALE, OutcomeKind.DUPLICATE
@@ -90,7 +91,7 @@ class TestOneDocument:
             applied(store, change(after=version + 1))
             [found] = database[STATES].aggregate([{"$project": {"n": {"$size": "$tail"}}}])
             longest = max(longest, found["n"])
-        assert longest == 100
+        assert longest == ROOM
         rows = store.history("e", limit=1_000).items
         assert [row.id for row in rows if row.kind == "event"] == sorted(
             row.id for row in rows if row.kind == "event"
@@ -98,7 +99,7 @@ class TestOneDocument:
         assert len({row.id for row in rows}) == len(rows) == 121
         assert len(store.feed(None, 1_000).items) == 121
 
-    def test_event_ids_are_known_for_ever(self, store, database):
+    def test_event_ids_are_known_for_ever(self, store, mongodb_url, database):
         """Also those that the document has forgotten, whether they are looked for first or not."""
         name = id_of("e", "m")
         applied(store, change(steps=450, event_id="i"))
@@ -107,7 +108,7 @@ class TestOneDocument:
         document = database[STATES].find_one({"_id": name})
         assert document["forgotten"] > 0
         assert "i" not in document["ids"]
-        with MongoDBStateStore(store_url(database)) as other:
+        with MongoDBStateStore(mongodb_url) as other:
             assert kinds(other.commit([change(after=450, event_id="i")])) == [DUPLICATE]
             assert kinds(other.commit([note(version=450, event_id="i-7")])) == [DUPLICATE]
             assert kinds(other.commit([change(after=450, event_id="new")])) == [APPLIED]
@@ -155,11 +156,6 @@ class TestOneDocument:
         outcomes = store.commit(batch)
         assert kinds(outcomes) == [APPLIED, OutcomeKind.REFUSED] * 2
         assert [each.entity_id for each in store.entities().items] == ["e1", "e3"]
-
-
-def store_url(database):
-    host, port = database.client.address
-    return f"mongodb://{host}:{port}/{database.name}?directConnection=true"
 
 
 class TestRaces:

@@ -1,6 +1,9 @@
 """What goes wrong between a store and its server: told, survived, and never guessed."""
 
 import asyncio
+import os
+import signal
+import threading
 import time
 
 import pytest
@@ -217,6 +220,24 @@ class TestDeadlines:
             return await far.aload([lookup()])
 
         assert asyncio.run(run(over(pool_size=1)))[0].entity.version in {1, 2}
+
+    def test_an_interrupted_call_leaves_the_store_usable(self, line, over, store):
+        applied(store, change())
+        far = over(pool_size=1)
+        far.load([lookup()])
+        line.fates("update", "late")
+
+        def interrupt():
+            while "update" not in line.commands:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            far.commit([change(after=1)])
+        thread.join()
+        assert far.load([lookup()])[0].entity.version in {1, 2}
 
 
 class TestServerAway:

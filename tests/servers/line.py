@@ -19,17 +19,20 @@ OP_MSG = 2013
 
 
 class Line:
-    """Stands between a client and a server on loopback.
+    """Stands between a client and a server; of a replica set, it leads to the first of its members.
 
     Args:
+        host: The server's.
         port: The server's.
 
     Attributes:
+        port: The line's own, on loopback.
         fate: Decides on each command; all is well by default.
+        commands: Names of those that came.
     """
 
-    def __init__(self, port: int) -> None:
-        self._server = port
+    def __init__(self, host: str, port: int) -> None:
+        self._server = (host, port)
         self._closed = threading.Event()
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -80,7 +83,7 @@ class Line:
         self._sockets += [client, server]
         try:
             with suppress(OSError, EOFError):
-                server.connect(("127.0.0.1", self._server))
+                server.connect(self._server)
                 while True:
                     message = _read(client)
                     fate = self._decide(message)

@@ -31,7 +31,7 @@ from pymongo.errors import (
 )
 
 from pystator.db.mongodb_url import MongoURL
-from pystator.errors import ConfigurationError, FSMError, StoreUnavailableError
+from pystator.errors import ConfigurationError, FSMError, SchemaError, StoreUnavailableError
 
 __all__ = [
     "LEAVING",
@@ -194,6 +194,11 @@ def translate(error: PyMongoError, url: MongoURL, *, written: bool | None = None
         return ConfigurationError(f"{url}: {first}", context=context)
     if written is not None:
         context["written"] = written
+    if code in _SCHEMA:
+        return SchemaError(
+            f"{url}: an index is not what this release needs ({first}): drop it, and connect again",
+            context=context,
+        )
     why = _CODES.get(code or 0, "").format(first) or _by_kind(error, text, first)
     return StoreUnavailableError(f"{url}: {why}", context=context)
 
@@ -207,6 +212,9 @@ def _first(text: str) -> str:
 
 _REFUSED: Final = frozenset({13, 18, 59, 8000})
 """Not authorized, authentication failed, no such command, Atlas says no: not executed."""
+
+_SCHEMA: Final = frozenset({67, 85, 86})
+"""An index of this name is another one, or cannot be made."""
 
 _CODES: Final = {
     13: "the user may not do that ({0}): it needs the role readWrite on the database",

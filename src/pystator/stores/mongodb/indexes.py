@@ -11,12 +11,15 @@ from typing import Final
 from pystator.db.mongodb_url import MongoURL
 from pystator.errors import SchemaError
 from pystator.stores.mongodb.documents import HISTORY, META, STATES, Document
+from pystator.stores.mongodb.errors import Unanswered
 from pystator.stores.mongodb.link import Operation, Request
 
 __all__ = ["LAYOUT", "ensure"]
 
 LAYOUT: Final = 1
 """What this release needs."""
+
+_TRIES: Final = 5
 
 _ID: Final = "layout"
 """Of the document in ``pystator_meta``."""
@@ -73,12 +76,24 @@ def ensure(
     layout: int | None = found[0].get("value") if found else None
     if layout is None and auto_initialize:
         for collection, indexes in INDEXES.items():
-            yield Request({"createIndexes": collection, "indexes": indexes})
+            yield from _insist({"createIndexes": collection, "indexes": indexes})
         statement = {"q": {"_id": _ID}, "u": {"$max": {"value": LAYOUT}}, "upsert": True}
-        yield Request({"update": META, "updates": [statement]})
+        yield from _insist({"update": META, "updates": [statement]})
         layout = LAYOUT
     if validate_schema:
         _check(layout, url, database)
+
+
+def _insist(command: Document) -> Operation[None]:
+    """Send what may be sent again: others do the same at this moment, and a server may object."""
+    for last in range(_TRIES, -1, -1):
+        try:
+            yield Request(command)
+        except Unanswered:
+            if not last:
+                raise
+        else:
+            return
 
 
 def _check(layout: int | None, url: MongoURL, database: str) -> None:

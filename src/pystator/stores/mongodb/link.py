@@ -150,6 +150,12 @@ class Link:
                 f"{self.url}: this MongoDB is too old; use 5.0 or newer",
                 context={"database": str(self.url), "written": False},
             )
+        if not hello.get("isWritablePrimary"):
+            raise StoreUnavailableError(
+                f"{self.url}: this member of a replica set only reads; name the set, with"
+                " ?replicaSet=NAME, and without directConnection",
+                context={"database": str(self.url), "written": False},
+            )
 
     def _made(self) -> MongoClient[Document]:
         client: MongoClient[Document] = MongoClient(self.url.text, **self.options)

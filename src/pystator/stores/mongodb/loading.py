@@ -37,6 +37,9 @@ _TAIL: Final[Document] = {"entity_id": 1, "machine_name": 1, "seq": 1, "tail": 1
 _IDS: Final = 1_000
 """Event ids that are remembered of a key."""
 
+_MANY: Final = 1_000
+"""Keys of one command."""
+
 _SOME: Final = 100
 """Keys with event ids of one command: the server compares all of its ids with each document's."""
 
@@ -113,7 +116,7 @@ def _documents(asked: dict[str, set[str]]) -> Operation[dict[str, Document]]:
     """By ``_id``; ``ids`` is there where one of the event ids may be known."""
     plain = [key for key, ids in asked.items() if not ids]
     others = [key for key, ids in asked.items() if ids]
-    parts = [(plain, _PLAIN)] if plain else []
+    parts = [(plain[start : start + _MANY], _PLAIN) for start in range(0, len(plain), _MANY)]
     for start in range(0, len(others), _SOME):
         some = others[start : start + _SOME]
         wanted = sorted({each for key in some for each in asked[key]})
