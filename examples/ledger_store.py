@@ -241,6 +241,8 @@ class LedgerStore(AuthoredStore, Prunable):
         """Read the lines that came since; cut off one that its writer did not finish."""
         index = self._index
         tail = read_from(self._file, index.size)
+        if tail:
+            os.fsync(self._file)  # who wrote it may have been killed before
         for line in tail.splitlines(keepends=True):
             text = line[9:-1]
             whole = line.endswith(b"\n")
