@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import redis
 
 from pystator.errors import FSMError
 from pystator.records import Cut, EntryKind, OutcomeKind, Parcel
@@ -70,7 +71,7 @@ def test_no_commit_is_torn_by_a_key_of_somebody_else(store, admin, name, commit)
 def test_a_clock_that_stands_still_for_a_million_rows(store, admin) -> None:
     """A server whose clock went back counts on within its last millisecond, further than an id has room for."""
     feed = f"{store.key_prefix}:feed"
-    admin.xadd(feed, {"id": "x", "machine": "m", "version": "0" * 12}, id=f"{FAR}-{2**20 - 3}")
+    admin.xadd(feed, {"row": "0" * 12 + "x\0m"}, id=f"{FAR}-{2**20 - 3}")
     admin.xtrim(feed, maxlen=0, approximate=False)
     applied(store, *[change(f"e{n}", steps=3) for n in range(3)])
     rows = store.feed().items
@@ -83,6 +84,29 @@ def test_a_clock_that_stands_still_for_a_million_rows(store, admin) -> None:
     assert [row.id for row in page.items + store.feed(page.next).items] == ids
     assert store.prune_rows([Cut("e0", "m", ids[:2])]) == [2]
     assert [row.id for row in store.feed().items] == ids[2:]
+
+
+def test_rows_of_a_cluster_have_ids_of_their_own(redis_cluster_url) -> None:
+    """Its partitions number their rows apart, many in one millisecond; and run out of numbers sooner."""
+    with RedisStateStore(redis_cluster_url) as store:
+        applied(store, *[change(f"e{n}", steps=2) for n in range(400)])
+        ids = [row.id for row in store.feed(None, 1_000).items]
+        assert len(set(ids)) == 800
+        feed = store.layout.shared("feed", store.layout.partition("e"))
+        with redis.RedisCluster.from_url(redis_cluster_url.partition("?")[0]) as client:
+            client.xadd(feed, {"row": "0" * 12 + "x\0m"}, id=f"{FAR}-{2**14 - 2}")
+        applied(store, change("e", steps=3))
+        rows = store.history("e").items
+        part = store.layout.partition("e")
+        last = (FAR << 20) + 2**20 - 64 + part
+        assert [row.id for row in rows] == [
+            last,
+            ((FAR + 1) << 20) + part,
+            ((FAR + 1) << 20) + 64 + part,
+        ]
+        assert [row.id for row in store.feed(None, 1_000).items[-3:]] == [row.id for row in rows]
+        assert store.prune_rows([Cut("e", "m", [row.id for row in rows[:2]])]) == [2]
+        assert [row.version for row in store.history("e").items] == [3]
 
 
 @pytest.mark.parametrize("version", [2**31, 2**47])

@@ -65,7 +65,8 @@ class _Feed(Walk[_Item]):
         """The next entries of a partition's stream, with their rows."""
         layout, number = self._layout, part.number
         place = self.seen[number]
-        arguments = (layout.opening(number), entry_id(place) if place else "-", count, BYTES)
+        start = entry_id(layout, place) if place else "-"
+        arguments = (layout.opening(number), start, count, BYTES)
         return number, FEED.call(layout.index(number, "feed"), arguments)
 
     def take(self, part: Part[_Item], reply: Any) -> None:
@@ -78,16 +79,18 @@ class _Feed(Walk[_Item]):
             time = max(time, (row.id >> SEQUENCE, row.recorded_at))
             part.found.append((time[0], time[1], part.number, row.id, row))
         if last:
-            seen = self.seen[part.number] = row_id_of(last)
+            seen = self.seen[part.number] = row_id_of(self._layout, part.number, last)
             part.place = (*max(time, (seen >> SEQUENCE, 0)), part.number, seen)
 
 
-def entry_id(row_id: int) -> str:
+def entry_id(layout: Layout, row_id: int) -> str:
     """The entry of the feed that tells of a row."""
-    return f"{row_id >> SEQUENCE}-{row_id & (1 << SEQUENCE) - 1}"
+    number = row_id & (1 << SEQUENCE) - 1
+    return f"{row_id >> SEQUENCE}-{number // len(layout.partitions)}"
 
 
-def row_id_of(entry: str) -> int:
-    """The id of the row that an entry tells of."""
+def row_id_of(layout: Layout, partition: int, entry: str) -> int:
+    """The id of the row that an entry tells of: no two partitions have the same."""
     milliseconds, _, number = entry.partition("-")
-    return int(milliseconds) << SEQUENCE | int(number)
+    count = len(layout.partitions)
+    return int(milliseconds) << SEQUENCE | int(number) * count + partition

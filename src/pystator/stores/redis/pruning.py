@@ -123,7 +123,7 @@ def _rows(layout: Layout, cut: Cut, numbers: list[int]) -> Command:
     keys = layout.whole(
         part, layout.shared("feed", part), layout.history(entity_id, cut.machine_name)
     )
-    return part, ROWS.call(keys, (BYTES, *map(entry_id, numbers)))
+    return part, ROWS.call(keys, (BYTES, *[entry_id(layout, number) for number in numbers]))
 
 
 def _parts(cut: Cut) -> Iterator[Cut]:
@@ -153,7 +153,7 @@ def _command(layout: Layout, cut: Cut, places: _Places, recorded_at: int) -> Com
     rows: list[str] = []
     for number in (*counted, *others):
         place, event_id = places[number]
-        rows += (place, entry_id(number), event_id)
+        rows += (place, entry_id(layout, number), event_id)
     guard = "" if cut.guard is None else places[cut.guard][0]
     keys = layout.whole(
         part,

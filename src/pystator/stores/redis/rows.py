@@ -39,7 +39,7 @@ DIGITS: Final = 28
 """Digits in front of a row."""
 
 SEQUENCE: Final = 20
-"""Bits of a row's id that count within a millisecond."""
+"""Bits of a row's id that count within a millisecond, and with it the partitions of a cluster."""
 
 LARGEST_VERSION: Final = 16**12 - 1
 

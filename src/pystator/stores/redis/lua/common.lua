@@ -17,20 +17,29 @@ local function foreign(keys)
   end
 end
 
--- Append an entry to the feed: version, id, NUL, machine. The id of the row, 16 hexadecimal digits:
--- 11 of the milliseconds, 5 of the number within it.
+-- The id of the row that an entry of the feed tells of, 16 hexadecimal digits: 11 of the milliseconds,
+-- 5 of the number within it. Of a cluster each partition counts apart, and its number comes last.
+local function row_number(pre, ms, seq)
+  if string.byte(pre, -2) == 125 then -- a brace
+    seq = seq * 64 + string.sub(pre, -4, -3)
+  end
+  return string.format('%011x%05x', ms, seq)
+end
+
+-- Append an entry to the feed: version, id, NUL, machine. The id of the row.
 local function feed_row(pre, id, machine, version)
   local feed, entry = pre .. 'feed', version .. id .. '\0' .. machine
   local at = call('XADD', feed, '*', 'row', entry)
   begun = true
   local dash = string.find(at, '-', 1, true)
   local ms, seq = string.sub(at, 1, dash - 1), string.sub(at, dash + 1)
-  if #seq > 6 and seq + 0 > 1048575 then -- the clock stood still for so long
+  if #seq > 4 and seq + 0 > (string.byte(pre, -2) == 125 and 16383 or 1048575) then
+    -- the clock stood still for so long
     ms, seq = ms + 1, 0
     call('XADD', feed, string.format('%.0f-0', ms), 'row', entry)
     call('XDEL', feed, at)
   end
-  return string.format('%011x%05x', ms, seq)
+  return row_number(pre, ms, seq)
 end
 
 -- Append to a key by commands of at most a thousand arguments.

@@ -13,7 +13,8 @@ for i, entry in ipairs(entries) do
   local told = entry[2][2]
   local nul = string.find(told, '\0', 13, true)
   local id, machine = string.sub(told, 13, nul - 1), string.sub(told, nul + 1)
-  local row = row_at(history_of(ARGV[1], id, machine), string.sub(told, 1, 12) .. row_id(entry[1]))
+  local row = row_at(history_of(ARGV[1], id, machine), string.sub(told, 1, 12)
+    .. row_id(KEYS[1], entry[1]))
   answer[1] = entry[1]
   if row then
     answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = id, machine, row

@@ -20,8 +20,8 @@ local function other_of(opening, id, machine)
 end
 
 -- The id of the row that an entry of the feed tells of.
-local function row_id(entry)
-  return string.format('%011x%05x', string.match(entry, '^(%d+)-(%d+)$'))
+local function row_id(feed, entry)
+  return row_number(string.sub(feed, 1, -5), string.match(entry, '^(%d+)-(%d+)$'))
 end
 
 -- The row at a place, 28 digits; nil when it is gone.

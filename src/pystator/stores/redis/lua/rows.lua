@@ -7,7 +7,7 @@
 local room, answer = tonumber(ARGV[1]), {}
 for i = 2, #ARGV do
   local entry = call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1]
-  local row = entry and row_at(KEYS[2], string.sub(entry[2][2], 1, 12) .. row_id(entry[1])) or ''
+  local row = entry and row_at(KEYS[2], string.sub(entry[2][2], 1, 12) .. row_id(KEYS[1], entry[1])) or ''
   answer[i - 1] = row
   room = room - #row
   if room < 0 then
