@@ -20,7 +20,7 @@ from pystator.errors import StoreUnavailableError
 from pystator.stores.glance import Glance
 from pystator.stores.redis.errors import LOST, Complaint, translate
 from pystator.stores.redis.layout import Layout
-from pystator.stores.redis.ops import One, Request
+from pystator.stores.redis.ops import Command, One, Request
 from pystator.stores.redis.pool import Pool
 from pystator.stores.redis.talk import (
     Broken,
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 __all__ = ["Link"]
 
 T = TypeVar("T")
+
+FEW: Final = 8
+"""So many commands take a shorter way."""
 
 _STRANDED: Final[list[object]] = []
 """What a forked child must not close: it is the parent's."""
@@ -227,7 +230,12 @@ class Link:
         commands = request.commands
         if isinstance(commands, One):
             return [self.run_one(*commands.command, reads=request.reads, blames=request.blames)]
-        return self._drive(talk(self, request))
+        first: Result | None = None
+        if isinstance(commands, list) and 0 < len(commands) <= FEW:
+            first = self._ask_few(commands, reads=request.reads)
+            if isinstance(first, list) and Complaint not in set(map(type, first)):
+                return first
+        return self._drive(talk(self, request, first))
 
     def run_one(self, partition: int, command: bytes, *, reads: bool, blames: bool = False) -> Any:
         """The reply to one command, by the shortest way: see `Request`.
@@ -241,6 +249,26 @@ class Link:
         first: Result = reply if type(reply) is Broken else [reply]
         request = Request(One(partition, command), reads, blames)
         return self._drive(talk(self, request, first))[0]
+
+    def _ask_few(self, commands: Sequence[Command], *, reads: bool) -> Result | None:
+        """The replies to a few commands for one server; None when they are for several."""
+        homes = self._homes
+        address = homes[commands[0][0]]
+        if any(homes[partition] != address for partition, _ in commands):
+            return None
+        packed = b"".join([command for _, command in commands])
+        sent = False
+        try:
+            pool = self._pools.get(address) or self.pool(address)
+            wire = pool.take()
+            wire.sent = False
+            try:
+                return wire.ask_few(packed, len(commands), self._glances[reads])
+            finally:
+                sent = wire.sent
+                pool.give_back(wire)
+        except LOST as error:
+            return Broken(error, sent)
 
     def _ask(self, address: Address, command: bytes, *, reads: bool) -> Any:
         """One reply, or why there is none."""

@@ -16,7 +16,7 @@ from pystator.stores.keys import is_storable
 from pystator.stores.redis.layout import Layout
 from pystator.stores.redis.rows import ENTITY_FIELDS, Reply, entity_of, entry_of
 
-__all__ = ["Command", "One", "Operation", "Request", "getting", "loading", "pack"]
+__all__ = ["FEW", "Command", "One", "Operation", "Request", "getting", "loading", "pack"]
 
 T = TypeVar("T")
 
@@ -54,6 +54,9 @@ class Request(NamedTuple):
     reads: bool
     blames: bool = False
 
+
+FEW: Final = 4
+"""Lookups and commits that are packed before the first is sent."""
 
 Operation = Generator[Request, Any, T]
 """Yields requests, is sent a list of replies for each, and ends in its answer."""
@@ -99,7 +102,9 @@ class _Load:
     def run(self) -> Operation[list[Loaded]]:
         """The answers."""
         if self._places:
-            replies: list[Reply] = yield Request(self._first(), reads=True)
+            first = self._first()
+            are_few = len(self._lookups) < FEW
+            replies: list[Reply] = yield Request(list(first) if are_few else first, reads=True)
             self._take(iter(replies))
         if self._more:
             replies = yield Request([command for _, _, command in self._more], reads=True)

@@ -169,6 +169,14 @@ class Wire:
         self.is_clean = True
         return reply
 
+    def ask_few(self, commands: bytes, count: int, glance: Glance) -> list[Any]:
+        """The replies to a few commands, see `ask`."""
+        self.is_clean = False
+        self.sent = True
+        self._sock.sendall(commands)
+        glance.at(self._poll)
+        return self.receive(count)
+
     def send(self, chunks: Iterable[bytes]) -> None:
         """Send commands.
 

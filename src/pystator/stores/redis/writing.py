@@ -12,7 +12,7 @@ from pystator.records import Commit, Outcome, OutcomeKind
 from pystator.stores.redis.encode import Write, prepared
 from pystator.stores.redis.errors import Complaint, translate
 from pystator.stores.redis.layout import Layout
-from pystator.stores.redis.ops import Command, Operation, Request
+from pystator.stores.redis.ops import FEW, Command, Operation, Request
 from pystator.stores.redis.scripts import Script
 
 __all__ = ["Terms", "committing", "writing"]
@@ -104,13 +104,17 @@ def committing(
         recorded_at: Microseconds since the epoch, for the history rows.
         limit: Bytes an encoded context may have.
     """
-    return (yield from writing(terms, (prepared(commit, recorded_at, limit) for commit in commits)))
+    writes = (prepared(commit, recorded_at, limit) for commit in commits)
+    return (yield from writing(terms, list(writes) if len(commits) < FEW else writes))
 
 
 def writing(terms: Terms, writes: Iterable[Write]) -> Operation[list[Outcome]]:
     """`committing` of what is encoded already."""
     batches = _Batches(terms)
-    replies = yield Request(batches.commands(writes), reads=False, blames=True)
+    commands: Iterable[Command] = batches.commands(writes)
+    if isinstance(writes, list) and len(writes) < FEW:
+        commands = list(commands)
+    replies = yield Request(commands, reads=False, blames=True)
     left = batches.take(replies)
     if left:
         batches.finish(left, (yield Request(batches.alone(left), reads=False, blames=True)))
