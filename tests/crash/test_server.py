@@ -12,12 +12,12 @@ from functools import partial
 
 import pytest
 
-from pystator import EventRequest, Orchestrator, create_state_store
+from pystator import EventRequest, Orchestrator, ReplicatedStateStore, create_state_store
 from servers.places import await_sessions, cut, own_server, url_for, url_of_server
 
 ENTITIES = 6
 
-STORES = ["sqlite", "postgres", "redis", "redis_cluster", "mongodb"]
+STORES = ["sqlite", "postgres", "redis", "redis_cluster", "mongodb", "replicated"]
 SERVERS = ["postgres", "redis", "mongodb"]
 CUTTABLE = ["postgres", "redis"]
 """Servers that end a connection when somebody asks them to."""
@@ -175,6 +175,10 @@ class Load:
         """0 lost, 0 doubled, 0 torn; the events that were applied."""
         with create_state_store(url) as store:
             found = self.audit(store)
+            if isinstance(store, ReplicatedStateStore):
+                store.replicate(once=True)
+                behind = self.audit(store.durable_store)
+                assert versions(behind) == versions(found), "the durable store has the same"
         applied = {
             (entity, row.event_id, str(row.version))
             for entity, rows in found.items()
@@ -186,6 +190,10 @@ class Load:
         assert keys <= self.sent, "nothing is applied that nobody sent"
         assert len(keys) == len(applied), "nothing is applied twice"
         return keys
+
+
+def versions(found):
+    return {entity: [(row.version, row.event_id) for row in rows] for entity, rows in found.items()}
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import psycopg
 import pymongo
@@ -75,6 +75,10 @@ def cut(url: str) -> int:
 
 def await_sessions(url: str) -> None:
     """Wait for the sessions of clients that are gone: what is under way is still executed."""
+    if url.startswith("replicated:"):
+        for _, place in parse_qsl(urlsplit(url).query):
+            await_sessions(place)
+        return
     counting = {"postgresql": _postgres, "redis": _redis, "mongodb": _mongodb}
     name = url.partition(":")[0]
     if name not in counting:
