@@ -12,13 +12,12 @@ version may be in another order there: of two rejections at once, either may hav
 import json
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from operator import attrgetter
 from typing import Any, Final
 
 from pystator.records import Entity, EntryKind, HistoryEntry, Key, Parcel, record, to_datetime
 from pystator.stores.parcels import ENTITY_VALUES, ROW_VALUES, entity_row, history_row
 
-__all__ = ["Verdict", "differences", "is_same", "judge", "parcels", "told"]
+__all__ = ["Line", "Verdict", "differences", "is_same", "judge", "lines_of", "parcels", "told"]
 
 _TEXTS: Final = frozenset({"context", "history", "timers", "payload", "context_patch", "actions"})
 """Columns of JSON: a store may keep their keys in another order."""
@@ -27,6 +26,9 @@ _SETTLED: Final = frozenset({EntryKind.REJECTED, EntryKind.ACTION, EntryKind.SNA
 """Rows that did not make a version: a target may have its own."""
 
 Values = tuple[Any, ...]
+
+Line = tuple[HistoryEntry, Values]
+"""A row, and all that it says but its id, in a form that can be compared."""
 
 
 @record
@@ -64,8 +66,10 @@ def told(entity: Entity | None) -> Values | None:
     return None if entity is None else tuple(entity_row(entity))
 
 
-def _row(row: HistoryEntry) -> Values:
-    return tuple(history_row(row))
+def lines_of(rows: Iterable[HistoryEntry]) -> Iterator[Line]:
+    """Rows and what they say."""
+    for row in rows:
+        yield row, tuple(history_row(row))
 
 
 def _plainly(values: Values, names: Iterable[str]) -> Values:
@@ -88,32 +92,32 @@ def is_same(mine: Entity | None, theirs: Entity | None) -> bool:
 
 
 def differences(
-    source: Iterable[HistoryEntry], target: Iterable[HistoryEntry]
+    source: Iterable[Line], target: Iterable[Line]
 ) -> Iterator[tuple[bool, HistoryEntry]]:
     """Rows that only the source has (True) or only the target (False), in the order of versions."""
-    mine, theirs = (groupby(rows, key=attrgetter("version")) for rows in (source, target))
+    mine, theirs = (groupby(lines, key=_version) for lines in (source, target))
     left, right = next(mine, None), next(theirs, None)
     while left is not None or right is not None:
         if left is not None and (right is None or left[0] < right[0]):
-            yield from ((True, row) for row in left[1])
+            yield from ((True, row) for row, _ in left[1])
             left = next(mine, None)
         elif right is not None and (left is None or right[0] < left[0]):
-            yield from ((False, row) for row in right[1])
+            yield from ((False, row) for row, _ in right[1])
             right = next(theirs, None)
         elif left is not None and right is not None:
             yield from _of_one_version(list(left[1]), list(right[1]))
             left, right = next(mine, None), next(theirs, None)
 
 
-def _of_one_version(
-    mine: list[HistoryEntry], theirs: list[HistoryEntry]
-) -> Iterator[tuple[bool, HistoryEntry]]:
-    left = [(_row(row), row) for row in mine]
-    right = [(_row(row), row) for row in theirs]
-    if [values for values, _ in left] == [values for values, _ in right]:
+def _version(line: Line) -> int:
+    return line[0].version
+
+
+def _of_one_version(mine: list[Line], theirs: list[Line]) -> Iterator[tuple[bool, HistoryEntry]]:
+    if [values for _, values in mine] == [values for _, values in theirs]:
         return
-    left = [(_plainly(values, ROW_VALUES), row) for values, row in left]
-    right = [(_plainly(values, ROW_VALUES), row) for values, row in right]
+    left = [(_plainly(values, ROW_VALUES), row) for row, values in mine]
+    right = [(_plainly(values, ROW_VALUES), row) for row, values in theirs]
     there = [values for values, _ in right]
     here = [values for values, _ in left]
     yield from ((True, row) for values, row in left if not _took(there, values))
@@ -133,8 +137,8 @@ def _took(values: list[Values], one: Values) -> bool:
 def judge(
     mine: Entity | None,
     theirs: Entity | None,
-    source: Iterable[HistoryEntry],
-    target: Iterable[HistoryEntry],
+    source: Iterable[Line],
+    target: Iterable[Line],
 ) -> Verdict:
     """What the target lacks of a key, and whether it can be given it.
 
@@ -179,21 +183,22 @@ class _Notes:
         self.is_ancestor = False
         self.newest: HistoryEntry | None = None
 
-    def there(self, rows: Iterable[HistoryEntry]) -> Iterator[HistoryEntry]:
+    def there(self, lines: Iterable[Line]) -> Iterator[Line]:
         """The rows of the target."""
-        for row in rows:
-            self.newest = row
-            yield row
+        for line in lines:
+            self.newest = line[0]
+            yield line
 
-    def seen(self, rows: Iterable[HistoryEntry]) -> Iterator[HistoryEntry]:
+    def seen(self, lines: Iterable[Line]) -> Iterator[Line]:
         """The rows of the source, looked at on their way."""
         theirs = self._theirs
-        for row in rows:
+        for line in lines:
+            row = line[0]
             if row.kind is EntryKind.SNAPSHOT:
                 self.snapshot = max(self.snapshot, row.version)
             if theirs is not None and row.version == theirs.version:
                 self.is_ancestor = self.is_ancestor or row.commit_id == theirs.commit_id
-            yield row
+            yield line
 
 
 def _other_entity(mine: Entity | None, theirs: Entity | None, notes: _Notes) -> str | None:

@@ -17,11 +17,18 @@ from pystator.records import (
     StoredMachine,
     record,
 )
-from pystator.stores.copying.comparing import differences, is_same, judge, parcels, told
+from pystator.stores.copying.comparing import (
+    Line,
+    differences,
+    is_same,
+    judge,
+    lines_of,
+    parcels,
+    told,
+)
 from pystator.stores.copying.reading import Found, Keys, Reader, readers, rounds
 from pystator.stores.copying.report import Conflict, Copied, Progress, Tally
 from pystator.stores.named import all_machines
-from pystator.stores.parcels import history_row
 
 __all__ = ["BATCH", "copy_store"]
 
@@ -190,7 +197,8 @@ class _Pass:
             if not self._job.history:
                 self._entity_alone(each, entity, has_rows=page is not None)
             elif entity is None and page is None:
-                self._put(parcels(each.key, each.entity, None, None, self._seen(rows), self._batch))
+                new = (row for row, _ in self._seen(rows))
+                self._put(parcels(each.key, each.entity, None, None, new, self._batch))
             else:
                 self._compare(each, entity, rows, page)
             self._tally.behind += rows.is_behind
@@ -205,15 +213,17 @@ class _Pass:
     ) -> None:
         """Write what the target lacks of a key of which it has something."""
         key, mine = found.key, found.entity
-        verdict = judge(mine, theirs, self._seen(rows), self._theirs.rows(key, page))
+        there = lines_of(self._theirs.rows(key, page))
+        verdict = judge(mine, theirs, self._seen(rows), there)
         if verdict.conflict is not None:
             self._tally.object(Conflict(*key, verdict.conflict))
             return
         self._tally.others += verdict.others
         if verdict.lacks:
+            there = lines_of(self._theirs.rows(key, page))
             missing = (
                 row
-                for is_missing, row in differences(rows, self._theirs.rows(key, page))
+                for is_missing, row in differences(lines_of(rows), there)
                 if is_missing and verdict.asks_for(row)
             )
             self._put(parcels(key, mine, theirs, verdict.newest, missing, self._batch))
@@ -230,20 +240,18 @@ class _Pass:
             newest = self._theirs.newest(key) if has_rows else None
             self._put(parcels(key, mine, theirs, newest, (), self._batch))
 
-    def _proof(
-        self, key: Key, mine: Entity | None, theirs: Entity | None
-    ) -> Iterator[HistoryEntry]:
+    def _proof(self, key: Key, mine: Entity | None, theirs: Entity | None) -> Iterator[Line]:
         """Rows that tell whether the target has an earlier version of the entity."""
         earlier = mine is not None and theirs is not None and theirs.version < mine.version
         if earlier and hasattr(self._job.source, "history"):
-            yield from self._mine.rows(key, self._mine.first_pages([key])[key])
+            yield from lines_of(self._mine.rows(key, self._mine.first_pages([key])[key]))
 
-    def _seen(self, rows: Iterable[HistoryEntry]) -> Iterator[HistoryEntry]:
+    def _seen(self, rows: Iterable[HistoryEntry]) -> Iterator[Line]:
         """The rows of the source, counted on their way."""
-        for row in rows:
+        for line in lines_of(rows):
             self._tally.rows += 1
-            self._tally.see(history_row(row))
-            yield row
+            self._tally.see(line[1])
+            yield line
 
     # Writing --------------------------------------------------------------------------------------
 

@@ -122,8 +122,10 @@ class Reader:
 
     def first_pages(self, keys: Sequence[Key]) -> dict[Key, Page[HistoryEntry]]:
         """The first rows of these keys, read at the same time."""
-        read = self._pool.map if len(keys) > 1 else map
-        return dict(zip(keys, read(self._first_page, keys), strict=True))
+        waits = len(keys) > 1 and getattr(self._store, "in_flight", 1) > 1
+        if not waits:
+            return {key: self._first_page(key) for key in keys}
+        return dict(zip(keys, self._pool.map(self._first_page, keys), strict=True))
 
     def _first_page(self, key: Key) -> Page[HistoryEntry]:
         return self._page(key, None, FIRST)
