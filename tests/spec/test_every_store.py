@@ -323,13 +323,25 @@ def test_truncate_clears_the_tables_in_the_order_of_the_page(
 # Performance --------------------------------------------------------------------------------------
 
 
-def test_the_table_of_the_page_has_these_stores(specification: str) -> None:
-    rows = cut(
-        specification,
+def test_every_row_of_the_performance_table_is_backed_by_figures(specification: str) -> None:
+    """What a read and a write cost on each of its stores stands on a page of ours."""
+    first, last = (
         "Store Read Write Consistency Use Case",
         "Redis O(1) O(1) Eventual High-throughput",
     )
-    assert [row.split()[0] for row in rows.splitlines()[1:]] == list(STORES)
+    names = [row.split()[0] for row in cut(specification, first, last).splitlines()[1:]]
+    assert names == list(STORES)
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    section = page.split("## The stores side by side\n")[1].split("\n## ")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in section.splitlines()
+        if line.startswith("|")
+    ]
+    figures = {row[0].partition(",")[0]: row[1:] for row in rows[2:]}
+    assert list(figures) == names
+    for cells in figures.values():
+        assert all(re.fullmatch(r"[\d.,]+ (us|ms)", cell) for cell in cells)
 
 
 # High throughput ----------------------------------------------------------------------------------
