@@ -20,6 +20,7 @@ MODULES = (
     "sqlite",
     "postgres",
     "redis",
+    "mongodb",
     "group",
     "replication",
     "orchestrator",

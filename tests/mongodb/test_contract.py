@@ -28,6 +28,8 @@ class OverMongoDB:
 class TestMongoDBStateStore(OverMongoDB, StoreContract):
     """Counts are such that a server which is no mongod takes no minutes; `make soak` has the rest."""
 
+    large_batch = 250
+    many_parcels = 200
     pruned_rows = 300
     feed_events = 20
     calls = 20
@@ -45,6 +47,8 @@ class TestReplicaSet(
     OfReplicaSet, BasicContract, CommitsContract, IdempotencyContract, ConcurrencyContract
 ):
     """What reads and writes of a replica set have to do with."""
+
+    large_batch = 50
 
 
 @pytest.mark.soak

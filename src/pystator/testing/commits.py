@@ -1,7 +1,7 @@
 """The native protocol: a commit is written whole or not at all, whatever its neighbours do."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from pystator.errors import InvalidValueError
 from pystator.records import EntryKind, OutcomeKind
@@ -211,8 +211,11 @@ class CommitsContract(StoreTests):
         applied(drive, change(after=4, context={"d": 4.0, "b": True}, patch=({"b": 1}, ())))
         assert ascii(drive.get_context("e")) == "{'d': 4.0, 'b': True}"
 
+    large_batch: ClassVar[int] = 1_200
+    """Commits of the largest call."""
+
     def test_a_large_batch_is_one_call(self, drive: Driver) -> None:
-        names = [f"e{n:04}" for n in range(1_200)]
+        names = [f"e{n:04}" for n in range(self.large_batch)]
         applied(drive, *[change(name, context={"name": name}) for name in reversed(names)])
         loaded = drive.load([lookup(name) for name in names])
         assert [each.entity.context["name"] for each in loaded] == names

@@ -7,7 +7,7 @@ store in memory.
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -397,8 +397,11 @@ class RestoreContract(StoreTests):
 
     # Many -----------------------------------------------------------------------------------------
 
+    many_parcels: ClassVar[int] = 600
+    """Parcels of the largest call."""
+
     def test_many_parcels_are_one_call(self, drive: Driver) -> None:
-        names = [f"e{n:04}" for n in range(600)]
+        names = [f"e{n:04}" for n in range(self.many_parcels)]
         source = source_of(*[change(name, context={"n": name}) for name in names])
         parcels = [parcel_of(source, name) for name in reversed(names)]
         assert kinds(drive.restore(parcels)) == [APPLIED] * len(names)
