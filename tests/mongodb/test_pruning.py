@@ -20,6 +20,7 @@ from pystator.stores.pruning import Cuts, Keys, Load, Order, Prune, Rows
 from pystator.testing.building import applied, change, lookup, note
 
 NOTHING = timedelta(0)
+SEEDS = [0, 1, 2, *[pytest.param(seed, marks=pytest.mark.soak) for seed in range(3, 60)]]
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_a_prune_that_ends_anywhere_leaves_what_can_be_replayed(store) -> None:
         ]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_prunes_that_meet_never_show_a_torn_history(store, seed: int) -> None:
     """Prunes and readers take their commands in any order, some prunes end anywhere."""
     luck = random.Random(seed)

@@ -22,6 +22,7 @@ from pystator.testing.building import applied, change, lookup, note
 
 KEY = id_of("e", "m")
 NOTHING = timedelta(0)
+SEEDS = [0, 1, 2, *[pytest.param(seed, marks=pytest.mark.soak) for seed in range(3, 100)]]
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_a_relay_that_ends_anywhere_is_made_good_by_the_next(store, database) ->
     ]
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_relays_that_meet_and_die_show_every_row_once(store, database, seed: int) -> None:
     """Relays and readers take their commands in any order, and some of them end anywhere."""
     luck = random.Random(seed)
@@ -251,7 +252,10 @@ while True:
 """
 
 
-def test_relays_that_are_killed_lose_nothing_and_double_nothing(mongodb_url, store) -> None:
+@pytest.mark.parametrize("rounds", [4, pytest.param(50, marks=pytest.mark.soak)])
+def test_relays_that_are_killed_lose_nothing_and_double_nothing(
+    mongodb_url, store, rounds: int
+) -> None:
     """Two processes relay all the time, are killed at any moment, and others take their place."""
     luck = random.Random(1)
     names = [f"e{number}" for number in range(4)]
@@ -265,7 +269,7 @@ def test_relays_that_are_killed_lose_nothing_and_double_nothing(mongodb_url, sto
     relays = [begin() for _ in range(2)]
     kills = 0
     try:
-        while kills < 6:
+        while kills < rounds:
             dying = relays[kills % 2]
             assert dying.stdout is not None
             assert dying.stdout.readline() == b"ready\n"
