@@ -8,7 +8,6 @@ from mongodb.actors import Actor
 from pystator.errors import StoreUnavailableError
 from pystator.records import Outcome, OutcomeKind
 from pystator.stores.codec import LIMIT
-from pystator.stores.mongodb import MongoDBStateStore
 from pystator.stores.mongodb.documents import id_of
 from pystator.stores.mongodb.encode import prepare
 from pystator.stores.mongodb.errors import Unanswered
@@ -18,12 +17,6 @@ from pystator.testing.building import applied, change, lookup, note
 from pystator.testing.drivers import Driver
 
 APPLIED, DUPLICATE, STALE = OutcomeKind.APPLIED, OutcomeKind.DUPLICATE, OutcomeKind.STALE
-
-
-@pytest.fixture
-def store(mongodb_url):
-    with MongoDBStateStore(mongodb_url) as store:
-        yield store
 
 
 def together(store, work, count: int) -> None:

@@ -3,20 +3,12 @@
 import random
 import threading
 
-import pytest
-
 from pystator.stores.mongodb import MongoDBStateStore
 from pystator.stores.mongodb.documents import id_of
 from pystator.stores.mongodb.relay import Numbers, relay, relay_waiting
 from pystator.testing.building import applied, change, note
 
 NAMES = [f"e{number}" for number in range(6)]
-
-
-@pytest.fixture
-def store(mongodb_url):
-    with MongoDBStateStore(mongodb_url) as store:
-        yield store
 
 
 def test_readers_beside_writers_and_relays_see_one_order(store, mongodb_url) -> None:

@@ -4,12 +4,11 @@ import random
 from datetime import timedelta
 
 import pytest
-from pymongo import MongoClient
 
 from mongodb.actors import Actor, run_mixed
 from pystator.orchestrator.replay import replay
 from pystator.records import EntryKind, Pruned
-from pystator.stores.mongodb import MongoDBStateStore, pruning
+from pystator.stores.mongodb import pruning
 from pystator.stores.mongodb.documents import id_of
 from pystator.stores.mongodb.loading import loading
 from pystator.stores.mongodb.pruning import prune_keys, prune_rows
@@ -21,18 +20,6 @@ from pystator.testing.building import applied, change, lookup, note
 
 NOTHING = timedelta(0)
 SEEDS = [0, 1, 2, *[pytest.param(seed, marks=pytest.mark.soak) for seed in range(3, 60)]]
-
-
-@pytest.fixture
-def store(mongodb_url):
-    with MongoDBStateStore(mongodb_url) as store:
-        yield store
-
-
-@pytest.fixture
-def database(mongodb_url):
-    with MongoClient(mongodb_url) as client:
-        yield client.get_default_database()
 
 
 def step(number: int, entity_id: str = "e", **fields):

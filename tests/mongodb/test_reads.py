@@ -8,18 +8,12 @@ from pymongo import MongoClient
 from mongodb.actors import Actor
 from pystator.errors import AmbiguousEntityError, StoreUnavailableError
 from pystator.records import EntryKind, StoredMachine
-from pystator.stores.mongodb import MongoDBStateStore, feed, machines, reads
+from pystator.stores.mongodb import feed, machines, reads
 from pystator.stores.mongodb.documents import ENTITY, id_of
 from pystator.stores.mongodb.errors import Unanswered
 from pystator.stores.mongodb.link import Link, Request
 from pystator.stores.mongodb.relay import Numbers
 from pystator.testing.building import applied, change, note
-
-
-@pytest.fixture
-def store(mongodb_url):
-    with MongoDBStateStore(mongodb_url) as store:
-        yield store
 
 
 def commands(link: Link, operation):

@@ -9,11 +9,9 @@ import time
 from datetime import timedelta
 
 import pytest
-from pymongo import MongoClient
 
 from mongodb.actors import Actor, run_mixed
 from pystator.errors import StoreUnavailableError
-from pystator.stores.mongodb import MongoDBStateStore
 from pystator.stores.mongodb.documents import id_of, row_id
 from pystator.stores.mongodb.feed import feed
 from pystator.stores.mongodb.reads import history
@@ -23,18 +21,6 @@ from pystator.testing.building import applied, change, lookup, note
 KEY = id_of("e", "m")
 NOTHING = timedelta(0)
 SEEDS = [0, 1, 2, *[pytest.param(seed, marks=pytest.mark.soak) for seed in range(3, 100)]]
-
-
-@pytest.fixture
-def store(mongodb_url):
-    with MongoDBStateStore(mongodb_url) as store:
-        yield store
-
-
-@pytest.fixture
-def database(mongodb_url):
-    with MongoClient(mongodb_url) as client:
-        yield client.get_default_database()
 
 
 def document(database, entity_id="e"):

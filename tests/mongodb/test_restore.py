@@ -2,23 +2,15 @@
 
 from dataclasses import replace
 
-import pytest
-
 from mongodb.actors import Actor
 from pystator.records import OutcomeKind
-from pystator.stores.mongodb import MongoDBStateStore, restoring
+from pystator.stores.mongodb import restoring
 from pystator.stores.mongodb.errors import Unanswered
 from pystator.stores.mongodb.relay import Numbers
 from pystator.testing.building import applied, change, lookup, note
 from pystator.testing.restoring import parcel_of, source_of
 
 APPLIED, STALE = OutcomeKind.APPLIED, OutcomeKind.STALE
-
-
-@pytest.fixture
-def store(mongodb_url):
-    with MongoDBStateStore(mongodb_url) as store:
-        yield store
 
 
 def kinds(outcomes):
