@@ -231,6 +231,10 @@ def follow(cluster, replica, node):
         until(lambda: wanted in str(client.execute_command("CLUSTER", "NODES")))
         client.execute_command("CLUSTER", "REPLICATE", wanted)
         until(lambda: client.info("replication").get("master_link_status") == "up")
+    known = name_of(replica)
+    for each in cluster.nodes:
+        with each.client(decode_responses=True) as client:
+            until(lambda asked=client: known in str(asked.execute_command("CLUSTER", "NODES")))
 
 
 def until(true, seconds=30.0):
