@@ -27,32 +27,25 @@ def test_every_public_name_has_one_home_and_type_checkers_see_it() -> None:
 
 def test_a_store_whose_driver_is_missing_is_there_and_says_what_to_install() -> None:
     """Any program may import the names; who makes such a store is told."""
-    for module, name, extra in (
-        ("psycopg", "PostgresStateStore", "postgres"),
-        ("redis", "RedisStateStore", "redis"),
-        ("hiredis", "RedisStateStore", "redis"),
-        ("pymongo", "MongoDBStateStore", "mongodb"),
-    ):
-        code = f"""
+    code = """
 import sys
-sys.modules[{module!r}] = None
+for driver in ("psycopg", "hiredis", "pymongo"):
+    sys.modules[driver] = None
 import pystator
 from pystator import *
-from pystator import {name}
-for make in ({name}, pystator.create_state_store):
-    try:
-        make({URLS[name]!r})
-    except pystator.ConfigurationError as error:
-        assert "pip install '.[{extra}]'" in error.message, error.message
-        assert {module!r} in error.message and "secret" not in error.message
-    else:
-        raise AssertionError
+
+for driver, make, extra, url in (
+    ("psycopg", PostgresStateStore, "postgres", "postgresql://user:secret@localhost/shop"),
+    ("hiredis", RedisStateStore, "redis", "redis://:secret@localhost:6379/0"),
+    ("pymongo", MongoDBStateStore, "mongodb", "mongodb://user:secret@localhost"),
+):
+    for way in (make, create_state_store):
+        try:
+            way(url)
+        except ConfigurationError as error:
+            assert f"pip install '.[{extra}]'" in error.message, error.message
+            assert driver in error.message and "secret" not in error.message
+        else:
+            raise AssertionError(driver)
 """
-        subprocess.run([sys.executable, "-c", code], check=True)
-
-
-URLS = {
-    "PostgresStateStore": "postgresql://user:secret@localhost/shop",
-    "RedisStateStore": "redis://:secret@localhost:6379/0",
-    "MongoDBStateStore": "mongodb://user:secret@localhost",
-}
+    subprocess.run([sys.executable, "-c", code], check=True)

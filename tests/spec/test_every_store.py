@@ -186,17 +186,6 @@ def test_the_options_of_connect_are_those_of_the_page(kept: Namespace) -> None:
     assert kept["name"] == "InMemory" or store.get_state("order-123") == "open"
 
 
-def test_the_commands_read_what_the_page_stored(
-    kept: Namespace, orchestrator: Orchestrator
-) -> None:
-    if kept["name"] == "InMemory":
-        return
-    orchestrator.process_event("order-123", "fill", context={"fill_qty": 100})
-    url = eval(re.search(r'\("[^"]*"', kept["made by"])[0] + ")")
-    assert "open → filled" in shell(f"pystator history order-123 --store {url}")
-    assert json.loads(shell(f"pystator show order-123 --store {url} --json"))["state"] == "filled"
-
-
 # Redis --------------------------------------------------------------------------------------------
 
 
