@@ -226,6 +226,19 @@ def test_an_index_of_somebody_else_that_refuses_rows_is_said(store, database) ->
     assert [version for version, _ in places(store)] == [1, 2]
 
 
+def test_a_backup_that_is_not_of_one_moment_is_noticed(store, database) -> None:
+    """The document is older than the rows: it would give their numbers to others."""
+    applied(store, change())
+    old = document(database)
+    applied(store, change(after=1, steps=2))
+    store.feed()
+    database.entity_states.replace_one({"_id": KEY}, old)
+    assert [version for version, _ in places(store)] == [1, 2, 3]
+    applied(store, change(after=1))
+    with pytest.raises(StoreUnavailableError, match="another row as number 2 of 'e'"):
+        store.feed()
+
+
 # Killed processes ---------------------------------------------------------------------------------
 
 RELAYS = """

@@ -35,6 +35,9 @@ __all__ = ["count_by_state", "due", "entities", "history", "machines", "row_look
 
 _LARGEST: Final = 2**63 - 1
 
+_TRIES: Final = 50
+"""Reads of a page of history, when rows are relayed every time in between."""
+
 _Place = tuple[int, int]
 """Where a row stands in its key's history: version and number."""
 
@@ -106,9 +109,11 @@ def history(
     if machine_name is None or not is_storable(entity_id, machine_name):
         return Page([])
     rows: _Found | None = None
+    tries = _TRIES
     while rows is None:
+        tries -= 1
         rows = yield from _rows(
-            entity_id, machine_name, place, limit + 1, newest_first=newest_first
+            entity_id, machine_name, place, limit + 1, newest_first=newest_first, strict=tries > 0
         )
     items = [entry_of(row, here[1], entity_id, machine_name) for here, row in rows[:limit]]
     more = len(rows) > limit and bool(items)
@@ -119,9 +124,24 @@ _Found = list[tuple[_Place, Document]]
 
 
 def _rows(
-    entity_id: str, machine_name: str, place: _Place, limit: int, *, newest_first: bool
+    entity_id: str,
+    machine_name: str,
+    place: _Place,
+    limit: int,
+    *,
+    newest_first: bool,
+    strict: bool,
 ) -> Operation[_Found | None]:
-    """The next rows, of tail and collection together; None where it has to be read again."""
+    """The next rows, of tail and collection together.
+
+    Args:
+        entity_id: Whose.
+        machine_name: Whose.
+        place: Where they go on.
+        limit: At most so many.
+        newest_first: Backwards.
+        strict: None where they have to be read again.
+    """
     documents = yield Rows(
         {
             "find": STATES,
@@ -140,7 +160,7 @@ def _rows(
     key = {"entity_id": entity_id, "machine_name": machine_name}
     filed = yield from _filed(key, place, limit, newest_first=newest_first)
     for row in filed:
-        if row["id"] > document["seq"] and row["kind"] != SNAPSHOT:
+        if strict and row["id"] > document["seq"] and row["kind"] != SNAPSHOT:
             return None  # it was relayed just now, and another one before it may have been missed
         rows[row["version"], row["id"]] = row
     return sorted(rows.items(), key=lambda item: item[0], reverse=newest_first)[:limit]

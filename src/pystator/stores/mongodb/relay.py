@@ -255,12 +255,12 @@ def _missing(rows: list[Document]) -> Operation[list[Document]]:
         {
             "find": HISTORY,
             "filter": {"_id": {"$in": [row["_id"] for row in rows[:MOST]]}},
-            "projection": {"_id": 1},
+            "projection": {"commit_id": 1, "version": 1},
             "readConcern": LOCAL,
         }
     )
-    known = {row["_id"] for row in there}
-    left = [row for row in rows if row["_id"] not in known]
+    known = {row["_id"]: row for row in there}
+    left = [row for row in rows if not _is_same(row, known.get(row["_id"]))]
     if left and "event_id" in left[0]:
         same = {name: left[0][name] for name in ("entity_id", "machine_name", "event_id")}
         holder = yield Rows(
@@ -269,6 +269,23 @@ def _missing(rows: list[Document]) -> Operation[list[Document]]:
         if holder and holder[0]["_id"] != left[0]["_id"]:
             left[0] = {name: value for name, value in left[0].items() if name != "event_id"}
     return left
+
+
+def _is_same(row: Document, there: Document | None) -> bool:
+    """The row is filed already, or was pruned since.
+
+    Raises:
+        StoreUnavailableError: Another one is filed under its number.
+    """
+    if there is None:
+        return False
+    if "commit_id" in there and any(there[name] != row[name] for name in ("commit_id", "version")):
+        raise StoreUnavailableError(
+            f"transition_history has another row as number {row['id']} of {row['entity_id']!r} than"
+            " entity_states: were they restored from a backup that is not of one moment?",
+            context={"entity_id": row["entity_id"], "machine_name": row["machine_name"]},
+        )
+    return True
 
 
 def insist(command: Document) -> Operation[Document]:
