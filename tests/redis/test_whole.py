@@ -19,6 +19,17 @@ def everywhere(request):
         yield connected
 
 
+@pytest.fixture
+def redis_client(request, everywhere):
+    """A client of somebody else of the same server or cluster."""
+    if everywhere.layout.is_cluster:
+        url = request.getfixturevalue("redis_cluster_url").partition("?")[0]
+        with redis.RedisCluster.from_url(url) as client:
+            yield client
+    else:
+        yield request.getfixturevalue("admin")
+
+
 def dump(admin, *left_out):
     """Every key with all that it has."""
     read = {
@@ -66,6 +77,43 @@ def test_no_commit_is_torn_by_a_key_of_somebody_else(store, admin, name, commit)
     else:
         assert outcome.kind is OutcomeKind.REFUSED
         assert dump(admin) == before
+
+
+def test_neighbours_of_every_outcome_are_written_once(everywhere, redis_client) -> None:
+    """Commits of one call share scripts: what one of them meets is its own, wherever it stands."""
+    store = everywhere
+    applied(store, *[change(f"e{n:02}", event_id=f"i{n}") for n in range(60)])
+    for number in (7, 20, 59):
+        redis_client.delete(store.layout.entity(f"e{number:02}"))
+        redis_client.set(store.layout.entity(f"e{number:02}"), "mine")
+    for number in (13, 21, 58):
+        redis_client.delete(store.layout.history(f"e{number:02}", "m"))
+        redis_client.set(store.layout.history(f"e{number:02}", "m"), "mine")
+    expected = {}
+    commits = []
+    for n in range(60):
+        name, kind = f"e{n:02}", OutcomeKind.APPLIED
+        made = change(name, after=1, state=f"s{n % 3}", event_id=f"j{n}")
+        if n in {7, 20, 59, 13, 21, 58}:
+            kind = OutcomeKind.REFUSED
+        elif n % 10 == 3:
+            kind, made = OutcomeKind.STALE, change(name, after=5)
+        elif n % 10 == 4:
+            kind, made = OutcomeKind.DUPLICATE, change(name, after=1, event_id=f"i{n}")
+        elif n % 10 == 5:
+            made = note(name, version=1, event_id=f"j{n}")
+        expected[name] = kind
+        commits.append(made)
+    assert [each.kind for each in store.commit(commits)] == list(expected.values())
+    for name, kind in expected.items():
+        if kind is not OutcomeKind.REFUSED:
+            rows = store.history(name, machine_name="m").items
+            assert len(rows) == 1 + (kind is OutcomeKind.APPLIED)
+    for number in (13, 21, 58):
+        redis_client.delete(store.layout.history(f"e{number:02}", "m"))
+    done = sum(kind is OutcomeKind.APPLIED for kind in expected.values())
+    told = store.feed(None, 1_000).items
+    assert len([row for row in told if str(row.event_id).startswith("j")]) == done
 
 
 def test_a_clock_that_stands_still_for_a_million_rows(store, admin) -> None:
