@@ -18,6 +18,8 @@ def url_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], st
     def url(kind: str) -> str:
         if kind.startswith("sqlite"):
             return f"sqlite:///{tmp_path / kind}.db"
+        if kind == "replicated":
+            return f"replicated://?hot={url('redis')}&durable={url('sqlite-durable')}"
         found: str = request.getfixturevalue(f"{kind}_url")
         return found
 

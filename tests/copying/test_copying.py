@@ -22,6 +22,7 @@ PAIRS = [
     ("redis", "mongodb"),
     ("mongodb", "sqlite"),
     ("postgres", "memory"),
+    ("sqlite", "replicated"),
 ]
 
 
@@ -228,6 +229,24 @@ def test_two_runs_at_once_double_nothing(source, store_of) -> None:
     assert report.verified
     keys = [each.key for each in source.entities(limit=1_000).items]
     assert contents(target, keys) == contents(source, keys)
+
+
+def test_a_few_entities_into_a_large_store_read_little_of_it(store_of, monkeypatch) -> None:
+    source, target = store_of("memory"), store_of("sqlite")
+    target.commit([change(f"x{n:04}") for n in range(5_000)])
+    put(source, change("a"), change("x4000", machine="other"), change("z"), note("zz", version=0))
+    pages = []
+    read = target.prune_keys
+    monkeypatch.setattr(
+        target, "prune_keys", lambda after, limit: pages.append(after) or read(after, limit)
+    )
+    assert copy_store(source, target).verified
+    assert len(pages) <= 8
+    assert [each.key for each in source.entities().items] == [
+        key
+        for key in (("a", "m"), ("x4000", "other"), ("z", "m"))
+        if target.load([Lookup(*key)])[0].entity
+    ]
 
 
 # Conflicts ----------------------------------------------------------------------------------------

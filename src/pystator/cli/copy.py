@@ -17,6 +17,7 @@ from pystator.cli.progress import counting
 from pystator.cli.stopping import Stopping
 from pystator.cli.text import count, noun
 from pystator.db.resolve import parse_sqlite, scheme_of
+from pystator.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from pystator.stores.copying import Conflict, Copied
@@ -123,7 +124,11 @@ def _run(source: Any, target: Any, stopping: Stopping, **options: Any) -> "Copie
             return not stopping.asked
 
         stopping.busy = True
-        return copy_store(source, target, progress=progress, **options)
+        try:
+            return copy_store(source, target, progress=progress, **options)
+        except StoreUnavailableError:
+            note("when it is there again, the same command goes on with the rest", "warn")
+            raise
 
 
 # Words --------------------------------------------------------------------------------------------

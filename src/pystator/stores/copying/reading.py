@@ -4,6 +4,7 @@ Keys are read many at once and rows key by key, which over a network is mostly w
 rows of many keys are asked for at the same time.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -43,35 +44,47 @@ class Keys:
     """
 
     def __init__(self, store: Any, machine_name: str | None) -> None:
+        self._store = store
+        self._machine_name = machine_name
         self._is_known = hasattr(store, "prune_keys")
-        self._keys = _keys(store, machine_name) if self._is_known else iter(())
-        self._next = next(self._keys, None)
+        self._is_over = not self._is_known
+        self._last: Key | None = None
+        self._waiting: deque[Key] = deque()
 
     def peek(self) -> Key | None:
         """The next one."""
-        return self._next
+        while not self._waiting and not self._is_over:
+            self._fetch(self._last)
+        return self._waiting[0] if self._waiting else None
 
     def take(self, key: Key) -> bool:
         """Go beyond a key; whether it was among them."""
-        while self._next is not None and self._next < key:
-            self._next = next(self._keys, None)
-        if self._next != key:
+        self._drop(key)
+        # Who asks about few keys does not read all of a large store: what lies in between is passed
+        # over. The place before all named machines of an id is the machine without a name.
+        place: Key | None = (key[0], "") if key[1] else None
+        while not self._waiting and not self._is_over:
+            behind = self._last is None or (place is not None and self._last < place)
+            self._fetch(place if behind else self._last)
+            self._drop(key)
+        if not self._waiting or self._waiting[0] != key:
             return not self._is_known
-        self._next = next(self._keys, None)
+        self._waiting.popleft()
         return True
 
+    def _drop(self, key: Key) -> None:
+        while self._waiting and self._waiting[0] < key:
+            self._waiting.popleft()
 
-def _keys(store: Any, machine_name: str | None) -> Iterator[Key]:
-    after: Key | None = None
-    while True:
-        page: Sequence[tuple[Key, int | None]] = store.prune_keys(after, KEYS)
-        for found, _ in page:
-            key = (found[0], found[1])
-            if machine_name is None or key[1] == machine_name:
-                yield key
+    def _fetch(self, after: Key | None) -> None:
+        page: Sequence[tuple[Key, int | None]] = self._store.prune_keys(after, KEYS)
         if not page:
+            self._is_over = True
             return
-        after = page[-1][0]
+        self._last = (page[-1][0][0], page[-1][0][1])
+        for (entity_id, machine), _ in page:
+            if self._machine_name is None or machine == self._machine_name:
+                self._waiting.append((entity_id, machine))
 
 
 def _entities(store: Any, machine_name: str | None) -> Iterator[Entity]:
