@@ -45,7 +45,7 @@ pytest: $(TEST)/.installed
 
 # The contract of stores at your own servers: PYSTATOR_TEST_MONGODB_URL=mongodb://... make contract
 contract: $(TEST)/.installed
-	$(BIN)/python -m pytest -n 2 --dist worksteal --my-servers tests/postgres/test_contract.py \
+	PYSTATOR_SOAK=1 $(BIN)/python -m pytest -n 2 --dist worksteal --my-servers tests/postgres/test_contract.py \
 		$(wildcard tests/redis/test_contract.py tests/mongodb/test_contract.py)
 
 # The full counts; minutes, not seconds.

@@ -83,8 +83,9 @@ def mongodb_wheel() -> Path | None:
 
 
 def _on_path(program: str) -> Path | None:
+    """As it was found: Debian's ``redis-server`` is a link, and does what its name says."""
     found = shutil.which(program)
-    return None if found is None else Path(found).resolve()
+    return None if found is None else Path(found).absolute()
 
 
 def _in_wheel(package: str, pattern: str, *, parent: bool = False) -> Path | None:
