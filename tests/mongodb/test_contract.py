@@ -69,7 +69,7 @@ class TestRestartedServer(LostAnswersContract, ReconnectContract):
         return tmp_path
 
     def make_store(self, path):
-        return MongoDBStateStore(self.server.url)
+        return MongoDBStateStore(self.server.replica_url)
 
     def restart(self, store):
         self.server.stop()
