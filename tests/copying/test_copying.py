@@ -1,13 +1,14 @@
 """One store into another, as a library."""
 
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from itertools import pairwise
 
 import pytest
 
 from copying.filled import contents, fill, machines_of, put, rows_of
-from pystator.errors import ConfigurationError, InvalidValueError
+from pystator.errors import ConfigurationError, InvalidValueError, StoreUnavailableError
 from pystator.records import EntryKind, Lookup, Outcome, OutcomeKind, Parcel, StoredMachine
 from pystator.stores.copying import copy_store
 from pystator.stores.memory import InMemoryStateStore
@@ -212,6 +213,31 @@ def test_what_was_pruned_in_the_target_is_not_put_back(source, target) -> None:
     report = copy_store(source, target)
     assert (report.verified, report.new_entities) == (True, 1)
     assert rows_of(target, ("b", "m")) == [*before, rows_of(source, ("b", "m"))[-1]]
+
+
+def test_lost_answers_double_nothing(source) -> None:
+    """The store wrote, or did not, and the connection broke: nobody knows, and another run looks."""
+
+    class Flaky(InMemoryStateStore):
+        calls = 0
+
+        def restore(self, parcels):
+            self.calls += 1
+            if self.calls % 3 == 1:
+                super().restore(parcels)
+            if self.calls % 3:
+                raise StoreUnavailableError("the server is away")
+            return super().restore(parcels)
+
+    target = Flaky()
+    for _ in range(40):
+        with suppress(StoreUnavailableError):
+            if copy_store(source, target, batch=2).verified:
+                break
+    assert copy_store(source, target).verified
+    assert len(target.feed().items) == 10
+    keys = [("a", "m"), ("a", "n"), ("b", "m"), ("nobody", "m"), ("é %{}", "")]
+    assert contents(target, keys) == contents(source, keys)
 
 
 def test_two_runs_at_once_double_nothing(source, store_of) -> None:
