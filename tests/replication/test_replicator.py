@@ -255,6 +255,13 @@ def test_an_event_id_that_redis_forgot_may_come_again(on_both) -> None:
     assert [row.event_id for row in kept.history("a").items] == [None, "i-2", "i"]
     assert [row.event_id for row in kept.history("b").items] == [None, "é" * 255]
 
+    # And again, twice before it is replicated.
+    for version in (3, 4):
+        on_both.prune_history(timedelta(0), dedup_window=timedelta(0))
+        applied(on_both, change("a", after=version, event_id="i"))
+    on_both.replicate(once=True)
+    assert [row.event_id for row in kept.history("a").items] == [None, "i-2", None, None, "i"]
+
 
 def test_a_step_is_a_step_of_the_public_class(store) -> None:
     """A replicator that was told to stop before it began does nothing."""

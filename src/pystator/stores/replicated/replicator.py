@@ -11,13 +11,15 @@ Laws:
   applied once, however often this is killed and however many run. One of them works, the others
   find the place changed, and wait.
 - A side that is down is waited for. Two sides that do not agree stop it; nothing is skipped.
-- What it holds is bounded: `COUNT` entries, and fewer when they are large.
+- What it holds is bounded: `COUNT` entries that are being written and as many that were read
+  meanwhile, and fewer when they are large.
 """
 
 import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from pystator.errors import (
@@ -26,8 +28,8 @@ from pystator.errors import (
     StaleVersionError,
     StoreUnavailableError,
 )
-from pystator.records import Lookup
-from pystator.stores.parcels import ROW_VALUES, RawParcel
+from pystator.records import Lookup, record
+from pystator.stores.parcels import ROW_VALUES, HistoryRow, RawParcel
 from pystator.stores.replicated.answers import Applied
 from pystator.stores.replicated.pair import Pair, waiting_of
 from pystator.stores.replicated.stream import Batch, parcels_of
@@ -63,6 +65,19 @@ LONGEST: Final = 5.0
 """Seconds to wait for a side that is down: at first, and at most."""
 
 
+@record
+class _Read:
+    """What was read of one partition.
+
+    Attributes:
+        is_full: It is as much as was asked for: there may be more.
+    """
+
+    batch: Batch
+    parcels: Sequence[RawParcel]
+    is_full: bool
+
+
 class Replicator:
     """Applies what waits, and what comes.
 
@@ -84,6 +99,8 @@ class Replicator:
         self._progress = progress
         self._epoch = ""
         self._places: dict[int, str] = {}
+        self._ahead: list[_Read] | None = None
+        self._changes = -1
         self._count = COUNT
         self._looked = 0.0
         self._pause = SOON
@@ -109,12 +126,17 @@ class Replicator:
             ReplicationError: The sides do not agree: somebody has to decide.
             StoreUnavailableError: A side is down, and ``once`` was asked for.
         """
+        with ThreadPoolExecutor(1, "pystator replication") as pool:
+            self._run(pool, once=once)
+        return self.applied
+
+    def _run(self, pool: ThreadPoolExecutor, *, once: bool) -> None:
         wait = FIRST
         while not self._stop.is_set():
             try:
                 if not self._epoch:
                     self._begin()
-                pause = self._step(once=once)
+                pause = self._step(pool, once=once)
             except StoreUnavailableError as error:
                 if once:
                     raise
@@ -128,93 +150,109 @@ class Replicator:
             if pause is None:
                 break
             self._stop.wait(pause)
-        return self.applied
 
     def _begin(self) -> None:
         """See that the sides agree, and how far this is."""
         epoch = self._pair.join(make=True)
         self._places = self._pair.places(epoch)
-        self._looked = 0.0
+        self._ahead = None
+        self._changes = -1
         self._epoch = epoch
         self._pair.stream.trim(self._places)  # who was here last may have been killed before it
 
-    def _step(self, *, once: bool) -> float | None:
-        """Read and apply; seconds until the next one is due, None at the end."""
+    def _step(self, pool: ThreadPoolExecutor, *, once: bool) -> float | None:
+        """Apply what was read, and read on; seconds until the next step, None at the end."""
         self._look()
-        batches = self._pair.stream.read(self._places, self._count)
-        changed: dict[int, str] = {}
-        for batch in batches:
-            if batch.epoch != self._epoch:
-                self._pair.verify(self._epoch)  # says it
-            if batch.entries:
-                if not self._apply(batch):
-                    self._epoch = ""
-                    return STANDBY
-                changed[batch.partition] = batch.last
-        if changed:
-            self._pair.stream.trim(changed)
-            self._pause = SOON
-            return 0.0
+        found = self._read(self._places) if self._ahead is None else self._ahead
+        self._ahead = None
+        if any(each.batch.epoch != self._epoch for each in found):
+            self._pair.verify(self._epoch)  # says it
+            self._epoch = ""
+            return SOON
+        waiting = [each for each in found if each.batch.entries]
+        if not waiting:
+            return self._idle(once=once)
+        places = self._places | {each.batch.partition: each.batch.last for each in waiting}
+        work = pool.submit(self._apply, waiting)
+        try:
+            if any(each.is_full for each in waiting):
+                self._ahead = self._read(places)
+        finally:
+            is_mine = work.result()
+        if not is_mine:
+            self._epoch = ""
+            return STANDBY
+        self._pair.stream.trim({each.batch.partition: each.batch.last for each in waiting})
+        self._pause = SOON
+        return 0.0
+
+    def _idle(self, *, once: bool) -> float | None:
         if once:
             self._look(now=True)
             return None if not self._waiting else 0.0
         self._pause = min(self._pause * 2, IDLE)
         return self._pause
 
-    def _apply(self, batch: Batch) -> bool:
-        parcels = parcels_of(batch.entries)
-        try:
+    def _read(self, places: dict[int, str]) -> list[_Read]:
+        """The next entries of each partition, as parcels."""
+        count = self._count
+        found = [
+            _Read(batch, parcels_of(batch.entries), len(batch.entries) >= count)
+            for batch in self._pair.stream.read(places, count)
+        ]
+        entries = sum([len(each.batch.entries) for each in found])
+        if entries:  # as many next time as are `SIZE` characters, when they are as large
+            size = sum([parcel.size for each in found for parcel in each.parcels])
+            self._count = max(1, min(SIZE * entries // (size + 1), count * 2, COUNT))
+        return found
+
+    def _apply(self, found: Sequence[_Read]) -> bool:
+        """Write what was read; False when somebody else has."""
+        for each in found:
+            batch, parcels = each.batch, each.parcels
             try:
-                done = self._write(batch, parcels)
-            except StaleVersionError:
-                if not self._forgets(parcels):
-                    raise
-                done = self._write(batch, parcels)
-        except (StaleVersionError, InvalidValueError) as error:
-            raise self._refused(error, batch) from error
-        if done:
+                try:
+                    is_mine = self._write(batch, parcels)
+                except StaleVersionError:
+                    others = self._forget(parcels)
+                    if others is None:
+                        raise
+                    is_mine = self._write(batch, others)
+            except (StaleVersionError, InvalidValueError) as error:
+                raise self._refused(error, batch) from error
+            if not is_mine:
+                return False
             self._places[batch.partition] = batch.last
             self._entries += len(batch.entries)
             self._rows += sum([len(parcel.rows) for parcel in parcels])
-            self._adapt(sum([parcel.size for parcel in parcels]), len(batch.entries))
-        return done
+        return True
 
     def _write(self, batch: Batch, parcels: Sequence[RawParcel]) -> bool:
         before = self._places[batch.partition]
         return self._pair.ledger.apply(parcels, batch.partition, self._epoch, before, batch.last)
 
-    def _forgets(self, parcels: Sequence[RawParcel]) -> bool:
-        """Every entity is as it should be, so it is event ids that are there already.
+    def _forget(self, parcels: Sequence[RawParcel]) -> list[RawParcel] | None:
+        """Every entity is as it should be, so it is event ids that are there already; else None.
 
-        The hot store has them no more, or it would have refused them: it was pruned. What the
-        durable one has of them, which was not, stays, and gives up its id.
+        The hot store has them no more, or it would have refused them: it was pruned. The older
+        row, which the durable one keeps, or which is among those that wait, gives up its id.
         """
         durable = self._pair.durable
         found = durable.load([Lookup(*parcel.key) for parcel in parcels])
         for parcel, loaded in zip(parcels, found, strict=True):
             if parcel.base != (0 if loaded.entity is None else loaded.entity.version):
-                return False
-        durable.forget_events(
-            [
-                (*parcel.key, row[EVENT_ID])
-                for parcel in parcels
-                for row in parcel.rows
-                if row[EVENT_ID] is not None
-            ]
-        )
-        return True
-
-    def _adapt(self, size: int, entries: int) -> None:
-        """Read as many next time as are `SIZE` characters, when they are as large."""
-        fitting = SIZE * entries // (size + 1)
-        self._count = max(1, min(fitting, self._count * 2, COUNT))
+                return None
+        durable.forget_events(_ids_of(parcels))
+        return [_without_twins(parcel) for parcel in parcels]
 
     def _look(self, *, now: bool = False) -> None:
         """Now and then, see that nothing was lost, and keep in the durable store what there is."""
         moment = time.monotonic()
-        if not now and self._looked and moment < self._looked + LOOK:
-            return
         pair = self._pair
+        changes = pair.stream.changes
+        if not now and changes == self._changes and moment < self._looked + LOOK:
+            return
+        self._changes = changes
         heads = pair.verify(self._epoch)
         self._looked = moment
         places = self._places
@@ -239,3 +277,27 @@ class Replicator:
         self._trouble = trouble
         if self._progress is not None:
             self._progress(self.applied)
+
+
+def _without_twins(parcel: RawParcel) -> RawParcel:
+    """Of two rows with the same event id, the later keeps it."""
+    seen: set[str] = set()
+    rows: list[HistoryRow] = []
+    for row in reversed(parcel.rows):
+        event_id = row[EVENT_ID]
+        is_twin = event_id in seen
+        rows.append((*row[:EVENT_ID], None, *row[EVENT_ID + 1 :]) if is_twin else row)
+        if event_id is not None:
+            seen.add(event_id)
+    rows.reverse()
+    return RawParcel(*parcel.key, parcel.entity, rows, parcel.base)
+
+
+def _ids_of(parcels: Sequence[RawParcel]) -> list[tuple[str, str, str]]:
+    """The event ids of their rows."""
+    return [
+        (*parcel.key, row[EVENT_ID])
+        for parcel in parcels
+        for row in parcel.rows
+        if row[EVENT_ID] is not None
+    ]

@@ -104,6 +104,11 @@ class Stream:
         """Their numbers."""
         return self._link.layout.partitions
 
+    @property
+    def changes(self) -> int:
+        """It grows when a connection is made or lost: the server may be another one."""
+        return self._link.changes
+
     def now(self) -> int:
         """The clock of the hot store, in milliseconds."""
         [(seconds, micros)] = self._run([(0, pack(("TIME",)))], reads=True)
