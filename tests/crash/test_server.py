@@ -287,7 +287,7 @@ def test_idle_connections_that_were_cut_cost_nobody_an_error(url, machine, face)
 
 FORGETFUL = {
     "postgres": ["synchronous_commit=off", "wal_writer_delay=10s"],
-    "redis": ["--appendonly", "no"],
+    "redis": ["--appendonly", "no", "--save", "3600 1000000"],
 }
 
 
