@@ -156,6 +156,38 @@ def test_a_killed_node_comes_back(cluster):
         check_books(store, writers)
 
 
+def test_whatever_is_read_is_whole_while_a_slot_moves(cluster):
+    """Lists, counts, deadlines and the feed wait for the partition that is on its way, and miss nothing."""
+    names = sorted(f"e{number}" for number in range(200))
+    slot = key_slot(LAYOUT.pres[LAYOUT.partition("e0")].encode())
+    source = home(cluster, "e0")
+    target = next(node for node in cluster.nodes if node is not source)
+    seen = []
+    with RedisStateStore(cluster.url) as store:
+        applied(store, *[change(name, state="a+b", timers={"t": (5, 1)}) for name in names])
+        over = threading.Event()
+
+        def read():
+            while not over.is_set():
+                seen.append([each.entity_id for each in store.list_entities(limit=1_000)])
+                seen.append([each.entity_id for each in store.list_entities("a", limit=1_000)])
+                seen.append(sorted(key[0] for key in store.due(10, 1_000)))
+                seen.append(sorted(row.entity_id for row in store.feed(limit=1_000).items))
+                seen.append(names * (store.count_by_state() == {"a+b": 200}))
+            seen.append("all")
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            move(cluster, slot, source, target)
+            move(cluster, slot, target, source)
+        finally:
+            over.set()
+            reader.join()
+    assert seen.pop() == "all"
+    assert seen == [names] * len(seen)
+
+
 def test_a_replica_takes_over():
     with Cluster(os.getpid(), *OPTIONS) as cluster:
         check_takeover(cluster)
