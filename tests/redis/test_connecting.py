@@ -1,7 +1,10 @@
 """Connecting: which servers are taken, and what is said of those that are not."""
 
+import asyncio
 import os
 import socket
+import ssl
+import subprocess
 import threading
 import time
 import warnings
@@ -10,8 +13,10 @@ from contextlib import closing
 import pytest
 
 from pystator import RedisStateStore
+from pystator.db.redis_url import parse_redis
 from pystator.errors import ConfigurationError, StoreUnavailableError
-from pystator.testing.building import change
+from pystator.testing.building import applied, change, lookup
+from servers.relay import Relay
 
 
 def refused(url, kind=StoreUnavailableError, **options):
@@ -101,6 +106,44 @@ class TestPasswords:
         with RedisStateStore(f"redis://clerk:p@127.0.0.1:{guarded.port}/0") as store:
             store.set_state("e", "open")
             assert store.get_state("e") == "open"
+
+
+class TestTLS:
+    @pytest.fixture
+    def certificate(self, tmp_path):
+        """Of localhost, signed by nobody."""
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+        command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+        command += ["-keyout", "key.pem", "-out", "cert.pem"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        return tmp_path / "cert.pem"
+
+    @pytest.fixture
+    def relay(self, redis_url, certificate):
+        """The way to a server, over TLS."""
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate, certificate.with_name("key.pem"))
+        with Relay(parse_redis(redis_url).port, tls) as started:
+            yield started
+
+    def test_both_faces_speak_it(self, relay, certificate):
+        large = {"text": "x" * 300_000}
+        names = [f"e{number}" for number in range(10)]
+
+        async def run(store):
+            outcomes = await store.acommit([change(name, after=1, context=large) for name in names])
+            assert {outcome.kind for outcome in outcomes} == {"applied"}
+            return await store.aload([lookup(name) for name in names])
+
+        with RedisStateStore(f"{relay.url}?ssl_ca_certs={certificate}") as store:
+            applied(store, *[change(name, context=large) for name in names])
+            assert [each.entity.context for each in asyncio.run(run(store))] == [large] * 10
+            assert store.load_one("e3", "m").version == 2
+
+    def test_a_certificate_of_nobody_is_not_trusted(self, relay):
+        assert "TLS failed" in refused(relay.url)
+        with RedisStateStore(f"{relay.url}?ssl_cert_reqs=none&ssl_check_hostname=false") as store:
+            assert store.get_state("e") is None
 
 
 class TestPlaces:

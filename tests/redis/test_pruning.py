@@ -92,7 +92,9 @@ def test_no_key_is_left(redis_url, admin) -> None:
         applied(store, note("e", version=0, event_id="i"), note("f", machine="", version=0))
         store.prune_history(NOTHING, dedup_window=NOTHING)
         left = set(admin.keys()) - before
-        assert left <= {"pystator:feed"}  # a stream remembers the last number that it gave
+        assert left <= {
+            f"{store.key_prefix}:feed"
+        }  # a stream remembers the last number that it gave
 
 
 def test_prunes_at_once_count_every_row_once(store) -> None:
@@ -168,8 +170,8 @@ def test_a_key_of_somebody_else_stops_a_cut_before_it_writes(redis_url, admin) -
     with RedisStateStore(redis_url) as store:
         applied(store, change(steps=3))
         rows = ids(store)
-        admin.delete("pystator:feed")
-        admin.set("pystator:feed", "mine")
+        admin.delete(f"{store.key_prefix}:feed")
+        admin.set(f"{store.key_prefix}:feed", "mine")
         with pytest.raises(FSMError, match="something else uses keys of ours"):
             store.prune_rows([Cut("e", "m", rows[:2])])
         assert ids(store) == rows

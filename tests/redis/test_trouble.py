@@ -1,7 +1,6 @@
 """What goes wrong between a store and its server: told, survived, and never guessed."""
 
 import asyncio
-import socket
 import threading
 import time
 from contextlib import suppress
@@ -13,6 +12,7 @@ from pystator.errors import SchemaError, StoreUnavailableError
 from pystator.records import EntryKind, OutcomeKind
 from pystator.testing.building import applied, change, lookup, note
 from servers.redis import SAFE
+from servers.relay import Relay
 
 MACHINE = {
     "meta": {"machine_name": "m", "version": "1.0"},
@@ -281,61 +281,3 @@ def until(true, seconds=20.0):
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-class Relay:
-    """An address behind which another server can be put; those who are connected are cut off."""
-
-    def __init__(self, port):
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._open = []
-        self._port = port
-
-    @property
-    def url(self):
-        return f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
-
-    @property
-    def port(self):
-        return self._port
-
-    @port.setter
-    def port(self, port):
-        self._port = port
-        self._cut()
-
-    def __enter__(self):
-        threading.Thread(target=self._serve, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._cut()
-
-    def _cut(self):
-        for each in self._open:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-        self._open = []
-
-    def _serve(self):
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(("127.0.0.1", self._port))
-            self._open += [client, server]
-            for one, other in ((client, server), (server, client)):
-                threading.Thread(target=_pump, args=(one, other), daemon=True).start()
-
-
-def _pump(one, other):
-    with suppress(OSError):
-        while data := one.recv(65_536):
-            other.sendall(data)
-    for each in (one, other):
-        with suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
-    one.close()
