@@ -56,9 +56,9 @@ def run() -> list[Row]:
             events.fill(store)
             try:
                 return [
-                    *events.of_the_store("mongodb", store, bare, one=0.4, many=1, does=DOES),
+                    *events.of_the_store("mongodb", store, bare, one=0.4, many=0.5, does=DOES),
                     *events.of_events(
-                        "mongodb", store, bare, one=0.4, many=1, many_ids=None, callers=None,
+                        "mongodb", store, bare, one=0.4, many=0.5, many_ids=None, callers=None,
                         does=DOES,
                     ),
                 ]  # fmt: skip
