@@ -28,7 +28,7 @@ __all__ = ["LOOKED", "entities"]
 
 LIST: Final = Script("list", "names", "states")
 
-LOOKED: Final = 2_000
+LOOKED: Final = 1_000
 """Entities that are looked at in one script, to see which are long in their state."""
 
 LOADED: Final = 250
