@@ -16,6 +16,9 @@ from pystator.cli.app import app
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 
+HIDDEN = {"PYSTATOR_DATABASE_URL", "PYSTATOR_REDIS_URL", "PYSTATOR_MONGODB_URL", "FORCE_COLOR"}
+"""What would choose a store or colours."""
+
 
 class Answer:
     """Exit code and both outputs of a command."""
@@ -38,7 +41,7 @@ class Answer:
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
     """Run a command in this process and an empty folder; a traceback fails the test."""
     monkeypatch.chdir(tmp_path)
-    for name in ("PYSTATOR_DATABASE_URL", "FORCE_COLOR"):
+    for name in HIDDEN:
         monkeypatch.delenv(name, raising=False)
 
     def run(*words: object, stdin: str | bytes | None = None) -> Answer:
@@ -72,8 +75,7 @@ def command(tmp_path: Path) -> Callable[..., Answer]:
 
 def environment() -> dict[str, str]:
     """Ours, without what would choose a database or colours."""
-    hidden = {"PYSTATOR_DATABASE_URL", "FORCE_COLOR"}
-    return {name: value for name, value in os.environ.items() if name not in hidden}
+    return {name: value for name, value in os.environ.items() if name not in HIDDEN}
 
 
 @pytest.fixture(scope="session")
