@@ -95,6 +95,7 @@ class Replicator:
         return out.decode()
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.soak)])
 def test_both_stores_end_equal_whoever_is_killed(own_redis, own_postgres, tmp_path, kills) -> None:
     redis, postgres = own_redis(), own_postgres()
