@@ -281,3 +281,16 @@ def until(true, seconds=20.0):
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_password_that_was_changed_is_told_at_once(own_redis):
+    server = own_redis(*SAFE, password="old")
+    with RedisStateStore(server.url) as store:
+        applied(store, change())
+        with server.client() as admin:
+            admin.config_set("requirepass", "new")
+            cut_off(admin)
+        server.password = "new"
+        began = time.monotonic()
+        assert "password is wrong" in not_written(lambda: store.commit([change(after=1)]))
+        assert time.monotonic() - began < 5

@@ -56,6 +56,9 @@ _MOVING: Final = "attempted to access a non local key"
 _UNTOUCHED: Final = frozenset({"ERR", "UNKILLABLE", "EXECABORT"})
 """Codes that say nothing about what was written."""
 
+_FINAL: Final = (TimeoutError, BlockingIOError, exceptions.AuthenticationError, FSMError)
+"""The time is up already, or waiting does not help."""
+
 _SOON: Final = 0.002
 _LONGEST: Final = 0.25
 
@@ -92,8 +95,7 @@ class Trouble:
         Raises:
             FSMError: It was tried for long enough.
         """
-        is_late = isinstance(error, TimeoutError | BlockingIOError)
-        if is_late or isinstance(error, FSMError) or time.monotonic() > self._deadline:
+        if isinstance(error, _FINAL) or time.monotonic() > self._deadline:
             raise self.told(error, written=None if wrote else False) from error
         pause = self._pause
         self._pause = min(pause * 2 or _SOON, _LONGEST)

@@ -92,7 +92,7 @@ class Pool:
         try:
             wire = connect(link.url, self.address, link.timeout)
             wire.pool = self
-            wire.expires = time.monotonic() + MAX_LIFETIME
+            wire.expires = time.monotonic() + MAX_LIFETIME if link.is_open else 0.0
             self._all.add(wire)
             link.changes += 1
         finally:
