@@ -142,6 +142,20 @@ def test_a_commit_waits_for_a_slot_that_is_on_its_way(cluster):
         assert [row.version for row in store.history("e0").items] == [1, 2]
 
 
+def test_a_node_that_takes_no_writes_leaves_a_batch_unknown(cluster):
+    """The other nodes have written their commits: nobody may believe that nothing was written."""
+    with RedisStateStore(cluster.url, timeout=0.3) as store:
+        with cluster.nodes[0].client() as client:
+            client.config_set("min-replicas-to-write", 1)
+            try:
+                with pytest.raises(FSMError, match="too few replicas") as caught:
+                    store.commit([change(name) for name in NAMES])
+            finally:
+                client.config_set("min-replicas-to-write", 0)
+        assert any(each.entity for each in store.load([lookup(name) for name in NAMES]))
+        assert "written" not in caught.value.context
+
+
 def test_a_killed_node_comes_back(cluster):
     partition = LAYOUT.partition("e0")
     node = cluster.nodes[key_slot(LAYOUT.pres[partition].encode()) * 3 // 16_384]

@@ -102,8 +102,11 @@ class Trouble:
         return pause * (0.5 + random.random())  # noqa: S311 - spreads those who met once
 
     def told(self, error: Exception, *, written: bool | None) -> FSMError:
-        """Our error."""
-        return translate(error, self._url, written=False if self.reads else written)
+        """Our error; ``written`` is of the whole request, whatever the command that failed says."""
+        ours = translate(error, self._url, written=False if self.reads else written)
+        if written is None and not self.reads:
+            ours.context.pop("written", None)
+        return ours
 
 
 # Words --------------------------------------------------------------------------------------------
