@@ -5,10 +5,14 @@ Each step may be the last one before a kill; run again, it goes on::
     durable: "E' rebuilding"  -->  hot: of no epoch  -->  copy  -->  hot: E'  -->  durable: E'
 
 From the first step to the last one every replicated store refuses to work: the epochs differ. What
-is copied into a hot store of no epoch is not replicated back.
+is copied into a hot store of no epoch is not replicated back; and a replicator that has read
+something of the old epoch, and was held up, finds places of another one.
 """
 
+from typing import Final
+
 from pystator.errors import ReplicationError
+from pystator.records import Lookup
 from pystator.stores.copying import Copied, copy_store
 from pystator.stores.copying.report import Progress
 from pystator.stores.keys import new_commit_id
@@ -17,6 +21,9 @@ from pystator.stores.replicated.pair import Pair
 from pystator.stores.replicated.places import Epoch, Phase
 
 __all__ = ["adopt", "rebuild"]
+
+ROUND: Final = 500
+"""Entities that are looked for at once."""
 
 
 def rebuild(pair: Pair, *, discard: bool = False, progress: Progress | None = None) -> Rebuilt:
@@ -50,11 +57,33 @@ def adopt(pair: Pair, *, progress: Progress | None = None) -> Rebuilt:
     """Copy the hot store into the durable one, under a new epoch; nobody may write meanwhile.
 
     What the durable store has already stays, if it is the beginning of what the hot one has.
+
+    Raises:
+        ReplicationError: The hot store lacks what the durable one has, or has something else.
     """
+    _check_hot_has_all(pair)
     epoch = _enter(pair, pair.ledger.epoch(), Phase.ADOPTING)
     if pair.stream.epochs() != {epoch.name}:
         pair.stream.begin_joining(epoch.name)
     return _copied(pair, epoch, progress)
+
+
+def _check_hot_has_all(pair: Pair) -> None:
+    """Refuse to adopt a hot store without entities that the durable one has: it has lost them.
+
+    Raises:
+        ReplicationError: It has.
+    """
+    after: str | None = None
+    while True:
+        page = pair.durable.entities(after=after, limit=ROUND)
+        found = pair.hot.load([Lookup(*entity.key) for entity in page.items])
+        for entity, each in zip(page.items, found, strict=True):
+            if each.entity is None:
+                raise _lacking(pair, *entity.key)
+        after = page.next
+        if after is None:
+            return
 
 
 def _goes_on(pair: Pair, epoch: Epoch | None, phase: Phase) -> bool:
@@ -79,6 +108,7 @@ def _enter(pair: Pair, before: Epoch | None, phase: Phase) -> Epoch:
 
 def _copied(pair: Pair, epoch: Epoch, progress: Progress | None) -> Rebuilt:
     known = pair.ledger.kept_known()
+    pair.ledger.begin_places(epoch.name, pair.stream.partitions)
     done = Copied()
     if pair.stream.epochs() != {epoch.name}:
         if epoch.phase is Phase.ADOPTING:
@@ -89,7 +119,6 @@ def _copied(pair: Pair, epoch: Epoch, progress: Progress | None) -> Rebuilt:
             return Rebuilt(done.entities, done.rows, known, epoch.name, finished=False)
         if not done.verified or done.conflicts:
             raise _incomplete(pair, done)
-        pair.ledger.begin_places(epoch.name, pair.stream.partitions)
         pair.stream.set_epoch(epoch.name)
         pair.stream.end_joining()
     whole = Epoch(epoch.name, Phase.DONE)
@@ -103,6 +132,24 @@ def _overtaken(pair: Pair) -> ReplicationError:
         f"{pair.durable.url}: somebody else brings these stores together at this moment; when that"
         " has ended, connect, and see whether this is still needed",
         context={"durable": pair.durable.url, "written": False},
+    )
+
+
+def _lacking(pair: Pair, entity_id: str, machine: str) -> ReplicationError:
+    """The error of a hot store that is not to be adopted."""
+    return ReplicationError(
+        f"{pair.hot.url} is not adopted: it lacks {entity_id!r} of machine {machine!r}, which"
+        f" {pair.durable.url} has: it was emptied, has lost it, or is another one, and would serve"
+        " without it. Run this with --rebuild (rebuild() of the store), which copies the durable"
+        " store into the hot one",
+        context={
+            "hot": pair.hot.url,
+            "durable": pair.durable.url,
+            "entity_id": entity_id,
+            "machine_name": machine,
+            "helps": "rebuild",
+            "written": False,
+        },
     )
 
 

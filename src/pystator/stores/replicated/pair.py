@@ -165,7 +165,7 @@ class Pair:
                 " lost commits (was it restored from a backup?), or somebody else cut the stream",
                 "adopt",
             )
-        self.stream.set_epoch(f"{epoch} {LOST}")
+        self.stream.fence(epoch, f"{epoch} {LOST}")
         return self._error(
             "the hot store has lost commits that were replicated already: it came back with older"
             " data",
@@ -220,6 +220,8 @@ class Pair:
     def known(self) -> Known:
         """What the durable store knows of the hot one."""
         epoch = self.ledger.epoch()
+        if epoch is not None and epoch.phase in {Phase.REBUILDING, Phase.ADOPTING}:
+            return self.ledger.kept_known()  # of the epoch before: this one knows nothing yet
         places = {} if epoch is None else self.ledger.places(epoch.name)
         return known_of(places, self.ledger.seen())
 

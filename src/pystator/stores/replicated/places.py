@@ -28,6 +28,8 @@ START: Final = "0-0"
 
 EPOCH: Final = "replication.epoch"
 PLACE: Final = "replication.place."
+OVER: Final = "over"
+"""The place of a partition that is no more: the hot store was a cluster."""
 SEEN: Final = "replication.seen"
 KNOWN: Final = "replication.known"
 
@@ -114,14 +116,18 @@ class Ledger:
         }
 
     def begin_places(self, epoch: str, partitions: range) -> None:
-        """Set the places to the start of an epoch, unless they are of it already."""
-        for partition in partitions:
-            mark = mark_of(partition)
+        """Set the places to the start of an epoch, unless they are of it already.
+
+        From then on nothing of another epoch is applied; of partitions that are no more, too.
+        """
+        wanted = [mark_of(partition) for partition in partitions]
+        for mark in {*self._durable.marks(PLACE), *wanted}:
+            after = f"{epoch} {START}" if mark in wanted else OVER
             while True:
                 before = self._durable.marks(mark).get(mark)
-                if before is not None and before.startswith(f"{epoch} "):
+                if before is not None and before.partition(" ")[0] == after.partition(" ")[0]:
                     break
-                self._durable.restore_marked((), mark, before, f"{epoch} {START}")
+                self._durable.restore_marked((), mark, before, after)
 
     def apply(
         self, parcels: Sequence[RawParcel], partition: int, epoch: str, before: str, after: str

@@ -252,6 +252,8 @@ class Replicator:
         changes = pair.stream.changes
         if not now and changes == self._changes and moment < self._looked + LOOK:
             return
+        if changes != self._changes:
+            self._ahead = None  # a server that was started again may have lost it since
         self._changes = changes
         heads = pair.verify(self._epoch)
         self._looked = moment

@@ -22,6 +22,7 @@ from pystator.stores.codec import rewrite
 from pystator.stores.parcels import EntityRow, HistoryRow, RawParcel
 from pystator.stores.redis.ops import Command, Operation, Request, pack
 from pystator.stores.redis.rows import DIGITS, version_of
+from pystator.stores.redis.scripts import Script
 
 if TYPE_CHECKING:
     from pystator.stores.redis.layout import Layout
@@ -29,13 +30,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Head", "Stream", "asking_epochs", "parcels_of"]
 
+TRIM: Final = Script("trim")
+FENCE: Final = Script("fence")
+
 _Entry = Sequence[Any]
 
 _SHARED: Final = (
     "entities",
     "histories",
     "states",
-    "due",
     "feed",
     "machines",
     "epoch",
@@ -135,14 +138,15 @@ class Stream:
         ]
 
     def trim(self, places: Mapping[int, str]) -> None:
-        """Delete what is applied, but for the anchor."""
-        commands: list[Command] = []
-        for partition, place in places.items():
-            stream = self._name("replication", partition)
-            commands += (
-                (partition, pack(("SET", self._name("replicated", partition), place))),
-                (partition, pack(("XTRIM", stream, "MINID", place))),
-            )
+        """Delete what is applied, but for the anchor; nothing where that is missing.
+
+        Then somebody else was here later, or the stream has lost it, which `heads` tells.
+        """
+        names = ("replication", "replicated")
+        commands = [
+            (partition, TRIM.call(self._names(partition, *names), (place,)))
+            for partition, place in places.items()
+        ]
         self._run(commands, reads=False)
 
     def heads(self, places: Mapping[int, str]) -> dict[int, Head]:
@@ -188,6 +192,14 @@ class Stream:
         more = ("NX",) if unless_there else ()
         self._of_all(("SET",), "epoch", epoch, *more, reads=False)
 
+    def fence(self, before: str, after: str) -> None:
+        """Put another epoch in the place of one, where it still is that one."""
+        commands = [
+            (partition, FENCE.call(self._names(partition, "epoch"), (before, after)))
+            for partition in self.partitions
+        ]
+        self._run(commands, reads=False)
+
     def joining(self) -> str | None:
         """The epoch under which it is being brought together with another store."""
         joining: str | None
@@ -219,10 +231,12 @@ class Stream:
         )
 
     def wipe(self) -> None:
-        """Delete every key of the store."""
+        """Delete every key of the store; the epoch first, so that nobody writes meanwhile."""
         layout = self._link.layout
         prefix = _WILD.sub(r"\\\g<0>", layout.prefix)
-        patterns = [f"{prefix}:entity:*", f"{prefix}:state:*", f"{{{prefix}:entity:*"]
+        patterns = [f"{prefix}:{name}:*" for name in ("entity", "state", "due")]
+        patterns.append(f"{{{prefix}:entity:*")
+        self._of_all(("DEL",), "epoch", reads=False)
         if layout.is_cluster:
             patterns = [f"{{{prefix}:[0-9][0-9]}}:*"]
         homes = {self._link.home(partition): partition for partition in self.partitions}
@@ -250,6 +264,11 @@ class Stream:
 
     def _name(self, name: str, partition: int) -> str:
         return self._link.layout.shared(name, partition)
+
+    def _names(self, partition: int, *names: str) -> tuple[str, ...]:
+        """Shared keys as a script is given them."""
+        layout = self._link.layout
+        return layout.whole(partition, *[layout.shared(name, partition) for name in names])
 
     def _run(self, commands: list[Command], *, reads: bool) -> list[Any]:
         return self._link.run(Request(commands, reads)) if commands else []
