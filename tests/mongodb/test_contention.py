@@ -1,11 +1,12 @@
 """Many writers of one document: tails that fill, event ids that meet, answers that are lost."""
 
 from collections import Counter
+from copy import deepcopy
 
 import pytest
 
 from mongodb.actors import Actor
-from pystator.errors import StoreUnavailableError
+from pystator.errors import InvalidValueError, StoreUnavailableError
 from pystator.records import Outcome, OutcomeKind
 from pystator.stores.codec import LIMIT
 from pystator.stores.mongodb.documents import id_of
@@ -120,3 +121,55 @@ def test_what_was_written_before_the_answer_was_lost_is_not_written_again(
     rest.run()
     assert [outcome.kind for outcome in outcomes] == [APPLIED]
     assert len(rows_of(store)) == there
+
+
+@pytest.mark.parametrize("event_id", [None, "i"])
+def test_a_note_that_arrives_after_it_was_sent_again_is_written_once(store, event_id) -> None:
+    applied(store, change())
+    operation = committing(prepare([note(event_id=event_id)], 1, LIMIT), {}, Numbers())
+    link = store.parts[0]
+    late = deepcopy(operation.send(None))
+    rest = Actor(link, operation)
+    request = operation.throw(Unanswered(StoreUnavailableError("lost"), is_lost=True))
+    rest.answer = link.ask(request)
+    rest.run()
+    assert len(rows_of(store)) == 2
+    link.ask(late)
+    assert len(rows_of(store)) == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(121, InvalidValueError), (14031, StoreUnavailableError)]
+)
+def test_a_value_is_blamed_only_for_what_it_did(store, code, kind) -> None:
+    """A full disk is no mistake of who sends an event: the event may be sent again."""
+    applied(store, change("e"), change("f"))
+    batch = [change("e", after=1), change("f", after=1)]
+    operation = committing(prepare(batch, 1, LIMIT), {}, Numbers())
+    link = store.parts[0]
+    request = operation.send(None)
+    request.command["updates"].pop(0)
+    reply = link.ask(request)
+    outcomes: list[Outcome] = []
+    rest = Actor(link, operation, outcomes.extend)
+    rest.answer = {**reply, "writeErrors": [{"index": 0, "code": code, "errmsg": "no"}]}
+    rest.run()
+    assert [outcome.kind for outcome in outcomes] == [OutcomeKind.REFUSED, APPLIED]
+    assert type(outcomes[0].error) is kind
+
+
+def test_what_a_server_that_steps_down_leaves_open_is_found_out(store) -> None:
+    """It says of each statement that it is not the primary; whether it was, is looked for."""
+    applied(store, change("e"), change("f"))
+    operation = committing(
+        prepare([change(name, after=1) for name in "ef"], 1, LIMIT), {}, Numbers()
+    )
+    link = store.parts[0]
+    link.ask(operation.send(None))
+    errors = [{"index": n, "code": code} for n, code in enumerate((10107, 189))]
+    outcomes: list[Outcome] = []
+    rest = Actor(link, operation, outcomes.extend)
+    rest.answer = {"n": 0, "writeErrors": errors}
+    rest.run()
+    assert [outcome.kind for outcome in outcomes] == [APPLIED, APPLIED]
+    assert store.load_one("f", "m").version == 2

@@ -296,3 +296,25 @@ def test_relays_that_are_killed_lose_nothing_and_double_nothing(
         assert [row.version for row in rows if row.entity_id == name] == list(
             range(1, versions[name] + 1)
         )
+
+
+def test_what_is_filed_was_read_as_safe_as_it_was_written(line, over, store) -> None:
+    """Else a row that a new primary does not have could be filed, or one be cut that is not."""
+    far = over()
+    levels = []
+
+    def fate(command):
+        if "find" in command:
+            names = set(command["projection"])
+            levels.append((command["find"], names, command["readConcern"]["level"]))
+        return "well"
+
+    line.fate = fate
+    applied(store, change(steps=3))
+    actor = Actor(far.parts[0], relay([KEY]))
+    actor.step()
+    actor.step()
+    store.feed()  # another relay is first
+    actor.run()
+    safe = [level for _, names, level in levels if names & {"tail", "commit_id"}]
+    assert safe == ["majority"] * 2

@@ -137,3 +137,31 @@ def test_forgotten_event_ids_are_not_put_in_twice(store) -> None:
     assert kinds(store.restore([parcel])) == [STALE]
     fine = replace(parcel, rows=(replace(rows[0], event_id="new"),))
     assert kinds(store.restore([fine])) == [APPLIED]
+
+
+def test_long_names_do_not_make_a_command_too_large(store, database) -> None:
+    """States are texts, too, and nobody says how many rows with them come together."""
+    state = "\N{EURO SIGN}" * 9_999
+    source = source_of(*[change(f"e{n}", steps=100, state=state) for n in range(4)])
+    outcomes = store.restore([parcel_of(source, f"e{n}") for n in range(4)])
+    assert kinds(outcomes) == [APPLIED] * 4
+    for n in range(4, 16):
+        applied(store, change(f"e{n}", steps=50, state=state))
+    assert len(store.feed(None, 10_000).items) == 1_000
+    assert database.entity_states.count_documents({"waiting": True}) == 0
+
+
+def test_a_write_that_comes_after_it_was_sent_again_is_not_taken_for_anothers(store) -> None:
+    link = store.parts[0]
+    operation = restoring.restoring([parcel_of(long_source(2))], Numbers())
+    late = request = operation.send(link.ask(operation.send(None)))
+    request = operation.throw(Unanswered(_error(), is_lost=True))
+    while not request.command.keys() & {"insert", "update"}:
+        request = operation.send(link.ask(request))
+    link.ask(late)
+    outcomes = []
+    actor = Actor(link, operation, outcomes.extend)
+    actor.answer = link.ask(request)
+    actor.run()
+    assert kinds(outcomes) == [APPLIED]
+    assert len(store.history("e", machine_name="m").items) == 6

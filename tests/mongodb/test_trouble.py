@@ -7,11 +7,14 @@ import threading
 import time
 
 import pytest
+from pymongo.errors import OperationFailure
 
 from pystator import Orchestrator, StateMachine
+from pystator.db.mongodb_url import parse_mongodb
 from pystator.errors import StoreUnavailableError
 from pystator.records import OutcomeKind
 from pystator.stores.mongodb import MongoDBStateStore
+from pystator.stores.mongodb.errors import Trouble
 from pystator.testing.building import applied, change, lookup, note
 from pystator.testing.drivers import Driver
 
@@ -185,6 +188,16 @@ class TestReplies:
         applied(store, *changes[::2])
         assert kinds(store.commit(changes)) == [STALE, APPLIED] * 3
         assert kinds(store.commit([*batch, change("new")])) == [STALE] * 6 + [APPLIED]
+
+
+class TestCodes:
+    def test_a_new_primary_that_cannot_read_yet_is_asked_again(self):
+        """What a majority has is unknown to it for a moment: ReadConcernMajorityNotAvailableYet."""
+        error = OperationFailure("Read concern majority reads are currently not possible.", 134)
+        url = parse_mongodb("mongodb://localhost/shop")
+        assert Trouble(url, reads=True, patience=1).pause_after(error) >= 0
+        with pytest.raises(StoreUnavailableError):
+            Trouble(url, reads=True, patience=0).pause_after(error)
 
 
 class TestDeadlines:

@@ -63,6 +63,7 @@ __all__ = [
     "leaves_of",
     "row_id",
     "row_of",
+    "size_of",
     "tail_of",
 ]
 
@@ -229,6 +230,16 @@ def row_of(entry: Entry, commit: Commit, recorded_at: int, limit: int) -> Docume
         if value is not None:
             row[name] = value
     return row
+
+
+def size_of(fields: Mapping[str, Any]) -> int:
+    """Bytes of a document, about: any of its texts may be a long one."""
+    texts = [value for value in fields.values() if type(value) is str]
+    return _PLAIN + sum([len(each) if each.isascii() else len(each.encode()) for each in texts])
+
+
+_PLAIN: Final = 300
+"""Bytes of a document besides its texts, about."""
 
 
 def filed(document: Mapping[str, Any], row: Mapping[str, Any], number: int) -> Document:

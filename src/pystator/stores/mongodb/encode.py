@@ -184,7 +184,11 @@ def _note(write: Write, commit: Commit, rows: list[Document]) -> None:
             "machine_name": commit.machine_name,
         },
     }
-    _append(write, {"_id": write.key}, update, rows, upsert=True)
+    query: Document = {"_id": write.key}
+    if not any("event_id" in row for row in rows):
+        # Nothing else keeps a late one out, if it is sent again because its answer was lost.
+        query["tail.rev"] = {"$ne": write.rev}
+    _append(write, query, update, rows, upsert=True)
 
 
 def _name(write: Write, rows: list[Document]) -> None:

@@ -31,7 +31,13 @@ from pymongo.errors import (
 )
 
 from pystator.db.mongodb_url import MongoURL
-from pystator.errors import ConfigurationError, FSMError, SchemaError, StoreUnavailableError
+from pystator.errors import (
+    ConfigurationError,
+    FSMError,
+    InvalidValueError,
+    SchemaError,
+    StoreUnavailableError,
+)
 
 __all__ = [
     "LEAVING",
@@ -40,6 +46,7 @@ __all__ = [
     "Trouble",
     "Unanswered",
     "check_reply",
+    "refused",
     "translate",
 ]
 
@@ -49,11 +56,15 @@ UNSENDABLE: Final = (OverflowError, UnicodeEncodeError, InvalidDocument)
 _NOT_PRIMARY: Final = frozenset({10107, 13435, 13436, 10058})
 """Not executed: ask who is the primary."""
 
-LEAVING: Final = frozenset({6, 7, 89, 91, 189, 234, 262, 9001, 11600, 11602})
+LEAVING: Final = frozenset({6, 7, 89, 91, 189, 234, 262, 9001, 11600, 11602}) | _NOT_PRIMARY
 """The server is leaving its office, or lost another one: what it did is not known."""
 
-_AGAIN: Final = frozenset({43, 112, 175, 237})
-"""A cursor was lost, documents were busy: a read may be sent again."""
+_AGAIN: Final = frozenset({43, 112, 134, 175, 237})
+"""A cursor was lost, documents were busy, a new primary does not know yet what a majority has: a
+read may be sent again."""
+
+_VALUES: Final = frozenset({2, 9, 14, 17, 22, 121, 10334, 11000, 17280, 17419, 17420})
+"""The server does not take a value: it will not take it later either."""
 
 _SOON: Final = 0.002
 _LONGEST: Final = 0.25
@@ -174,6 +185,25 @@ _CONCERNS: Final = {
     79: "the URL asks for a write concern that the replica set does not know ({0})",
     100: "the URL asks for more members to confirm a write (w=) than the replica set has ({0})",
 }
+
+
+def refused(error: Mapping[str, Any]) -> FSMError:
+    """Why one statement of a write was refused, while others may have been executed.
+
+    Of a disk that is full, a lock, or whatever else goes by, a value is not to blame: who is told
+    tries again.
+
+    Args:
+        error: One of the reply's ``writeErrors``.
+    """
+    code, text = error.get("code"), str(error.get("errmsg", ""))[:200]
+    if code in _VALUES:
+        return InvalidValueError(f"the server does not store it: {text}", context={"code": code})
+    return StoreUnavailableError(
+        f"the server could not write it ({text}); try again, or see its log",
+        context={"code": code, "written": False},
+    )
+
 
 # Errors -------------------------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ Laws:
 - Of two rows with one event id the first that is filed keeps it. The other one stays, as what was
   done or refused then, without the id: the commits of both had seen neither, which takes hundreds
   of events of one entity between a load and its commit.
+- What is filed, and what leaves a tail because it is, was read as safe as it was written: of rows
+  that a new primary does not have, none is filed, and none is taken to be.
 - Rows that are pruned leave ``_id`` and number behind for an hour: a relay that slept since before
   they were filed cannot bring them back.
 """
@@ -30,9 +32,16 @@ from math import inf
 from typing import Any, Final
 
 from pystator.errors import StoreUnavailableError
-from pystator.stores.mongodb.documents import HISTORY, STATES, Document, filed, first_number
-from pystator.stores.mongodb.errors import Unanswered
-from pystator.stores.mongodb.link import LOCAL, Operation, Request, Rows
+from pystator.stores.mongodb.documents import (
+    HISTORY,
+    STATES,
+    Document,
+    filed,
+    first_number,
+    size_of,
+)
+from pystator.stores.mongodb.errors import LEAVING, Unanswered
+from pystator.stores.mongodb.link import LOCAL, OWN, Operation, Request, Rows
 
 __all__ = ["Numbers", "cut_to", "insist", "relay", "relay_waiting"]
 
@@ -43,7 +52,7 @@ MOST: Final = 1_000
 """Rows of one insert."""
 
 LARGEST: Final = 4_000_000
-"""Characters of one insert's long texts, about."""
+"""Bytes of one insert, about; the driver takes four times as many. A single row may have more."""
 
 _IDS: Final = 200
 """Event ids that a document keeps beyond those of its tail; it forgets as many at a time."""
@@ -113,7 +122,7 @@ def _relay(which: Document, numbers: Numbers) -> Operation[list[Document]]:
             "projection": _TAIL,
             "sort": {"_id": 1},
             "limit": TAILS,
-            "readConcern": LOCAL,
+            "readConcern": OWN,
         }
     )
     if found:
@@ -221,7 +230,7 @@ def _first(rows: Sequence[Document]) -> Sequence[Document]:
     """As many as one insert takes."""
     size = 0
     for count, row in enumerate(rows[:MOST]):
-        size += sum([len(row.get(name, "")) for name in ("payload", "context_patch", "actions")])
+        size += size_of(row)
         if count and size > LARGEST:
             return rows[:count]
     return rows[:MOST]
@@ -241,6 +250,8 @@ def _insert(rows: list[Document]) -> Operation[int]:
         return len(rows)
     index: int = errors[0]["index"]
     code: int | None = errors[0].get("code")
+    if code in LEAVING:
+        return 0
     if code != _DUPLICATE:
         raise StoreUnavailableError(
             f"the server refuses a row of transition_history: {errors[0].get('errmsg', '')}",
@@ -256,7 +267,7 @@ def _missing(rows: list[Document]) -> Operation[list[Document]]:
             "find": HISTORY,
             "filter": {"_id": {"$in": [row["_id"] for row in rows[:MOST]]}},
             "projection": {"commit_id": 1, "version": 1},
-            "readConcern": LOCAL,
+            "readConcern": OWN,
         }
     )
     known = {row["_id"]: row for row in there}
@@ -297,5 +308,7 @@ def insist(command: Document) -> Operation[Document]:
             if not last or not error.is_lost:
                 raise
         else:
-            return reply
+            errors: list[Document] = reply.get("writeErrors", [])
+            if not last or not any(each.get("code") in LEAVING for each in errors):
+                return reply
     raise AssertionError  # pragma: no cover - the last try returns or raises

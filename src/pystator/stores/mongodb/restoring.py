@@ -22,9 +22,10 @@ from pystator.stores.mongodb.documents import (
     Document,
     id_of,
     leaves_of,
+    size_of,
 )
 from pystator.stores.mongodb.encode import next_rev, refusal, too_large
-from pystator.stores.mongodb.errors import UNSENDABLE, Unanswered
+from pystator.stores.mongodb.errors import LEAVING, UNSENDABLE, Unanswered, refused
 from pystator.stores.mongodb.link import LOCAL, OWN, Operation, Request, Rows
 from pystator.stores.mongodb.reads import row_lookup
 from pystator.stores.mongodb.relay import Numbers, relay
@@ -44,12 +45,9 @@ _LONG_TAIL: Final = 50
 _ROUNDS: Final = 20
 """How often it is looked what is there while others write."""
 
-_ROW: Final = 500
-"""Bytes of a row besides its long texts, about."""
-
-_TEXTS: Final = ("context", "payload", "context_patch", "actions", "error_message")
-
 _TOO_LARGE: Final = frozenset({10334, 17419, 17420})
+_PASSING: Final = frozenset({112, 11000})
+"""Somebody else was first: it is looked at again."""
 
 _APPLIED: Final = Outcome(OutcomeKind.APPLIED)
 _STALE: Final = Outcome(OutcomeKind.STALE)
@@ -146,7 +144,7 @@ def _parts(parcel: RawParcel) -> Iterator[_Part]:
     before: str | None = None
     for values in parcel.rows:
         row = _document(ROW_VALUES, values)
-        size = _size(row)
+        size = size_of(row)
         commit: str = row["commit_id"]
         is_full = len(part.rows) >= MOST or part.size + size > LARGEST
         if part.rows and is_full and commit != before:
@@ -157,16 +155,12 @@ def _parts(parcel: RawParcel) -> Iterator[_Part]:
         before = commit
     if parcel.entity is not None:
         part.entity = dict(zip(ENTITY_VALUES, parcel.entity, strict=True))
-        part.size += _size(part.entity)
+        part.size += size_of(part.entity)
     yield part
 
 
 def _document(names: Sequence[str], values: Sequence[Any]) -> Document:
     return {name: value for name, value in zip(names, values, strict=True) if value is not None}
-
-
-def _size(fields: Document) -> int:
-    return _ROW + sum([len(fields.get(name) or "") for name in _TEXTS])
 
 
 def _batch(waiting: Sequence[_Put]) -> list[_Put]:
@@ -224,7 +218,8 @@ class _Work:
             if not _fits(put, document) or (yield from _knows(put, document)):
                 self.outcomes[put.key] = _STALE
             elif put.part.rows or put.part.entity is not None:
-                rev = self._revs[put.key] = next_rev()
+                # Always the same, so that a write whose answer was lost is known if it comes late.
+                rev = self._revs.setdefault(put.key, next_rev())
                 put.is_new = document is None
                 put.write = _made(put, rev) if document is None else _update(put, document, rev)
                 self._pending.append(put)
@@ -256,18 +251,22 @@ class _Work:
     def _errors(self, puts: Sequence[_Put], reply: Document) -> list[str]:
         """Take what the server refuses; the keys of those that may fit when tails are relayed."""
         full: list[str] = []
-        refused: dict[str, Outcome] = {}
+        outcomes: dict[str, Outcome] = {}
         errors: list[Document] = reply.get("writeErrors", [])
         for error in errors:
             index: int = error["index"]
             put = puts[index]
-            if error.get("code") not in _TOO_LARGE:
+            code = error.get("code")
+            if code in LEAVING or code in _PASSING:
+                continue
+            if code not in _TOO_LARGE:
+                outcomes[put.key] = refusal(refused(error))
                 continue
             if put.is_new or put.key in self._relayed:
-                refused[put.key] = too_large(put.part.size)
+                outcomes[put.key] = too_large(put.part.size)
             self._relayed.add(put.key)
             full.append(put.key)
-        self._end(refused)
+        self._end(outcomes)
         return full
 
     def _find_applied(self) -> Operation[None]:

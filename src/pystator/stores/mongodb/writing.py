@@ -21,11 +21,11 @@ Laws:
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from pystator.errors import InvalidValueError, StoreUnavailableError
+from pystator.errors import StoreUnavailableError
 from pystator.records import Outcome, OutcomeKind
 from pystator.stores.mongodb.documents import BETWEEN, HISTORY, STATES, Document
 from pystator.stores.mongodb.encode import LARGEST, Write, over, refusal, too_large
-from pystator.stores.mongodb.errors import LEAVING, UNSENDABLE, Unanswered
+from pystator.stores.mongodb.errors import LEAVING, UNSENDABLE, Unanswered, refused
 from pystator.stores.mongodb.link import OWN, Operation, Request, Rows
 from pystator.stores.mongodb.loading import Forgotten, remember
 from pystator.stores.mongodb.relay import Numbers, relay
@@ -220,11 +220,7 @@ class _Batch:
         elif code in LEAVING:
             unsure.add(write.key)
         elif code != _CONFLICT:
-            text = str(error.get("errmsg", ""))
-            why = InvalidValueError(
-                f"the server does not store it: {text[:200]}", context={"code": code}
-            )
-            self._end(write, refusal(why))
+            self._end(write, refusal(refused(error)))
 
     def _end(self, write: Write, outcome: Outcome) -> None:
         self.outcomes[write.key] = outcome
