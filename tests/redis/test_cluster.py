@@ -156,6 +156,28 @@ def test_a_node_that_takes_no_writes_leaves_a_batch_unknown(cluster):
         assert "written" not in caught.value.context
 
 
+def test_threads_that_ask_several_nodes_do_not_wait_for_each_other(cluster):
+    """Who has the last connection to one node may wait for one to another, but not in a circle."""
+    failures = []
+
+    def work(names):
+        for version in range(8):
+            try:
+                applied(store, *[change(name, after=version) for name in names])
+            except FSMError as error:
+                failures.append(error)
+                return
+
+    with RedisStateStore(cluster.url, pool_size=1, timeout=4) as store:
+        parts = [NAMES[number::4][:: (-1) ** number] for number in range(4)]
+        threads = [threading.Thread(target=work, args=(names,)) for names in parts]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    assert failures == []
+
+
 def test_a_killed_node_comes_back(cluster):
     partition = LAYOUT.partition("e0")
     node = cluster.nodes[key_slot(LAYOUT.pres[partition].encode()) * 3 // 16_384]

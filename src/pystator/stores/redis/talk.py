@@ -172,12 +172,16 @@ class _Conversation:
         return (yield from self._prepare())
 
     def _grouped(self, left: Sequence[int]) -> list[tuple[Address, list[int]]]:
-        """The servers, and the commands for each."""
+        """The servers, and the commands for each.
+
+        In one order for all threads: who holds connections and waits for one more never waits for
+        somebody who waits for these.
+        """
         grouped: dict[Address, list[int]] = {}
         for place in left:
             address = self._asks.get(place) or self._link.home(self._partitions[place])
             grouped.setdefault(address, []).append(place)
-        return list(grouped.items())
+        return sorted(grouped.items(), key=_name)
 
     def _packed(self, places: list[int]) -> list[bytes]:
         asks = self._asks
@@ -268,6 +272,10 @@ def refresh(link: "Link") -> Generator[Step, Any, None]:
         if reply and not isinstance(reply, Complaint):
             link.learn(reply, address)
             return
+
+
+def _name(group: tuple[Address, list[int]]) -> tuple[str, int]:
+    return group[0] or ("", 0)
 
 
 def _answers(places: Sequence[int], result: Result, asks: dict[int, Address]) -> Result:
