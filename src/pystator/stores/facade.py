@@ -112,6 +112,10 @@ class StoreFacade(NativeStore):
             limit=limit,
         ).items
 
+    def _machine(self, machine_name: str | None) -> str | None:
+        """The machine that a query means; None for every machine."""
+        return self.machine_name if machine_name is None else machine_name
+
     # Writes ---------------------------------------------------------------------------------------
 
     def set_state(

@@ -108,7 +108,7 @@ class AuthoredStore(StoreFacade):
         """
         limit = rows_asked(limit)
         place = None if after is None else read_cursor("history", after, int, int)
-        machine = self.machine_name if machine_name is None else machine_name
+        machine = self._machine(machine_name)
         if machine is None:
             names = sorted(name for found, name in self.keys() if found == entity_id)
             machine = the_machine(entity_id, names)
@@ -174,7 +174,7 @@ class AuthoredStore(StoreFacade):
         since: int | None = None,
     ) -> Iterator[Entity]:
         """The entities that are asked for, in key order."""
-        machine = self.machine_name if machine_name is None else machine_name
+        machine = self._machine(machine_name)
         keys = [key for key in self.keys() if machine is None or key[1] == machine]
         for entity in self._entities(sorted(key for key in keys if place is None or key > place)):
             if state is not None and state not in {entity.state, *entity.state.split("+")}:

@@ -354,7 +354,7 @@ class InMemoryStateStore(RestorableMemory):
         limit = rows_asked(limit)
         place = None if after is None else read_cursor("history", after, int, int)
         with self._lock:
-            machine = self.machine_name if machine_name is None else machine_name
+            machine = self._machine(machine_name)
             if machine is None:
                 machine = the_machine(entity_id, self._machines.get(entity_id, ()))
             slot = None if machine is None else self._slots.get((entity_id, machine))
@@ -386,7 +386,7 @@ class InMemoryStateStore(RestorableMemory):
         """
         limit = rows_asked(limit)
         place = None if after is None else read_cursor("entities", after, str, str)
-        machine = self.machine_name if machine_name is None else machine_name
+        machine = self._machine(machine_name)
         since = long_ago(self.now, in_state_longer_than)
         found: list[Entity] = []
         with self._lock:
@@ -413,7 +413,7 @@ class InMemoryStateStore(RestorableMemory):
 
     def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
         """Configuration -> number of entities."""
-        machine = self.machine_name if machine_name is None else machine_name
+        machine = self._machine(machine_name)
         with self._lock:
             return dict(
                 Counter(
@@ -426,7 +426,7 @@ class InMemoryStateStore(RestorableMemory):
     def due(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
         """Keys of entities whose earliest deadline is at or before ``now``, earliest first."""
         limit = rows_asked(limit)
-        machine = self.machine_name if machine_name is None else machine_name
+        machine = self._machine(machine_name)
         with self._lock:
             names = list(self._due) if machine is None else [machine]
             found = [each for name in names for each in self._due_of(name, now, limit)]

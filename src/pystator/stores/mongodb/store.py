@@ -1,17 +1,12 @@
 """The store in a MongoDB database: durable, for any number of processes and machines."""
 
-import math
-import os
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import timedelta
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, Self, TypeVar
 
 from pystator.db.extras import from_extra
 from pystator.db.mongodb_url import DATABASE, check_database, find_mongodb
-from pystator.errors import ConfigurationError, FSMError
 from pystator.records import (
     Commit,
     Cut,
@@ -27,22 +22,23 @@ from pystator.records import (
 )
 from pystator.stores.codec import LIMIT
 from pystator.stores.definitions import check_machine
-from pystator.stores.later import Later
-from pystator.stores.programs import long_ago
-from pystator.stores.prunable import CompleteStore
+from pystator.stores.linked import LinkedStore, check_options
+from pystator.stores.operated import OperatedStore
 
 with from_extra("mongodb", "pymongo", "bson"):
     from pystator.stores.mongodb import feed, indexes, machines, pruning, reads, restoring
     from pystator.stores.mongodb.encode import Write, prepare
-    from pystator.stores.mongodb.link import Link
+    from pystator.stores.mongodb.link import Link, Operation, Request, Rows
     from pystator.stores.mongodb.loading import load_one, loading
     from pystator.stores.mongodb.relay import Numbers
     from pystator.stores.mongodb.writing import committing
 
 __all__ = ["MongoDBStateStore"]
 
+T = TypeVar("T")
 
-class MongoDBStateStore(CompleteStore):
+
+class MongoDBStateStore(LinkedStore[Link, Write], OperatedStore[Request | Rows]):
     """A state store in a MongoDB database, of a single server or of a replica set.
 
     A load is one command, and so is a commit, whether of one entity or of a thousand. What is
@@ -86,29 +82,19 @@ class MongoDBStateStore(CompleteStore):
         clock: Callable[[], int] | None = None,
     ) -> None:
         super().__init__(machine_name=machine_name, context_limit=context_limit, clock=clock)
-        _check_options(pool_size, timeout)
+        check_options(pool_size, timeout)
         parsed = find_mongodb(url)
         self.url = str(parsed)
         self.database_name = (
             parsed.database or DATABASE if database_name is None else check_database(database_name)
         )
-        link = self._link = Link(parsed, self.database_name, pool_size=pool_size, timeout=timeout)
+        link = Link(parsed, self.database_name, pool_size=pool_size, timeout=timeout)
         forgotten = self._forgotten = _Forgotten()
         numbers = self._numbers = Numbers()
-        self._later: Later[Write] = Later(
-            lambda writes: link.run(committing(writes, forgotten, numbers)), lambda: link.is_open
-        )
-        _stores.add(self)
-        # At the latest when the program ends: rows that may wait are then written.
-        self._finalizer = weakref.finalize(self, _close_quietly, link, self._later)
+        self._begin(link, lambda writes: link.run(committing(writes, forgotten, numbers)))
 
     def __repr__(self) -> str:
         return f"MongoDBStateStore({self.url!r}, database_name={self.database_name!r})"
-
-    @property
-    def parts(self) -> tuple[Link, Later[Write]]:
-        """Its connections and its rows that may wait."""
-        return self._link, self._later
 
     # Opening and closing --------------------------------------------------------------------------
 
@@ -134,13 +120,6 @@ class MongoDBStateStore(CompleteStore):
         self._link.open(lambda: self._link.run(ensuring))
         self._later.wake()
         return self
-
-    def disconnect(self) -> None:
-        """Write what waits and close every connection; a second call does nothing."""
-        try:
-            self._later.close()
-        finally:
-            self._link.close()
 
     async def adisconnect(self) -> None:
         """`disconnect` for asyncio: connections of the running loop are closed when it returns.
@@ -171,10 +150,6 @@ class MongoDBStateStore(CompleteStore):
         """Append rows in a moment, together with others; returns at once."""
         self._later.add(prepare(commits, self.now(), self.context_limit))
 
-    def flush(self) -> None:
-        """Wait until what `append_later` took is written."""
-        self._later.flush()
-
     async def aload(self, lookups: Sequence[Lookup]) -> list[Loaded]:
         """`load` for asyncio."""
         return await self._link.arun(loading(lookups, self._forgotten)) if lookups else []
@@ -186,173 +161,67 @@ class MongoDBStateStore(CompleteStore):
         writes = prepare(commits, self.now(), self.context_limit)
         return await self._link.arun(committing(writes, self._forgotten, self._numbers))
 
-    async def aflush(self) -> None:
-        """`flush` for asyncio: in a thread, as it waits for the one that writes."""
-        import asyncio  # blocking programs never pay for it
+    # Operations -----------------------------------------------------------------------------------
 
-        await asyncio.to_thread(self.flush)
+    def ask(self, operation: Operation[T]) -> T:
+        """Run an operation, blocking."""
+        return self._link.run(operation)
 
-    # Reads ----------------------------------------------------------------------------------------
+    async def aask(self, operation: Operation[T]) -> T:
+        """Run an operation on the running loop."""
+        return await self._link.arun(operation)
 
-    def machines(self, entity_id: str) -> list[str]:
-        """Names of the machines that have an entity of this id, sorted."""
-        return self._link.run(reads.machines(entity_id))
+    def _machines(self, entity_id: str) -> Operation[list[str]]:
+        return reads.machines(entity_id)
 
-    def history(
+    def _history(
         self,
         entity_id: str,
+        machine: str | None,
+        after: str | None,
+        limit: int,
         *,
-        machine_name: str | None = None,
-        after: str | None = None,
-        limit: int = 100,
-        newest_first: bool = False,
-    ) -> Page[HistoryEntry]:
-        """The entity's rows in the order ``(version, id)``, keyset-paged.
+        newest_first: bool,
+    ) -> Operation[Page[HistoryEntry]]:
+        return reads.history(entity_id, machine, after, limit, newest_first=newest_first)
 
-        Raises:
-            AmbiguousEntityError: No machine is named, and several have rows of this id.
-        """
-        machine = self._machine(machine_name)
-        read = reads.history(entity_id, machine, after, limit, newest_first=newest_first)
-        return self._link.run(read)
-
-    def entities(
+    def _entities(
         self,
-        *,
-        state: str | None = None,
-        machine_name: str | None = None,
-        in_state_longer_than: timedelta | None = None,
-        after: str | None = None,
-        limit: int = 100,
-    ) -> Page[Entity]:
-        """Entities in key order, keyset-paged; ``state`` is an active leaf or a configuration.
+        state: str | None,
+        machine: str | None,
+        since: int | None,
+        after: str | None,
+        limit: int,
+    ) -> Operation[Page[Entity]]:
+        return reads.entities(state, machine, since, after, limit)
 
-        Raises:
-            InvalidValueError: ``in_state_longer_than`` is no duration, or ``after`` no cursor.
-        """
-        since = long_ago(self.now, in_state_longer_than)
-        machine = self._machine(machine_name)
-        return self._link.run(reads.entities(state, machine, since, after, limit))
+    def _count_by_state(self, machine: str | None) -> Operation[dict[str, int]]:
+        return reads.count_by_state(machine)
 
-    def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
-        """Configuration -> number of entities."""
-        return self._link.run(reads.count_by_state(self._machine(machine_name)))
+    def _due(self, now: int, limit: int, machine: str | None) -> Operation[list[Key]]:
+        return reads.due(now, limit, machine)
 
-    def due(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
-        """Keys of entities whose earliest deadline is at or before ``now``, earliest first."""
-        return self._link.run(reads.due(now, limit, self._machine(machine_name)))
+    def _feed(self, cursor: str | None, limit: int) -> Operation[Page[HistoryEntry]]:
+        return feed.feed(cursor, limit, self._numbers)
 
-    def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
-        """Rows of all entities in an order in which no later commit appears before the cursor."""
-        return self._link.run(feed.feed(cursor, limit, self._numbers))
+    def _prune_keys(self, after: Key | None, limit: int) -> Operation[list[tuple[Key, int | None]]]:
+        return pruning.prune_keys(after, limit)
 
-    def _machine(self, machine_name: str | None) -> str | None:
-        return self.machine_name if machine_name is None else machine_name
+    def _prune_rows(self, cuts: Sequence[Cut]) -> Operation[list[int | None]]:
+        return pruning.prune_rows(cuts, self.now(), self._numbers)
 
-    # Their twins ----------------------------------------------------------------------------------
+    def _restore(self, parcels: Sequence[Parcel]) -> Operation[list[Outcome]]:
+        return restoring.restoring(parcels, self._numbers)
 
-    async def amachines(self, entity_id: str) -> list[str]:
-        """`machines` for asyncio."""
-        return await self._link.arun(reads.machines(entity_id))
-
-    async def ahistory(
-        self,
-        entity_id: str,
-        *,
-        machine_name: str | None = None,
-        after: str | None = None,
-        limit: int = 100,
-        newest_first: bool = False,
-    ) -> Page[HistoryEntry]:
-        """`history` for asyncio."""
-        machine = self._machine(machine_name)
-        read = reads.history(entity_id, machine, after, limit, newest_first=newest_first)
-        return await self._link.arun(read)
-
-    async def aentities(
-        self,
-        *,
-        state: str | None = None,
-        machine_name: str | None = None,
-        in_state_longer_than: timedelta | None = None,
-        after: str | None = None,
-        limit: int = 100,
-    ) -> Page[Entity]:
-        """`entities` for asyncio."""
-        since = long_ago(self.now, in_state_longer_than)
-        machine = self._machine(machine_name)
-        read = reads.entities(state, machine, since, after, limit)
-        return await self._link.arun(read)
-
-    async def acount_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
-        """`count_by_state` for asyncio."""
-        read = reads.count_by_state(self._machine(machine_name))
-        return await self._link.arun(read)
-
-    async def adue(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
-        """`due` for asyncio."""
-        read = reads.due(now, limit, self._machine(machine_name))
-        return await self._link.arun(read)
-
-    async def afeed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
-        """`feed` for asyncio."""
-        return await self._link.arun(feed.feed(cursor, limit, self._numbers))
-
-    # Pruning --------------------------------------------------------------------------------------
-
-    def prune_keys(self, after: Key | None, limit: int) -> list[tuple[Key, int | None]]:
-        """The next keys that have history rows, each with the age of its oldest row."""
-        return self._link.run(pruning.prune_keys(after, limit))
-
-    def prune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
-        """Do the cuts; for each, how many of its ``ids`` were there."""
-        return self._link.run(pruning.prune_rows(cuts, self.now(), self._numbers))
-
-    async def aprune_keys(self, after: Key | None, limit: int) -> list[tuple[Key, int | None]]:
-        """`prune_keys` for asyncio."""
-        return await self._link.arun(pruning.prune_keys(after, limit))
-
-    async def aprune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
-        """`prune_rows` for asyncio."""
-        return await self._link.arun(pruning.prune_rows(cuts, self.now(), self._numbers))
-
-    # What comes from elsewhere --------------------------------------------------------------------
-
-    def restore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
-        """Put each parcel in, whole, if it fits to what is there."""
-        return self._link.run(restoring.restoring(parcels, self._numbers)) if parcels else []
-
-    def save_machine(self, machine: StoredMachine) -> bool:
-        """Keep a version; False when it was there already."""
+    def _save_machine(self, machine: StoredMachine) -> Operation[bool]:
         check_machine(machine)
-        return self._link.run(machines.save_machine(machine))
+        return machines.save_machine(machine)
 
-    def stored_machine(self, name: str, version: str | None = None) -> StoredMachine | None:
-        """This version, or the one that was stored last; None when there is none."""
-        return self._link.run(machines.stored_machine(name, version))
+    def _stored_machine(self, name: str, version: str | None) -> Operation[StoredMachine | None]:
+        return machines.stored_machine(name, version)
 
-    def stored_machines(self, *, after: str | None = None, limit: int = 100) -> Page[StoredMachine]:
-        """All versions in the order ``(name, version)``, keyset-paged."""
-        return self._link.run(machines.stored_machines(after, limit))
-
-    async def arestore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
-        """`restore` for asyncio."""
-        return await self._link.arun(restoring.restoring(parcels, self._numbers)) if parcels else []
-
-    async def asave_machine(self, machine: StoredMachine) -> bool:
-        """`save_machine` for asyncio."""
-        check_machine(machine)
-        return await self._link.arun(machines.save_machine(machine))
-
-    async def astored_machine(self, name: str, version: str | None = None) -> StoredMachine | None:
-        """`stored_machine` for asyncio."""
-        return await self._link.arun(machines.stored_machine(name, version))
-
-    async def astored_machines(
-        self, *, after: str | None = None, limit: int = 100
-    ) -> Page[StoredMachine]:
-        """`stored_machines` for asyncio."""
-        return await self._link.arun(machines.stored_machines(after, limit))
+    def _stored_machines(self, after: str | None, limit: int) -> Operation[Page[StoredMachine]]:
+        return machines.stored_machines(after, limit)
 
 
 class _Forgotten(OrderedDict[str, tuple[int, frozenset[str]]]):
@@ -366,39 +235,3 @@ class _Forgotten(OrderedDict[str, tuple[int, frozenset[str]]]):
 
 
 _KEYS: Final = 10_000
-
-
-def _check_options(pool_size: object, timeout: object) -> None:
-    """See that they are what they can be; settings often come as texts.
-
-    Raises:
-        ConfigurationError: One is not.
-    """
-    if not isinstance(pool_size, int) or pool_size < 1:
-        raise ConfigurationError(f"pool_size={pool_size!r}: a number of connections, 1 or more")
-    if not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
-        raise ConfigurationError(f"timeout={timeout!r}: a number of seconds, more than 0")
-
-
-def _close_quietly(link: Link, later: Later[Write]) -> None:
-    """For a store that nobody closed: there is no caller to tell."""
-    if link.is_open:
-        with suppress(FSMError):
-            later.close()
-    link.close()
-
-
-# Forks --------------------------------------------------------------------------------------------
-
-_stores: Final[weakref.WeakSet[MongoDBStateStore]] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for store in list(_stores):
-        link, later = store.parts
-        later.forget()
-        link.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

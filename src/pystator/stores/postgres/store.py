@@ -1,16 +1,11 @@
 """The store in a PostgreSQL database: durable, for any number of processes and machines."""
 
-import math
-import os
-import weakref
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from datetime import timedelta
-from typing import ClassVar, Final, Self, TypeVar, cast
+from typing import ClassVar, Self, TypeVar, cast
 
 from pystator.db.extras import from_extra
 from pystator.db.postgres_url import find_postgres
-from pystator.errors import ConfigurationError, FSMError
+from pystator.errors import ConfigurationError
 from pystator.records import (
     Commit,
     Cut,
@@ -26,10 +21,10 @@ from pystator.records import (
 )
 from pystator.stores.codec import LIMIT
 from pystator.stores.facade import StoreFacade
-from pystator.stores.later import Later
+from pystator.stores.linked import LinkedStore, check_options
+from pystator.stores.operated import OperatedStore
 from pystator.stores.parcels import RawParcel
-from pystator.stores.programs import long_ago
-from pystator.stores.prunable import CompleteStore, apart
+from pystator.stores.prunable import apart
 
 with from_extra("postgres", "psycopg", "psycopg_pool"):
     from pystator.db.postgres_schema import ensure
@@ -37,8 +32,9 @@ with from_extra("postgres", "psycopg", "psycopg_pool"):
     from pystator.stores.postgres.driving import arun, run
     from pystator.stores.postgres.encode import Write, prepare
     from pystator.stores.postgres.link import Link
-    from pystator.stores.postgres.ops import Operation, loading
+    from pystator.stores.postgres.ops import Operation, Request, loading
     from pystator.stores.postgres.restoring import forgetting, marks, restoring, restoring_marked
+    from pystator.stores.postgres.wire import Stream
     from pystator.stores.postgres.within import Borrowed, Guests
     from pystator.stores.postgres.writing import committing, streaming
 
@@ -47,7 +43,7 @@ __all__ = ["PostgresStateStore"]
 T = TypeVar("T")
 
 
-class PostgresStateStore(CompleteStore):
+class PostgresStateStore(LinkedStore[Link, Write], OperatedStore[Request | Stream]):
     """A state store in a PostgreSQL database.
 
     A load is one statement, and so is a commit, whether of one entity or of a thousand. What is
@@ -91,30 +87,21 @@ class PostgresStateStore(CompleteStore):
         clock: Callable[[], int] | None = None,
     ) -> None:
         super().__init__(machine_name=machine_name, context_limit=context_limit, clock=clock)
-        _check_options(pool_size, timeout, prepare)
+        check_options(pool_size, timeout)
+        _check_prepare(prepare)
         parsed = find_postgres(url)
         self.url = str(parsed)
-        link = self._link = Link(
+        link = Link(
             parsed,
             pool_size=pool_size,
             timeout=timeout,
             prepare=parsed.prepare if prepare is None else prepare,
         )
         self.guests = Guests()
-        self._later: Later[Write] = Later(
-            lambda writes: run(link, committing(writes)), lambda: link.is_open
-        )
-        _stores.add(self)
-        # At the latest when the program ends: rows that may wait are then written.
-        self._finalizer = weakref.finalize(self, _close_quietly, link, self._later)
+        self._begin(link, lambda writes: run(link, committing(writes)))
 
     def __repr__(self) -> str:
         return f"PostgresStateStore({self.url!r})"
-
-    @property
-    def parts(self) -> tuple[Link, Later[Write]]:
-        """Its connections and its rows that may wait."""
-        return self._link, self._later
 
     # Opening and closing --------------------------------------------------------------------------
 
@@ -142,13 +129,6 @@ class PostgresStateStore(CompleteStore):
         self._later.wake()
         return self
 
-    def disconnect(self) -> None:
-        """Write what waits and close every connection; a second call does nothing."""
-        try:
-            self._later.close()
-        finally:
-            self._link.close()
-
     # Loads and commits ----------------------------------------------------------------------------
 
     def load(self, lookups: Sequence[Lookup]) -> list[Loaded]:
@@ -163,10 +143,6 @@ class PostgresStateStore(CompleteStore):
         """Append rows in a moment, together with others; returns at once."""
         self._later.add(prepare(commits, self.now(), self.context_limit))
 
-    def flush(self) -> None:
-        """Wait until what `append_later` took is written."""
-        self._later.flush()
-
     async def aload(self, lookups: Sequence[Lookup]) -> list[Loaded]:
         """`load` for asyncio."""
         if not lookups:
@@ -176,12 +152,6 @@ class PostgresStateStore(CompleteStore):
     async def acommit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """`commit` for asyncio."""
         return await arun(self._link, self._committing(commits)) if commits else []
-
-    async def aflush(self) -> None:
-        """`flush` for asyncio: in a thread, as it waits for the one that writes."""
-        import asyncio  # blocking programs never pay for it
-
-        await asyncio.to_thread(self.flush)
 
     def within(self, connection: object, *, reading: bool = False) -> "PostgresStateStore":
         """This store inside the caller's own transaction, see `NativeStore.within`.
@@ -203,142 +173,68 @@ class PostgresStateStore(CompleteStore):
             return streaming(commits, self.now(), self.context_limit)
         return committing(prepare(commits, self.now(), self.context_limit))
 
-    # Reads ----------------------------------------------------------------------------------------
+    # Operations -----------------------------------------------------------------------------------
 
-    def machines(self, entity_id: str) -> list[str]:
-        """Names of the machines that have an entity of this id, sorted."""
-        return run(self._link, reads.machines(entity_id))
+    def ask(self, operation: Operation[T]) -> T:
+        """Run an operation, blocking."""
+        return run(self._link, operation)
 
-    def history(
+    async def aask(self, operation: Operation[T]) -> T:
+        """Run an operation on the running loop."""
+        return await arun(self._link, operation)
+
+    def _machines(self, entity_id: str) -> Operation[list[str]]:
+        return reads.machines(entity_id)
+
+    def _history(
         self,
         entity_id: str,
+        machine: str | None,
+        after: str | None,
+        limit: int,
         *,
-        machine_name: str | None = None,
-        after: str | None = None,
-        limit: int = 100,
-        newest_first: bool = False,
-    ) -> Page[HistoryEntry]:
-        """The entity's rows in the order ``(version, id)``, keyset-paged.
+        newest_first: bool,
+    ) -> Operation[Page[HistoryEntry]]:
+        return reads.history(entity_id, machine, after, limit, newest_first=newest_first)
 
-        Raises:
-            AmbiguousEntityError: No machine is named, and several have rows of this id.
-        """
-        machine = self._machine(machine_name)
-        read = reads.history(entity_id, machine, after, limit, newest_first=newest_first)
-        return run(self._link, read)
-
-    def entities(
+    def _entities(
         self,
-        *,
-        state: str | None = None,
-        machine_name: str | None = None,
-        in_state_longer_than: timedelta | None = None,
-        after: str | None = None,
-        limit: int = 100,
-    ) -> Page[Entity]:
-        """Entities in key order, keyset-paged; ``state`` is an active leaf or a configuration.
+        state: str | None,
+        machine: str | None,
+        since: int | None,
+        after: str | None,
+        limit: int,
+    ) -> Operation[Page[Entity]]:
+        return reads.entities(state, machine, since, after, limit)
 
-        Raises:
-            InvalidValueError: ``in_state_longer_than`` is no duration, or ``after`` no cursor.
-        """
-        since = long_ago(self.now, in_state_longer_than)
-        machine = self._machine(machine_name)
-        return run(self._link, reads.entities(state, machine, since, after, limit))
+    def _count_by_state(self, machine: str | None) -> Operation[dict[str, int]]:
+        return reads.count_by_state(machine)
 
-    def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
-        """Configuration -> number of entities."""
-        return run(self._link, reads.count_by_state(self._machine(machine_name)))
+    def _due(self, now: int, limit: int, machine: str | None) -> Operation[list[Key]]:
+        return reads.due(now, limit, machine)
 
-    def due(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
-        """Keys of entities whose earliest deadline is at or before ``now``, earliest first."""
-        return run(self._link, reads.due(now, limit, self._machine(machine_name)))
+    def _feed(self, cursor: str | None, limit: int) -> Operation[Page[HistoryEntry]]:
+        return reads.feed(cursor, limit)
 
-    def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
-        """Rows of all entities in an order in which no later commit appears before the cursor."""
-        return run(self._link, reads.feed(cursor, limit))
+    def _prune_keys(self, after: Key | None, limit: int) -> Operation[list[tuple[Key, int | None]]]:
+        return pruning.prune_keys(after, limit)
 
-    def _machine(self, machine_name: str | None) -> str | None:
-        return self.machine_name if machine_name is None else machine_name
-
-    # Their twins ----------------------------------------------------------------------------------
-
-    async def amachines(self, entity_id: str) -> list[str]:
-        """`machines` for asyncio."""
-        return await arun(self._link, reads.machines(entity_id))
-
-    async def ahistory(
-        self,
-        entity_id: str,
-        *,
-        machine_name: str | None = None,
-        after: str | None = None,
-        limit: int = 100,
-        newest_first: bool = False,
-    ) -> Page[HistoryEntry]:
-        """`history` for asyncio."""
-        machine = self._machine(machine_name)
-        read = reads.history(entity_id, machine, after, limit, newest_first=newest_first)
-        return await arun(self._link, read)
-
-    async def aentities(
-        self,
-        *,
-        state: str | None = None,
-        machine_name: str | None = None,
-        in_state_longer_than: timedelta | None = None,
-        after: str | None = None,
-        limit: int = 100,
-    ) -> Page[Entity]:
-        """`entities` for asyncio."""
-        since = long_ago(self.now, in_state_longer_than)
-        machine = self._machine(machine_name)
-        read = reads.entities(state, machine, since, after, limit)
-        return await arun(self._link, read)
-
-    async def acount_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
-        """`count_by_state` for asyncio."""
-        read = reads.count_by_state(self._machine(machine_name))
-        return await arun(self._link, read)
-
-    async def adue(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
-        """`due` for asyncio."""
-        read = reads.due(now, limit, self._machine(machine_name))
-        return await arun(self._link, read)
-
-    async def afeed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
-        """`feed` for asyncio."""
-        return await arun(self._link, reads.feed(cursor, limit))
-
-    # Pruning --------------------------------------------------------------------------------------
-
-    def prune_keys(self, after: Key | None, limit: int) -> list[tuple[Key, int | None]]:
-        """The next keys that have history rows, each with the age of its oldest row."""
-        return run(self._link, pruning.prune_keys(after, limit))
-
-    def prune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
-        """Do the cuts; for each, how many of its ``ids`` were there."""
-        return run(self._link, self._pruning(cuts))
-
-    async def aprune_keys(self, after: Key | None, limit: int) -> list[tuple[Key, int | None]]:
-        """`prune_keys` for asyncio."""
-        return await arun(self._link, pruning.prune_keys(after, limit))
-
-    async def aprune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
-        """`prune_rows` for asyncio."""
-        return await arun(self._link, self._pruning(cuts))
-
-    def _pruning(self, cuts: Sequence[Cut]) -> Operation[list[int | None]]:
+    def _prune_rows(self, cuts: Sequence[Cut]) -> Operation[list[int | None]]:
         return pruning.prune_rows(cuts, self.now())
 
-    # Restoring ------------------------------------------------------------------------------------
+    def _restore(self, parcels: Sequence[Parcel]) -> Operation[list[Outcome]]:
+        return restoring(parcels)
 
-    def restore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
-        """Put parcels of another store in; one `Outcome` for each, in order."""
-        return run(self._link, restoring(parcels))
+    def _save_machine(self, machine: StoredMachine) -> Operation[bool]:
+        return definitions.saving_machine(machine)
 
-    async def arestore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
-        """`restore` for asyncio."""
-        return await arun(self._link, restoring(parcels))
+    def _stored_machine(self, name: str, version: str | None) -> Operation[StoredMachine | None]:
+        return definitions.stored_machine(name, version)
+
+    def _stored_machines(self, after: str | None, limit: int) -> Operation[Page[StoredMachine]]:
+        return definitions.stored_machines(after, limit)
+
+    # What a replicator does -----------------------------------------------------------------------
 
     def marks(self, prefix: str) -> dict[str, str]:
         """The marks whose names begin so."""
@@ -353,34 +249,6 @@ class PostgresStateStore(CompleteStore):
     def forget_events(self, ids: Sequence[tuple[str, str, str]]) -> None:
         """Forget event ids; see `MarkedStore`."""
         run(self._link, forgetting(ids))
-
-    # Definitions of machines ----------------------------------------------------------------------
-
-    def save_machine(self, machine: StoredMachine) -> bool:
-        """Keep a version; False when it was there already."""
-        return run(self._link, definitions.saving_machine(machine))
-
-    def stored_machine(self, name: str, version: str | None = None) -> StoredMachine | None:
-        """This version, or the one that was stored last; None when there is none."""
-        return run(self._link, definitions.stored_machine(name, version))
-
-    def stored_machines(self, *, after: str | None = None, limit: int = 100) -> Page[StoredMachine]:
-        """All versions in the order ``(name, version)``, keyset-paged."""
-        return run(self._link, definitions.stored_machines(after, limit))
-
-    async def asave_machine(self, machine: StoredMachine) -> bool:
-        """`save_machine` for asyncio."""
-        return await arun(self._link, definitions.saving_machine(machine))
-
-    async def astored_machine(self, name: str, version: str | None = None) -> StoredMachine | None:
-        """`stored_machine` for asyncio."""
-        return await arun(self._link, definitions.stored_machine(name, version))
-
-    async def astored_machines(
-        self, *, after: str | None = None, limit: int = 100
-    ) -> Page[StoredMachine]:
-        """`stored_machines` for asyncio."""
-        return await arun(self._link, definitions.stored_machines(after, limit))
 
 
 class _Within(PostgresStateStore):
@@ -420,18 +288,15 @@ class _Within(PostgresStateStore):
     async def aflush(self) -> None:
         """Nothing waits here."""
 
-    def _pruning(self, cuts: Sequence[Cut]) -> Operation[list[int | None]]:
+    def _prune_rows(self, cuts: Sequence[Cut]) -> Operation[list[int | None]]:
+        """A `ConfigurationError`: each batch is a transaction of its own."""
         del cuts
         raise apart()
 
-    def restore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
-        """A `ConfigurationError`: each batch is a transaction of its own."""
+    def _restore(self, parcels: Sequence[Parcel]) -> Operation[list[Outcome]]:
+        """A `ConfigurationError`, as above."""
         del parcels
         raise apart("restore")
-
-    async def arestore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
-        """A `ConfigurationError`, as above."""
-        return self.restore(parcels)
 
     def restore_marked(
         self, parcels: Sequence[RawParcel], mark: str, before: str | None, after: str
@@ -441,39 +306,11 @@ class _Within(PostgresStateStore):
         raise apart("restore_marked")
 
 
-def _check_options(pool_size: object, timeout: object, prepare: object) -> None:
-    """See that they are what they can be; settings often come as texts.
+def _check_prepare(prepare: object) -> None:
+    """See that it is what it can be; settings often come as texts.
 
     Raises:
-        ConfigurationError: One is not.
+        ConfigurationError: It is not.
     """
-    if not isinstance(pool_size, int) or pool_size < 1:
-        raise ConfigurationError(f"pool_size={pool_size!r}: a number of connections, 1 or more")
-    if not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
-        raise ConfigurationError(f"timeout={timeout!r}: a number of seconds, more than 0")
     if prepare not in (None, True, False):
         raise ConfigurationError(f"prepare={prepare!r}: True, False, or None to find it out")
-
-
-def _close_quietly(link: Link, later: Later[Write]) -> None:
-    """For a store that nobody closed: there is no caller to tell."""
-    if link.is_open:
-        with suppress(FSMError):
-            later.close()
-    link.close()
-
-
-# Forks --------------------------------------------------------------------------------------------
-
-_stores: Final[weakref.WeakSet[PostgresStateStore]] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for store in list(_stores):
-        link, later = store.parts
-        later.forget()
-        link.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

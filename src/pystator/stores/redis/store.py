@@ -1,27 +1,36 @@
 """The store in a Redis or Valkey server: fast, and for any number of processes and machines."""
 
-import math
-import os
-import weakref
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any, ClassVar, Final, Self, TypeVar
 
 from pystator.db.extras import from_extra
-from pystator.errors import ConfigurationError, FSMError, StoreUnavailableError
-from pystator.records import Commit, Entity, Loaded, Lookup, Outcome
+from pystator.errors import ConfigurationError, StoreUnavailableError
+from pystator.records import (
+    Commit,
+    Cut,
+    Entity,
+    HistoryEntry,
+    Key,
+    Loaded,
+    Lookup,
+    Outcome,
+    Page,
+    Parcel,
+    StoredMachine,
+)
 from pystator.stores.codec import LIMIT
+from pystator.stores.linked import LinkedStore, check_options
+from pystator.stores.operated import OperatedStore
 
 with from_extra("redis", "redis", "hiredis"):
     from pystator.db.redis_url import find_redis
+    from pystator.stores.redis import feed, listing, machines, pruning, reads, restoring
     from pystator.stores.redis.checks import check_rights, check_server, warn_unless_persistent
-    from pystator.stores.redis.encode import prepare, prepared
-    from pystator.stores.redis.later import Later
+    from pystator.stores.redis.encode import Write, prepare, prepared
     from pystator.stores.redis.layout import Layout
     from pystator.stores.redis.link import Link
-    from pystator.stores.redis.ops import Operation, loading
+    from pystator.stores.redis.ops import Operation, Request, loading
     from pystator.stores.redis.quick import commit_one, load_one
-    from pystator.stores.redis.reading import Reading
     from pystator.stores.redis.wire import Wire
     from pystator.stores.redis.writing import Terms, committing, writing
 
@@ -32,11 +41,13 @@ T = TypeVar("T")
 KEY_PREFIX: Final = "pystator"
 
 
-class RedisStateStore(Reading):
+class RedisStateStore(LinkedStore[Link, Write], OperatedStore[Request]):
     """A state store in Redis, Valkey, or a cluster of either.
 
     A load is one round trip and so is a commit, which is one script: all of it is written, or
-    nothing. What is answered is as durable as the server's ``appendfsync`` makes it.
+    nothing. What is answered is as durable as the server's ``appendfsync`` makes it. The feed of a
+    cluster has rows of one entity in their order, and those of different ones about in the order
+    of time.
 
     Args:
         url: ``redis://user:password@host:6379/0``, ``rediss://...`` over TLS, or
@@ -76,23 +87,18 @@ class RedisStateStore(Reading):
         clock: Callable[[], int] | None = None,
     ) -> None:
         super().__init__(machine_name=machine_name, context_limit=context_limit, clock=clock)
-        _check_options(pool_size, timeout)
+        check_options(pool_size, timeout)
         parsed = find_redis(url)
         self.url = str(parsed)
         self.key_prefix = _checked_prefix(
             (parsed.key_prefix or KEY_PREFIX) if key_prefix is None else key_prefix
         )
-        link = self._link = Link(
-            parsed, key_prefix=self.key_prefix, pool_size=pool_size, timeout=timeout
-        )
+        link = Link(parsed, key_prefix=self.key_prefix, pool_size=pool_size, timeout=timeout)
         self._terms = Terms(parsed, link.layout, None)
-        self._later = Later(
+        self._begin(
+            link,
             lambda writes: _run(link, writing(Terms(parsed, link.layout, link.epoch), writes)),
-            lambda: link.is_open,
         )
-        _stores.add(self)
-        # At the latest when the program ends: rows that may wait are then written.
-        self._finalizer = weakref.finalize(self, _close_quietly, link, self._later)
 
     def __repr__(self) -> str:
         return f"RedisStateStore({self.url!r}, key_prefix={self.key_prefix!r})"
@@ -110,11 +116,6 @@ class RedisStateStore(Reading):
         self._link.epoch = epoch
 
     @property
-    def parts(self) -> tuple[Link, Later]:
-        """Its connections and its rows that may wait."""
-        return self._link, self._later
-
-    @property
     def layout(self) -> Layout:
         """The names of keys."""
         return self._link.layout
@@ -126,14 +127,6 @@ class RedisStateStore(Reading):
         if terms.layout is not link.layout or terms.epoch != link.epoch:
             terms = self._terms = Terms(link.url, link.layout, link.epoch)
         return terms
-
-    def ask(self, operation: "Operation[T]") -> T:
-        """Run an operation, blocking."""
-        return _run(self._link, operation)
-
-    async def aask(self, operation: "Operation[T]") -> T:
-        """Run an operation on the running loop."""
-        return await _arun(self._link, operation)
 
     # Opening and closing --------------------------------------------------------------------------
 
@@ -160,13 +153,6 @@ class RedisStateStore(Reading):
         warn_unless_persistent(wire, self._link.url, facts)
         return facts.is_cluster
 
-    def disconnect(self) -> None:
-        """Write what waits and close every connection; a second call does nothing."""
-        try:
-            self._later.close()
-        finally:
-            self._link.close()
-
     # Loads and commits ----------------------------------------------------------------------------
 
     def load(self, lookups: Sequence[Lookup]) -> list[Loaded]:
@@ -188,10 +174,6 @@ class RedisStateStore(Reading):
         """Append rows in a moment, together with others; returns at once."""
         self._later.add(prepare(commits, self.now(), self.context_limit))
 
-    def flush(self) -> None:
-        """Wait until what `append_later` took is written."""
-        self._later.flush()
-
     async def aload(self, lookups: Sequence[Lookup]) -> list[Loaded]:
         """`load` for asyncio."""
         return await _arun(self._link, loading(self._link.layout, lookups)) if lookups else []
@@ -200,20 +182,77 @@ class RedisStateStore(Reading):
         """`commit` for asyncio."""
         return await _arun(self._link, self._committing(commits)) if commits else []
 
-    async def aflush(self) -> None:
-        """`flush` for asyncio: in a thread, as it waits for the one that writes."""
-        import asyncio  # blocking programs never pay for it
-
-        await asyncio.to_thread(self.flush)
-
-    def _committing(self, commits: Sequence[Commit]) -> "Operation[list[Outcome]]":
+    def _committing(self, commits: Sequence[Commit]) -> Operation[list[Outcome]]:
         return committing(self.terms, commits, self.now(), self.context_limit)
+
+    # Operations -----------------------------------------------------------------------------------
+
+    def ask(self, operation: Operation[T]) -> T:
+        """Run an operation, blocking."""
+        return _run(self._link, operation)
+
+    async def aask(self, operation: Operation[T]) -> T:
+        """Run an operation on the running loop."""
+        return await _arun(self._link, operation)
+
+    def _machines(self, entity_id: str) -> Operation[list[str]]:
+        return reads.machines(self.layout, entity_id)
+
+    def _history(
+        self,
+        entity_id: str,
+        machine: str | None,
+        after: str | None,
+        limit: int,
+        *,
+        newest_first: bool,
+    ) -> Operation[Page[HistoryEntry]]:
+        return reads.history(
+            self.layout, entity_id, machine, after, limit, newest_first=newest_first
+        )
+
+    def _entities(
+        self,
+        state: str | None,
+        machine: str | None,
+        since: int | None,
+        after: str | None,
+        limit: int,
+    ) -> Operation[Page[Entity]]:
+        return listing.entities(self.layout, state, machine, since, after, limit)
+
+    def _count_by_state(self, machine: str | None) -> Operation[dict[str, int]]:
+        return reads.count_by_state(self.layout, machine)
+
+    def _due(self, now: int, limit: int, machine: str | None) -> Operation[list[Key]]:
+        return reads.due(self.layout, now, limit, machine)
+
+    def _feed(self, cursor: str | None, limit: int) -> Operation[Page[HistoryEntry]]:
+        return feed.feed(self.layout, cursor, limit)
+
+    def _prune_keys(self, after: Key | None, limit: int) -> Operation[list[tuple[Key, int | None]]]:
+        return pruning.prune_keys(self.layout, after, limit)
+
+    def _prune_rows(self, cuts: Sequence[Cut]) -> Operation[list[int | None]]:
+        return pruning.prune_rows(self.layout, cuts, self.now())
+
+    def _restore(self, parcels: Sequence[Parcel]) -> Operation[list[Outcome]]:
+        return restoring.restore(self.terms, parcels)
+
+    def _save_machine(self, machine: StoredMachine) -> Operation[bool]:
+        return machines.save(self.layout, machine)
+
+    def _stored_machine(self, name: str, version: str | None) -> Operation[StoredMachine | None]:
+        return machines.machine(self.layout, name, version)
+
+    def _stored_machines(self, after: str | None, limit: int) -> Operation[Page[StoredMachine]]:
+        return machines.machines(self.layout, after, limit)
 
 
 # Running ------------------------------------------------------------------------------------------
 
 
-def _run(link: Link, operation: "Operation[T]") -> T:
+def _run(link: Link, operation: Operation[T]) -> T:
     replies: Any = None
     wrote = False
     try:
@@ -230,7 +269,7 @@ def _run(link: Link, operation: "Operation[T]") -> T:
         return result
 
 
-async def _arun(link: Link, operation: "Operation[T]") -> T:
+async def _arun(link: Link, operation: Operation[T]) -> T:
     replies: Any = None
     wrote = False
     while True:
@@ -253,21 +292,6 @@ def _qualify(error: StoreUnavailableError, *, wrote: bool) -> None:
         error.context.pop("written", None)
 
 
-def _close_quietly(link: Link, later: "Later") -> None:
-    """For a store that nobody closed: there is no caller to tell."""
-    if link.is_open:
-        with suppress(FSMError):
-            later.close()
-    link.close()
-
-
-def _check_options(pool_size: object, timeout: object) -> None:
-    if not isinstance(pool_size, int) or pool_size < 1:
-        raise ConfigurationError(f"pool_size={pool_size!r}: a number of connections, 1 or more")
-    if not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
-        raise ConfigurationError(f"timeout={timeout!r}: a number of seconds, more than 0")
-
-
 def _checked_prefix(prefix: object) -> str:
     if (
         not isinstance(prefix, str)
@@ -282,19 +306,3 @@ def _checked_prefix(prefix: object) -> str:
 
 
 LONGEST_PREFIX: Final = 100
-
-
-# Forks --------------------------------------------------------------------------------------------
-
-_stores: Final[weakref.WeakSet[RedisStateStore]] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for store in list(_stores):
-        link, later = store.parts
-        later.forget()
-        link.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

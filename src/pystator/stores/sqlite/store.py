@@ -253,9 +253,6 @@ class SQLiteStateStore(CompleteStore):
         """Rows of all entities in the order of their commits."""
         return self._files.read(lambda connection: reads.feed(connection, cursor, limit))
 
-    def _machine(self, machine_name: str | None) -> str | None:
-        return self.machine_name if machine_name is None else machine_name
-
     # Their twins: a read may be long, so it does not stand in the writer's queue ------------------
 
     async def amachines(self, entity_id: str) -> list[str]:
