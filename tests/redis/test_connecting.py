@@ -5,6 +5,7 @@ import os
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -230,6 +231,35 @@ class TestOpening:
             for thread in threads:
                 thread.join()
             assert store.count_by_state() == {"open": 16}
+
+
+def test_connections_are_retired_while_others_come_and_go(store):
+    """As when a server has become a replica, or a store is closed."""
+    over, failures = threading.Event(), []
+
+    def work():
+        try:
+            while not over.is_set():
+                store.load([lookup("a")])
+        except Exception as error:
+            failures.append(error)
+
+    pool = store.parts[0].pool(None)
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            pool.retire()
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(interval)
+    assert failures == []
 
 
 class listening:  # noqa: N801 - used as a function

@@ -75,12 +75,13 @@ class Pool:
 
     def retire(self) -> None:
         """Close what nobody uses; the others are closed when they come back."""
-        for wire in list(self._all):
-            wire.expires = 0.0
-        while self._idle:
-            self._drop(self._idle.pop())
         with self._changed:
+            for wire in self._all:
+                wire.expires = 0.0
             self._changed.notify_all()
+        with suppress(IndexError):  # another thread took the last one
+            while self._idle:
+                self._drop(self._idle.pop())
 
     def _make(self) -> Wire | None:
         """A new connection; None when there are enough."""
@@ -93,7 +94,8 @@ class Pool:
             wire = connect(link.url, self.address, link.timeout)
             wire.pool = self
             wire.expires = time.monotonic() + MAX_LIFETIME if link.is_open else 0.0
-            self._all.add(wire)
+            with self._changed:
+                self._all.add(wire)
             link.changes += 1
         finally:
             with self._changed:
@@ -127,6 +129,7 @@ class Pool:
             self._drop(wire)
 
     def _drop(self, wire: Wire) -> None:
-        self._all.discard(wire)
+        with self._changed:
+            self._all.discard(wire)
         with suppress(*LOST):
             wire.close()
