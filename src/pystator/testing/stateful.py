@@ -273,7 +273,11 @@ class StoreComparison(RuleBasedStateMachine):
             expected: Any = (entity.state, entity.context) if entity is not None else (None, {})
             assert replay(rows) == expected
 
-    @precondition(lambda self: hasattr(getattr(self, "store", None), "restore"))
+    @precondition(
+        lambda self: all(
+            hasattr(getattr(self, each, None), "restore") for each in ("store", "model")
+        )
+    )
     @rule(batch=st.lists(steps(), min_size=1, max_size=3), off=st.sampled_from([0, 0, 0, 1]))
     def restore(self, batch: list[dict[str, Any]], off: int) -> None:
         """What an entity came to in another store, which had it from here."""
