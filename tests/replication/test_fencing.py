@@ -140,6 +140,45 @@ def test_a_redis_without_memory_is_relieved(own_redis, durable_url) -> None:
         assert client.xlen("pystator:replication") == 1
 
 
+def test_of_two_rebuilds_at_once_the_last_goes_on(made, monkeypatch) -> None:
+    """The other one was in the middle of emptying the hot store, and would do so again."""
+    with made() as store:
+        applied(store, change("a"))
+        store.replicate(once=True)
+    wipe = Stream._wipe
+
+    def held_up(*arguments):
+        monkeypatch.setattr(Stream, "_wipe", wipe)
+        made().rebuild(discard=True)
+        with made() as meanwhile:
+            applied(meanwhile, change("paid"))
+        wipe(*arguments)
+
+    monkeypatch.setattr(Stream, "_wipe", held_up)
+    with pytest.raises(ReplicationError, match="somebody else brings these stores together"):
+        made().rebuild(discard=True)
+    store = made().connect()
+    assert (store.get_state("a"), store.get_state("paid")) == ("open", "open")
+
+
+def test_who_was_overtaken_while_copying_does_not_say_that_it_is_done(made, client) -> None:
+    with made() as store:
+        applied(store, change("a"))
+        store.replicate(once=True)
+    client.flushall()
+
+    def meanwhile(_):
+        with pytest.raises(RuntimeError):
+            made().rebuild(progress=stop)
+
+    def stop(_):
+        raise RuntimeError
+
+    with pytest.raises(ReplicationError, match="somebody else"):
+        made().rebuild(progress=meanwhile)
+    assert made().rebuild().finished
+
+
 # Adopting -------------------------------------------------------------------------------------------------------------
 
 

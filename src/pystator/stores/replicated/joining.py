@@ -7,8 +7,11 @@ Each step may be the last one before a kill; run again, it goes on::
 From the first step to the last one every replicated store refuses to work: the epochs differ. What
 is copied into a hot store of no epoch is not replicated back; and a replicator that has read
 something of the old epoch, and was held up, finds places of another one.
+
+Of two who do this at once the last to begin goes on, and the other one ends with an error.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from pystator.errors import ReplicationError
@@ -47,10 +50,12 @@ def rebuild(pair: Pair, *, discard: bool = False, progress: Progress | None = No
             context={"hot": pair.hot.url, "written": False},
         )
     epoch = _enter(pair, epoch, Phase.REBUILDING)
+    check = _begin_run(pair)
     if pair.stream.epochs() != {epoch.name} and pair.stream.joining() != epoch.name:
-        pair.stream.wipe()
+        pair.stream.wipe(check)
+        check()
         pair.stream.begin_joining(epoch.name)
-    return _copied(pair, epoch, progress)
+    return _copied(pair, epoch, check, progress)
 
 
 def adopt(pair: Pair, *, progress: Progress | None = None) -> Rebuilt:
@@ -63,9 +68,11 @@ def adopt(pair: Pair, *, progress: Progress | None = None) -> Rebuilt:
     """
     _check_hot_has_all(pair)
     epoch = _enter(pair, pair.ledger.epoch(), Phase.ADOPTING)
+    check = _begin_run(pair)
     if pair.stream.epochs() != {epoch.name}:
+        check()
         pair.stream.begin_joining(epoch.name)
-    return _copied(pair, epoch, progress)
+    return _copied(pair, epoch, check, progress)
 
 
 def _check_hot_has_all(pair: Pair) -> None:
@@ -106,19 +113,38 @@ def _enter(pair: Pair, before: Epoch | None, phase: Phase) -> Epoch:
     return epoch
 
 
-def _copied(pair: Pair, epoch: Epoch, progress: Progress | None) -> Rebuilt:
+def _begin_run(pair: Pair) -> Callable[[], None]:
+    """Take over from whoever does this; answers the check that nobody has taken over since."""
+    name = pair.ledger.begin_run()
+
+    def check() -> None:
+        if pair.ledger.run() != name:
+            raise _overtaken(pair)
+
+    return check
+
+
+def _copied(
+    pair: Pair, epoch: Epoch, check: Callable[[], None], progress: Progress | None
+) -> Rebuilt:
+    def watched(so_far: Copied) -> bool | None:
+        check()
+        return None if progress is None else progress(so_far)
+
     known = pair.ledger.kept_known()
+    check()
     pair.ledger.begin_places(epoch.name, pair.stream.partitions)
     done = Copied()
     if pair.stream.epochs() != {epoch.name}:
         if epoch.phase is Phase.ADOPTING:
-            done = copy_store(pair.hot, pair.durable, progress=progress)
+            done = copy_store(pair.hot, pair.durable, progress=watched)
         else:
-            done = copy_store(pair.durable, pair.hot, progress=progress)
+            done = copy_store(pair.durable, pair.hot, progress=watched)
         if done.stopped:
             return Rebuilt(done.entities, done.rows, known, epoch.name, finished=False)
         if not done.verified or done.conflicts:
             raise _incomplete(pair, done)
+        check()
         pair.stream.set_epoch(epoch.name)
         pair.stream.end_joining()
     whole = Epoch(epoch.name, Phase.DONE)

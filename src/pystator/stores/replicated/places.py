@@ -5,6 +5,7 @@
     pystator_meta   replication.epoch      "0193...": both stores belong together
                                            "0193... making": they are being brought together
                     replication.place.07   "0193... 1700000000000-3": what is applied of partition 7
+                    replication.run        who brings them together: the last who began
                     replication.seen       how far the hot store was when it was last looked at
                     replication.known      what was known of the hot store that was given up last
 
@@ -17,6 +18,7 @@ from enum import StrEnum
 from typing import Final
 
 from pystator.records import record
+from pystator.stores.keys import new_commit_id
 from pystator.stores.parcels import RawParcel
 from pystator.stores.protocols import MarkedStore
 from pystator.stores.replicated.answers import Known
@@ -30,6 +32,7 @@ EPOCH: Final = "replication.epoch"
 PLACE: Final = "replication.place."
 OVER: Final = "over"
 """The place of a partition that is no more: the hot store was a cluster."""
+RUN: Final = "replication.run"
 SEEN: Final = "replication.seen"
 KNOWN: Final = "replication.known"
 
@@ -105,6 +108,17 @@ class Ledger:
         """Put another one in its place; False when somebody else was first."""
         was = None if before is None else str(before)
         return self._durable.restore_marked((), EPOCH, was, str(after))
+
+    def begin_run(self) -> str:
+        """Be who brings the stores together, in the place of whoever does; the run's name."""
+        name = new_commit_id()
+        while not self._durable.restore_marked((), RUN, self.run(), name):
+            pass
+        return name
+
+    def run(self) -> str | None:
+        """Who brings the stores together, or did so last."""
+        return self._durable.marks(RUN).get(RUN)
 
     def places(self, epoch: str) -> dict[int, str]:
         """Partition -> how far it is applied, of this epoch."""

@@ -14,7 +14,7 @@ Laws:
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pystator.records import Key, record
@@ -230,8 +230,12 @@ class Stream:
             for number in self._of_all(("EXISTS",), name, reads=True)
         )
 
-    def wipe(self) -> None:
-        """Delete every key of the store; the epoch first, so that nobody writes meanwhile."""
+    def wipe(self, check: Callable[[], None]) -> None:
+        """Delete every key of the store; the epoch first, so that nobody writes meanwhile.
+
+        Args:
+            check: Called now and then, raises an error when this is to end.
+        """
         layout = self._link.layout
         prefix = _WILD.sub(r"\\\g<0>", layout.prefix)
         patterns = [f"{prefix}:{name}:*" for name in ("entity", "state", "due")]
@@ -242,15 +246,17 @@ class Stream:
         homes = {self._link.home(partition): partition for partition in self.partitions}
         for partition in homes.values():
             for pattern in patterns:
-                self._wipe(partition, pattern)
+                self._wipe(partition, pattern, check)
+        check()
         for name in _SHARED:
             self._of_all(("DEL",), name, reads=False)
 
-    def _wipe(self, partition: int, pattern: str) -> None:
+    def _wipe(self, partition: int, pattern: str, check: Callable[[], None]) -> None:
         cursor = "0"
         while True:
             words = ("SCAN", cursor, "MATCH", pattern, "COUNT", "1000")
             [(cursor, keys)] = self._run([(partition, pack(words))], reads=True)
+            check()
             self._run([(partition, pack(("UNLINK", key))) for key in keys], reads=False)
             if cursor == "0":
                 return
