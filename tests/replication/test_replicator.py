@@ -45,6 +45,17 @@ def test_every_field_of_entities_and_rows_arrives(on_both) -> None:
     assert on_both.durable_store.due(4_500, 10) == on_both.due(4_500, 10)
 
 
+def test_fields_that_somebody_else_put_into_a_hash_are_left_alone(store, redis_url) -> None:
+    """More of them than a command of a script takes, and names that an entry of the stream has."""
+    applied(store, change("a"))
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        client.hset("pystator:entity:a", mapping={f"f{number}": "" for number in range(8_000)})
+        client.hset("pystator:entity:a", mapping={"id": "x", "rows": "x"})
+    applied(store, change("a", after=1))
+    assert store.replicate(once=True).entries == 2
+    assert contents(store.durable_store, [("a", "m")]) == contents(store.hot_store, [("a", "m")])
+
+
 def test_many_commits_of_one_entity_are_one_parcel(on_both) -> None:
     """And what changes later is a change of what is there."""
     for round_ in range(3):

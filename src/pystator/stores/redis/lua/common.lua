@@ -49,6 +49,22 @@ local function in_parts(command, key, arguments)
   end
 end
 
+-- What replication tells of an entity: names and values. Whatever else stands in the hash is not ours.
+local ours = {
+  'machine_name', 'version', 'state', 'context', 'history', 'timers', 'next_due', 'machine_version',
+  'fingerprint', 'created_at', 'updated_at', 'commit_id', 'state_since',
+}
+
+local function told_of(key)
+  local told = {}
+  for i, value in ipairs(call('HMGET', key, unpack(ours))) do
+    if value then
+      told[#told + 1], told[#told + 2] = ours[i], value
+    end
+  end
+  return told
+end
+
 -- Rows stand in ARGV between these places, or up to its end: version, event id, text.
 
 -- One of their event ids is in the hash.

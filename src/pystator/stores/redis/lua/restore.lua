@@ -98,7 +98,7 @@ if comes then
   end
 end
 if epoch then
-  local entity = comes and call('HGETALL', key) or {}
+  local entity = comes and told_of(key) or {}
   call('XADD', pre .. 'replication', '*', 'id', id, 'machine', machine,
     'base', was[1] or '0', 'rows', table.concat(rows, '\n'), unpack(entity))
 end

@@ -137,7 +137,7 @@ local function write(key, at)
     enter(id, appears, is_new, due)
   end
   if epoch then
-    local entity = changes and call('HGETALL', key) or {}
+    local entity = changes and told_of(key) or {}
     call('XADD', pre .. 'replication', '*', 'id', id, 'machine', machine,
       'base', version or '0', 'rows', row, unpack(entity))
   end
