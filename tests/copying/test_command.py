@@ -66,6 +66,15 @@ def test_a_copy_says_what_it_did(run, filled) -> None:
     assert report["from"] == filled
 
 
+def test_a_dry_run_makes_nothing_where_there_is_nothing_yet(run, filled, mongodb_url) -> None:
+    """A database without collections is taken for an empty store, as a missing file is."""
+    for _ in range(2):
+        out, _ = run("stores", "copy", filled, mongodb_url, "--dry-run")
+        assert out == "4 entities, 10 rows and 2 machines would be copied\n"
+    _, told = run("machines", "list", "--store", mongodb_url, code=1)
+    assert "a command that writes" in told
+
+
 def test_a_part_of_it(run, filled) -> None:
     out, _ = run("stores", "copy", filled, "sqlite:///to.db", "--no-history", "--machine", "m")
     assert out.startswith("2 entities copied\n")

@@ -55,6 +55,16 @@ def test_a_store_that_cannot_connect_says_why(url, sentence) -> None:
     store.disconnect()
 
 
+@pytest.mark.parametrize(
+    "mistake", ["localhost:99999/shop", "localhost/shop?tls=true&tlsCAFile=/no"]
+)
+def test_what_only_the_driver_knows_to_be_wrong_is_told_as_a_mistake_of_the_url(mistake) -> None:
+    store = MongoDBStateStore(f"mongodb://ann:wrong-secret@{mistake}")
+    with pytest.raises(ConfigurationError) as caught:
+        store.connect()
+    assert "wrong-secret" not in str(caught.value)
+
+
 def test_a_replica_set_of_another_name_is_no_primary(mongodb_replica_url) -> None:
     url = mongodb_replica_url.partition("?")[0] + "?replicaSet=another"
     with pytest.raises(StoreUnavailableError, match="no primary"):

@@ -5,7 +5,7 @@
     FROM --> copy_store, batch by batch --> TO      what was written, what is in the way, the digest
 """
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,9 +17,11 @@ from pystator.cli.progress import counting
 from pystator.cli.stopping import Stopping
 from pystator.cli.text import count, noun
 from pystator.db.resolve import parse_sqlite, scheme_of
-from pystator.errors import StoreUnavailableError
+from pystator.errors import SchemaError, StoreUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from pystator.stores.copying import Conflict, Copied
 
 __all__ = ["copy"]
@@ -100,15 +102,34 @@ def _check(url: str) -> None:
         raise typer.BadParameter(f"{url} is in memory: it is empty now, and gone afterwards")
 
 
-def _target(url: str, *, dry_run: bool) -> "AbstractContextManager[Any]":
-    """The store to copy into; for a dry run into a file that is not there, an empty one."""
-    if dry_run and scheme_of(url).partition("+")[0] == "sqlite":
-        path = parse_sqlite(url).path
-        if path is not None and not path.exists():
-            from pystator.stores.memory import InMemoryStateStore  # only then
+@contextmanager
+def _target(url: str, *, dry_run: bool) -> "Generator[Any]":
+    """The store to copy into; for a dry run, an empty one where there is none yet."""
+    with ExitStack() as stack:
+        if dry_run and _is_absent(url):
+            store: Any = _nothing()
+        else:
+            try:
+                store = stack.enter_context(open_store(url, create=not dry_run))
+            except SchemaError as error:
+                if not dry_run or error.context.get("revision", "") is not None:
+                    raise
+                store = _nothing()  # a database that has no tables or collections of ours
+        yield store
 
-            return nullcontext(InMemoryStateStore())
-    return open_store(url, create=not dry_run)
+
+def _is_absent(url: str) -> bool:
+    """It is a file that is not there."""
+    if scheme_of(url).partition("+")[0] != "sqlite":
+        return False
+    path = parse_sqlite(url).path
+    return path is not None and not path.exists()
+
+
+def _nothing() -> Any:
+    from pystator.stores.memory import InMemoryStateStore  # only then
+
+    return InMemoryStateStore()
 
 
 def _run(source: Any, target: Any, stopping: Stopping, **options: Any) -> "Copied":

@@ -285,10 +285,10 @@ _WORDS: Final = tuple(
             ),
         ),
         (
-            r"timed out|timeout",
+            r"timed out|timeout|No servers found yet",
             (
                 "it did not answer in time: are host and port right, does a firewall stand"
-                " between? ({0})"
+                " between, is TLS on at one end only? ({0})"
             ),
         ),
     )

@@ -103,8 +103,8 @@ def _check(layout: int | None, url: MongoURL, database: str) -> None:
     facts = {"url": str(url), "revision": layout, "needed": LAYOUT}
     if layout is None:
         raise SchemaError(
-            f"{where} has no PyStator collections: connect once with auto_initialize=True, as a"
-            " user who may create indexes",
+            f"{where} has no PyStator collections: connect once with auto_initialize=True, or run a"
+            " command that writes, as a user who may create indexes",
             context=facts,
         )
     if layout < LAYOUT:

@@ -158,7 +158,12 @@ class Link:
             )
 
     def _made(self) -> MongoClient[Document]:
-        client: MongoClient[Document] = MongoClient(self.url.text, **self.options)
+        try:
+            client: MongoClient[Document] = MongoClient(self.url.text, **self.options)
+        except (OSError, ValueError) as error:  # what the driver says of a port, or of a file
+            raise ConfigurationError(
+                f"{self.url}: {self.url.scrub(str(error))}", context={"database": str(self.url)}
+            ) from error
         self._client = client
         self._database = client[self.database]
         return client
