@@ -1,32 +1,40 @@
-"""The async face of a store that never waits: each twin calls the blocking method."""
+"""The async face of a store that has only a blocking driver, or none."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import TypeVar
 
 from pystator.records import Commit, Entity, HistoryEntry, Key, Loaded, Lookup, Outcome, Page
 from pystator.stores.protocols import NativeStore
 
-__all__ = ["ImmediateAsync"]
+__all__ = ["AsideAsync", "ImmediateAsync"]
+
+T = TypeVar("T")
 
 
-class ImmediateAsync(NativeStore):
-    """Twins for a store whose blocking methods return at once."""
+class AsideAsync(NativeStore):
+    """Twins that call the blocking methods aside: in threads."""
+
+    async def _aside(self, call: Callable[[], T]) -> T:
+        import asyncio  # blocking programs never pay for it
+
+        return await asyncio.to_thread(call)
 
     async def aload(self, lookups: Sequence[Lookup]) -> list[Loaded]:
         """`load` for asyncio."""
-        return self.load(lookups)
+        return await self._aside(lambda: self.load(lookups))
 
     async def acommit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """`commit` for asyncio."""
-        return self.commit(commits)
+        return await self._aside(lambda: self.commit(commits))
 
     async def aflush(self) -> None:
         """`flush` for asyncio."""
-        self.flush()
+        await self._aside(self.flush)
 
     async def amachines(self, entity_id: str) -> list[str]:
         """`machines` for asyncio."""
-        return self.machines(entity_id)
+        return await self._aside(lambda: self.machines(entity_id))
 
     async def ahistory(
         self,
@@ -38,12 +46,14 @@ class ImmediateAsync(NativeStore):
         newest_first: bool = False,
     ) -> Page[HistoryEntry]:
         """`history` for asyncio."""
-        return self.history(
-            entity_id,
-            machine_name=machine_name,
-            after=after,
-            limit=limit,
-            newest_first=newest_first,
+        return await self._aside(
+            lambda: self.history(
+                entity_id,
+                machine_name=machine_name,
+                after=after,
+                limit=limit,
+                newest_first=newest_first,
+            )
         )
 
     async def aentities(
@@ -56,22 +66,39 @@ class ImmediateAsync(NativeStore):
         limit: int = 100,
     ) -> Page[Entity]:
         """`entities` for asyncio."""
-        return self.entities(
-            state=state,
-            machine_name=machine_name,
-            in_state_longer_than=in_state_longer_than,
-            after=after,
-            limit=limit,
+        return await self._aside(
+            lambda: self.entities(
+                state=state,
+                machine_name=machine_name,
+                in_state_longer_than=in_state_longer_than,
+                after=after,
+                limit=limit,
+            )
         )
 
     async def acount_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
         """`count_by_state` for asyncio."""
-        return self.count_by_state(machine_name=machine_name)
+        return await self._aside(lambda: self.count_by_state(machine_name=machine_name))
 
     async def adue(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
         """`due` for asyncio."""
-        return self.due(now, limit, machine_name=machine_name)
+        return await self._aside(lambda: self.due(now, limit, machine_name=machine_name))
 
     async def afeed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         """`feed` for asyncio."""
-        return self.feed(cursor, limit)
+        return await self._aside(lambda: self.feed(cursor, limit))
+
+
+class ImmediateAsync(AsideAsync):
+    """Twins for a store whose blocking methods return at once: nothing is worth a thread."""
+
+    async def _aside(self, call: Callable[[], T]) -> T:
+        return call()
+
+    async def aload(self, lookups: Sequence[Lookup]) -> list[Loaded]:
+        """`load` for asyncio."""
+        return self.load(lookups)
+
+    async def acommit(self, commits: Sequence[Commit]) -> list[Outcome]:
+        """`commit` for asyncio."""
+        return self.commit(commits)

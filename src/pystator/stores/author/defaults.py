@@ -1,6 +1,5 @@
 """What follows from what a store has: queries, pages, the feed and the async twins."""
 
-import asyncio
 from abc import abstractmethod
 from bisect import bisect_right
 from collections import Counter
@@ -22,6 +21,7 @@ from pystator.records import (
 )
 from pystator.stores.columns import next_due
 from pystator.stores.facade import StoreFacade
+from pystator.stores.immediate import AsideAsync
 from pystator.stores.keys import read_cursor, rows_asked, write_cursor
 from pystator.stores.programs import long_ago, the_machine
 
@@ -33,7 +33,7 @@ _CHUNK: Final = 200
 """Entities that are loaded together."""
 
 
-class AuthoredStore(StoreFacade):
+class AuthoredStore(AsideAsync, StoreFacade):
     """A native store of which its author writes five methods: two that decide and three reads.
 
     Everything else looks through all there is, which is right for thousands of entities; override
@@ -190,75 +190,9 @@ class AuthoredStore(StoreFacade):
 
     # Twins ----------------------------------------------------------------------------------------
 
-    async def aload(self, lookups: Sequence[Lookup]) -> list[Loaded]:
-        """`load` for asyncio."""
-        return await asyncio.to_thread(self.load, lookups)
-
-    async def acommit(self, commits: Sequence[Commit]) -> list[Outcome]:
-        """`commit` for asyncio."""
-        return await asyncio.to_thread(self.commit, commits)
-
-    async def aflush(self) -> None:
-        """`flush` for asyncio."""
-        await asyncio.to_thread(self.flush)
-
-    async def amachines(self, entity_id: str) -> list[str]:
-        """`machines` for asyncio."""
-        return await asyncio.to_thread(self.machines, entity_id)
-
-    async def ahistory(
-        self,
-        entity_id: str,
-        *,
-        machine_name: str | None = None,
-        after: str | None = None,
-        limit: int = 100,
-        newest_first: bool = False,
-    ) -> Page[HistoryEntry]:
-        """`history` for asyncio."""
-        return await asyncio.to_thread(
-            self.history,
-            entity_id,
-            machine_name=machine_name,
-            after=after,
-            limit=limit,
-            newest_first=newest_first,
-        )
-
-    async def aentities(
-        self,
-        *,
-        state: str | None = None,
-        machine_name: str | None = None,
-        in_state_longer_than: timedelta | None = None,
-        after: str | None = None,
-        limit: int = 100,
-    ) -> Page[Entity]:
-        """`entities` for asyncio."""
-        return await asyncio.to_thread(
-            self.entities,
-            state=state,
-            machine_name=machine_name,
-            in_state_longer_than=in_state_longer_than,
-            after=after,
-            limit=limit,
-        )
-
-    async def acount_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
-        """`count_by_state` for asyncio."""
-        return await asyncio.to_thread(self.count_by_state, machine_name=machine_name)
-
-    async def adue(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
-        """`due` for asyncio."""
-        return await asyncio.to_thread(self.due, now, limit, machine_name=machine_name)
-
-    async def afeed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
-        """`feed` for asyncio."""
-        return await asyncio.to_thread(self.feed, cursor, limit)
-
     async def aprune_keys(self, after: Key | None, limit: int) -> Sequence[tuple[Key, int | None]]:
         """`prune_keys` for asyncio."""
-        return await asyncio.to_thread(self.prune_keys, after, limit)
+        return await self._aside(lambda: self.prune_keys(after, limit))
 
 
 def _place(row: HistoryEntry) -> tuple[int, int]:

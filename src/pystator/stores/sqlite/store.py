@@ -27,6 +27,7 @@ from pystator.records import (
 from pystator.stores.codec import LIMIT
 from pystator.stores.definitions import check_machine
 from pystator.stores.facade import StoreFacade
+from pystator.stores.immediate import AsideAsync
 from pystator.stores.parcels import RawParcel
 from pystator.stores.programs import long_ago
 from pystator.stores.prunable import CompleteStore, apart
@@ -43,11 +44,11 @@ T = TypeVar("T")
 _SYNCHRONOUS: Final = frozenset({"FULL", "NORMAL", "EXTRA", "OFF"})
 
 
-class SQLiteStateStore(CompleteStore):
+class SQLiteStateStore(AsideAsync, CompleteStore):
     """A state store in a SQLite file.
 
     Every commit is durable when it is answered. Commits of concurrent callers, blocking or async,
-    share a transaction; reads never wait for them.
+    share a transaction; reads never wait for them, those of asyncio are done in threads.
 
     Args:
         url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, or ``sqlite://`` for memory. By
@@ -173,10 +174,6 @@ class SQLiteStateStore(CompleteStore):
         """`commit` for asyncio."""
         return await self._writer.acommit(prepare(commits, self.now(), self.context_limit))
 
-    async def aflush(self) -> None:
-        """`flush` for asyncio."""
-        await self._aside(self.flush)
-
     def within(self, connection: object, *, reading: bool = False) -> "SQLiteStateStore":
         """This store inside the caller's own transaction, see `NativeStore.within`.
 
@@ -252,69 +249,6 @@ class SQLiteStateStore(CompleteStore):
     def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         """Rows of all entities in the order of their commits."""
         return self._files.read(lambda connection: reads.feed(connection, cursor, limit))
-
-    # Their twins: a read may be long, so it does not stand in the writer's queue ------------------
-
-    async def amachines(self, entity_id: str) -> list[str]:
-        """`machines` for asyncio."""
-        return await self._aside(lambda: self.machines(entity_id))
-
-    async def ahistory(
-        self,
-        entity_id: str,
-        *,
-        machine_name: str | None = None,
-        after: str | None = None,
-        limit: int = 100,
-        newest_first: bool = False,
-    ) -> Page[HistoryEntry]:
-        """`history` for asyncio."""
-        return await self._aside(
-            lambda: self.history(
-                entity_id,
-                machine_name=machine_name,
-                after=after,
-                limit=limit,
-                newest_first=newest_first,
-            )
-        )
-
-    async def aentities(
-        self,
-        *,
-        state: str | None = None,
-        machine_name: str | None = None,
-        in_state_longer_than: timedelta | None = None,
-        after: str | None = None,
-        limit: int = 100,
-    ) -> Page[Entity]:
-        """`entities` for asyncio."""
-        return await self._aside(
-            lambda: self.entities(
-                state=state,
-                machine_name=machine_name,
-                in_state_longer_than=in_state_longer_than,
-                after=after,
-                limit=limit,
-            )
-        )
-
-    async def acount_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
-        """`count_by_state` for asyncio."""
-        return await self._aside(lambda: self.count_by_state(machine_name=machine_name))
-
-    async def adue(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
-        """`due` for asyncio."""
-        return await self._aside(lambda: self.due(now, limit, machine_name=machine_name))
-
-    async def afeed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
-        """`feed` for asyncio."""
-        return await self._aside(lambda: self.feed(cursor, limit))
-
-    async def _aside(self, call: Callable[[], T]) -> T:
-        import asyncio  # blocking programs never pay for it
-
-        return await asyncio.to_thread(call)
 
     # Pruning --------------------------------------------------------------------------------------
 
