@@ -187,6 +187,12 @@ class TestPlaces:
         with pytest.raises(ConfigurationError, match="key_prefix"):
             RedisStateStore("redis://localhost", key_prefix=prefix)
 
+    @pytest.mark.parametrize("inside", ["entity", "entity:x", "state:m", "due"])
+    def test_a_prefix_that_keys_of_another_store_begin_with_is_refused(self, inside):
+        with pytest.raises(ConfigurationError, match="of a store with the key_prefix 'shop'"):
+            RedisStateStore("redis://localhost", key_prefix=f"shop:{inside}")
+        RedisStateStore("redis://localhost", key_prefix="shop:states:entity-2")
+
     @pytest.mark.parametrize(
         "options", [{"pool_size": 0}, {"pool_size": "2"}, {"timeout": 0}, {"timeout": None}]
     )

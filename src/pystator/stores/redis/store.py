@@ -1,5 +1,6 @@
 """The store in a Redis or Valkey server: fast, and for any number of processes and machines."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final, Self, TypeVar
 
@@ -302,7 +303,17 @@ def _checked_prefix(prefix: object) -> str:
         raise ConfigurationError(
             f"key_prefix={prefix!r:.80}: 1 to {LONGEST_PREFIX} printable characters without braces"
         )
+    inside = _INSIDE.search(prefix)
+    if inside:
+        raise ConfigurationError(
+            f"key_prefix={prefix!r}: keys that begin so may be those of a store with the key_prefix"
+            f" {prefix[: inside.start()]!r}: leave {inside[1]!r} out"
+        )
     return prefix
+
+
+_INSIDE: Final = re.compile(r":(entity|state|due)(?=:|$)")
+"""What stands in a prefix that other stores' keys begin with, too."""
 
 
 LONGEST_PREFIX: Final = 100
