@@ -42,8 +42,11 @@ Progress = Callable[[Applied], None]
 COUNT: Final = 1_000
 """Entries of a partition that are read at once, at most."""
 
+FEW: Final = 16
+"""Entries that are read at first, when nobody knows yet how large they are."""
+
 SIZE: Final = 4_000_000
-"""Characters of contexts, payloads and patches that are read at once, about."""
+"""Characters of entries that are read at once, about."""
 
 LOOK: Final = 1.0
 """Seconds between two looks at the streams as a whole."""
@@ -101,7 +104,7 @@ class Replicator:
         self._places: dict[int, str] = {}
         self._ahead: list[_Read] | None = None
         self._changes = -1
-        self._count = COUNT
+        self._count = FEW
         self._looked = 0.0
         self._pause = SOON
         self._seen: tuple[dict[str, str], int] = ({}, 0)
@@ -200,10 +203,10 @@ class Replicator:
             _Read(batch, parcels_of(batch.entries), len(batch.entries) >= count)
             for batch in self._pair.stream.read(places, count)
         ]
-        entries = sum([len(each.batch.entries) for each in found])
-        if entries:  # as many next time as are `SIZE` characters, when they are as large
-            size = sum([parcel.size for each in found for parcel in each.parcels])
-            self._count = max(1, min(SIZE * entries // (size + 1), count * 2, COUNT))
+        most = max([len(each.batch.entries) for each in found])
+        if most:  # as many next time as are `SIZE` characters, when they are as large
+            size = sum([each.batch.size for each in found])
+            self._count = max(1, min(SIZE * most // size, count * 2, COUNT))
         return found
 
     def _apply(self, found: Sequence[_Read]) -> bool:

@@ -70,6 +70,11 @@ class Batch:
         last: str = self.entries[-1][0]
         return last
 
+    @property
+    def size(self) -> int:
+        """Characters of its entries: each has the whole entity, also where they are of one."""
+        return sum([sum(map(len, values)) for _, values in self.entries])
+
 
 @record
 class Head:
