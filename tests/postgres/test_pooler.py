@@ -37,7 +37,17 @@ def pooled_url(request, trusting_postgres_url):
             assert pooler.transactions > 10
         return
     with pgbouncer(trusting_postgres_url) as url:
-        yield url or f"{trusting_postgres_url}&prepare=false"
+        yield url or with_prepare(trusting_postgres_url)
+
+
+def with_prepare(url: str) -> str:
+    """The URL that says of itself that there is a pooler."""
+    return f"{url}{'&' if '?' in url else '?'}prepare=false"
+
+
+def without_prepare(url: str) -> str:
+    """What libpq understands of it."""
+    return url.removesuffix("prepare=false").rstrip("?&")
 
 
 def use(store: PostgresStateStore, entity: str) -> None:
@@ -84,7 +94,7 @@ def test_an_event_inside_a_transaction_of_the_caller_s(pooled_url) -> None:
     """The transaction has one server process from its begin to its end: the pooler sees to that."""
     with (
         Settled(pooled_url, prepare=False) as store,
-        psycopg.connect(pooled_url.partition("?prepare")[0], prepare_threshold=None) as caller,
+        psycopg.connect(without_prepare(pooled_url), prepare_threshold=None) as caller,
     ):
         orchestrator = Orchestrator(machine=COUNTER, state_store=store)
         for keeps in (True, False, True):
@@ -100,5 +110,5 @@ def test_who_says_so_is_not_warned(pooled_url) -> None:
     with PostgresStateStore(pooled_url, prepare=False) as store:
         use(store, "e-1")
         assert store.get_context("e-1") == {"n": 100}
-    with PostgresStateStore(f"{pooled_url.partition('?prepare')[0]}?prepare=false") as store:
+    with PostgresStateStore(with_prepare(without_prepare(pooled_url))) as store:
         assert store.get_context("e-1") == {"n": 100}
