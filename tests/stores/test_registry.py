@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+import pystator
 from pystator.errors import ConfigurationError
 from pystator.stores.memory import InMemoryStateStore
 from pystator.stores.registry import create_state_store
@@ -91,3 +92,19 @@ def test_an_option_of_another_store_is_missed_with_those_there_are():
 def test_what_is_no_string_is_told_what_a_url_is(tmp_path):
     with pytest.raises(ConfigurationError, match="is a string, memory://"):
         create_state_store(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "url"),
+    [
+        ("SQLiteStateStore", "sqlite:///orders.db"),
+        ("PostgresStateStore", "postgresql://user:pass@localhost/pystator"),
+        ("MongoDBStateStore", "mongodb://localhost:27017"),
+        ("RedisStateStore", "redis://localhost:6379/0"),
+    ],
+)
+def test_a_url_may_be_called_a_connection_string(kind: str, url: str) -> None:
+    make = getattr(pystator, kind)
+    assert make(connection_string=url).url == make(url).url
+    with pytest.raises(ConfigurationError, match="give one of them"):
+        make(url, connection_string=url)

@@ -31,6 +31,7 @@ __all__ = [
     "find",
     "find_server",
     "find_store",
+    "one_url",
     "parse_sqlite",
     "redact",
     "resolve",
@@ -146,6 +147,20 @@ def find(
         if DATABASE_URL in said:
             return _found(said, DATABASE_URL, place)
     return Found(f"sqlite:///{folder / 'pystator.db'}", _DEFAULT)
+
+
+def one_url(url: str | None, connection_string: str | None) -> str | None:
+    """What a store's constructor was given, under either name.
+
+    Raises:
+        ConfigurationError: Under both.
+    """
+    if url is not None and connection_string is not None:
+        raise ConfigurationError(
+            "connection_string= is another name of url=, the first argument: give one of them",
+            context={"option": "connection_string"},
+        )
+    return connection_string if url is None else url
 
 
 def find_server(

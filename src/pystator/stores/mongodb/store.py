@@ -7,6 +7,7 @@ from typing import ClassVar, Final, Self, TypeVar
 
 from pystator.db.extras import from_extra
 from pystator.db.mongodb_url import DATABASE, check_database, find_mongodb
+from pystator.db.resolve import one_url
 from pystator.records import (
     Commit,
     Cut,
@@ -57,6 +58,7 @@ class MongoDBStateStore(LinkedStore[Link, Write], OperatedStore[Request | Rows])
             after them a `StoreUnavailableError`.
         context_limit: Bytes an encoded context may have.
         clock: The wall clock, in microseconds since the epoch; the system's by default.
+        connection_string: Another name of ``url``.
 
     Raises:
         ConfigurationError: The URL or an option is wrong, none is given, or the driver is missing
@@ -80,10 +82,11 @@ class MongoDBStateStore(LinkedStore[Link, Write], OperatedStore[Request | Rows])
         timeout: float = 30.0,
         context_limit: int = LIMIT,
         clock: Callable[[], int] | None = None,
+        connection_string: str | None = None,
     ) -> None:
         super().__init__(machine_name=machine_name, context_limit=context_limit, clock=clock)
         check_options(pool_size, timeout)
-        parsed = find_mongodb(url)
+        parsed = find_mongodb(one_url(url, connection_string))
         self.url = str(parsed)
         self.database_name = (
             parsed.database or DATABASE if database_name is None else check_database(database_name)

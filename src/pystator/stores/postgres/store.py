@@ -5,6 +5,7 @@ from typing import ClassVar, Self, TypeVar, cast
 
 from pystator.db.extras import from_extra
 from pystator.db.postgres_url import find_postgres
+from pystator.db.resolve import one_url
 from pystator.errors import ConfigurationError
 from pystator.records import (
     Commit,
@@ -62,6 +63,7 @@ class PostgresStateStore(LinkedStore[Link, Write], OperatedStore[Request | Strea
             prepared unless a pooler such as pgbouncer is found in between.
         context_limit: Bytes an encoded context may have.
         clock: The wall clock, in microseconds since the epoch; the system's by default.
+        connection_string: Another name of ``url``.
 
     Raises:
         ConfigurationError: The URL or an option is wrong, none is given, or the driver is missing
@@ -85,11 +87,12 @@ class PostgresStateStore(LinkedStore[Link, Write], OperatedStore[Request | Strea
         prepare: bool | None = None,
         context_limit: int = LIMIT,
         clock: Callable[[], int] | None = None,
+        connection_string: str | None = None,
     ) -> None:
         super().__init__(machine_name=machine_name, context_limit=context_limit, clock=clock)
         check_options(pool_size, timeout)
         _check_prepare(prepare)
-        parsed = find_postgres(url)
+        parsed = find_postgres(one_url(url, connection_string))
         self.url = str(parsed)
         link = Link(
             parsed,

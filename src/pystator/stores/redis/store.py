@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final, Self, TypeVar
 
 from pystator.db.extras import from_extra
+from pystator.db.resolve import one_url
 from pystator.errors import ConfigurationError, StoreUnavailableError
 from pystator.records import (
     Commit,
@@ -63,6 +64,7 @@ class RedisStateStore(LinkedStore[Link, Write], OperatedStore[Request]):
             `StoreUnavailableError`.
         context_limit: Bytes an encoded context may have.
         clock: The wall clock, in microseconds since the epoch; the system's by default.
+        connection_string: Another name of ``url``.
 
     Raises:
         ConfigurationError: The URL or an option is wrong, none is given, or the driver is missing
@@ -86,10 +88,11 @@ class RedisStateStore(LinkedStore[Link, Write], OperatedStore[Request]):
         timeout: float = 30.0,
         context_limit: int = LIMIT,
         clock: Callable[[], int] | None = None,
+        connection_string: str | None = None,
     ) -> None:
         super().__init__(machine_name=machine_name, context_limit=context_limit, clock=clock)
         check_options(pool_size, timeout)
-        parsed = find_redis(url)
+        parsed = find_redis(one_url(url, connection_string))
         self.url = str(parsed)
         self.key_prefix = _checked_prefix(
             (parsed.key_prefix or KEY_PREFIX) if key_prefix is None else key_prefix

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import ClassVar, Final, Self, TypeVar, cast
 
-from pystator.db.resolve import parse_sqlite, resolve
+from pystator.db.resolve import one_url, parse_sqlite, resolve
 from pystator.db.schema import ensure
 from pystator.db.sqlite import BUSY_LIMIT, begin_exclusive
 from pystator.errors import ConfigurationError, FSMError
@@ -61,6 +61,7 @@ class SQLiteStateStore(AsideAsync, CompleteStore):
             `StoreUnavailableError`.
         context_limit: Bytes an encoded context may have.
         clock: The wall clock, in microseconds since the epoch; the system's by default.
+        connection_string: Another name of ``url``.
 
     Raises:
         ConfigurationError: The URL or an option is wrong.
@@ -81,6 +82,7 @@ class SQLiteStateStore(AsideAsync, CompleteStore):
         busy_limit: float = BUSY_LIMIT,
         context_limit: int = LIMIT,
         clock: Callable[[], int] | None = None,
+        connection_string: str | None = None,
     ) -> None:
         super().__init__(machine_name=machine_name, context_limit=context_limit, clock=clock)
         if synchronous not in _SYNCHRONOUS:
@@ -88,7 +90,7 @@ class SQLiteStateStore(AsideAsync, CompleteStore):
                 f"synchronous={synchronous!r}: one of {', '.join(sorted(_SYNCHRONOUS))}"
             )
         _check_seconds(busy_limit)
-        parsed = parse_sqlite(resolve(url))
+        parsed = parse_sqlite(resolve(one_url(url, connection_string)))
         self.url = str(parsed)
         self._files = Files(parsed, synchronous, busy_limit)
         self._writer = Writer(self._files)
