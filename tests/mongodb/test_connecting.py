@@ -56,9 +56,18 @@ def test_a_store_that_cannot_connect_says_why(url, sentence) -> None:
 
 
 @pytest.mark.parametrize(
-    "mistake", ["localhost:99999/shop", "localhost/shop?tls=true&tlsCAFile=/no"]
+    "mistake",
+    [
+        "localhost:99999/shop",
+        "localhost/shop?tls=true&tlsCAFile=/no",
+        "localhost/shop?tls=1",
+        "localhost/shop?tsl=true",
+        "localhost/shop?wtimeoutMS=soon",
+        "a,b/shop?directConnection=true",
+    ],
 )
 def test_what_only_the_driver_knows_to_be_wrong_is_told_as_a_mistake_of_the_url(mistake) -> None:
+    """It leaves out what it does not know: with ``tls=1``, the password went over an open line."""
     store = MongoDBStateStore(f"mongodb://ann:wrong-secret@{mistake}")
     with pytest.raises(ConfigurationError) as caught:
         store.connect()

@@ -14,6 +14,7 @@ Laws:
 - What is done about an error is decided by `Trouble`, for both faces.
 """
 
+import re
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
+from pymongo.uri_parser import split_options
 
 from pystator.db.mongodb_url import MongoURL
 from pystator.errors import ConfigurationError, StoreUnavailableError
@@ -135,6 +137,7 @@ class Link:
         """Make the client and wait for its server, not as long as for an answer later."""
         import pymongo
 
+        _check_options(self.url)
         try:
             client = self._made()
             self._take_concerns(client)
@@ -351,6 +354,23 @@ class Link:
         except ClosedError:
             self.check_open()
             return 0.0
+
+
+def _check_options(url: MongoURL) -> None:
+    """Refuse options that the driver would leave out with a warning: ``tls=1`` is no TLS at all.
+
+    Raises:
+        ConfigurationError: It does not know one, or not its value.
+    """
+    for option in filter(None, re.split("[&;]", url.text.partition("?")[2])):
+        try:
+            split_options(option, validate=True, warn=False)
+        except (PyMongoError, OSError, ValueError, TypeError) as error:
+            name, text = option.partition("=")[0], url.scrub(str(error)).partition(" Refer to")[0]
+            raise ConfigurationError(
+                f"{url}: the option {name!r} of the URL: {text}",
+                context={"database": str(url), "option": name},
+            ) from error
 
 
 def _options(url: MongoURL, pool_size: int, timeout: float) -> dict[str, Any]:
