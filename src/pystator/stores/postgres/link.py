@@ -375,7 +375,7 @@ class Link:
                 if self._loops is None:
                     self._loops = Loops(self)
                 loops = self._loops
-        return loops.pool()
+        return loops.pool(None)
 
     # What both need -------------------------------------------------------------------------------
 

@@ -1,22 +1,21 @@
-"""Connections of event loops: each loop has its own, and they end with it.
+"""Connections of event loops, see `pystator.stores.loops`.
 
-They are plain sockets that the loop watches, without transports or tasks: a loop that ends leaves
-nothing to be awaited, and giving one back never waits, so that no cancellation comes between. A
-connection is made in a thread, for names are looked up and certificates checked blocking.
+They are plain sockets that the loop watches, without transports or tasks. A connection is made in a
+thread, for names are looked up and certificates checked blocking.
 """
 
 import asyncio
 import ssl
-import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.connection import AbstractConnection
 
-from pystator.errors import StoreUnavailableError
+from pystator.errors import FSMError, StoreUnavailableError
+from pystator.stores import loops
+from pystator.stores.loops import expire
 from pystator.stores.redis.errors import LOST
 from pystator.stores.redis.pool import MAX_IDLE, MAX_LIFETIME
 from pystator.stores.redis.talk import Broken, Exchange, Part, Pause, Result, Talk
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from pystator.stores.redis.link import Link
 
 __all__ = ["LoopPool", "LoopWire", "Loops", "drive"]
-
-_CLOSING: Final = 5.0
-"""Seconds that a loop of another thread is given to close its connections."""
 
 _NOT_NOW: Final = (BlockingIOError, InterruptedError, ssl.SSLWantReadError)
 _NOT_YET: Final = (BlockingIOError, InterruptedError, ssl.SSLWantWriteError)
@@ -105,7 +101,7 @@ class LoopWire(Wire):
             self._waiter = None
 
     async def _before(self, deadline: float, future: "asyncio.Future[None]") -> None:
-        alarm = self._loop.call_at(deadline, _expire, future)
+        alarm = self._loop.call_at(deadline, expire, future)
         try:
             await future
         finally:
@@ -156,11 +152,7 @@ class LoopWire(Wire):
         super().close()
 
 
-_Waiter = asyncio.Future[LoopWire | None]
-"""Is given a connection, or None: there is room for a new one."""
-
-
-class LoopPool:
+class LoopPool(loops.LoopPool[LoopWire]):
     """The connections of one event loop to one server.
 
     Args:
@@ -170,74 +162,23 @@ class LoopPool:
     """
 
     def __init__(self, link: "Link", address: Address, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
+        super().__init__(link, loop)
         self._link = link
         self._address = address
-        self._idle: list[LoopWire] = []
-        self._all: set[LoopWire] = set()
-        self._count = 0
-        self._waiting: deque[_Waiter] = deque()
 
-    async def take(self) -> LoopWire:
-        """A connection that nobody else uses meanwhile, and that works as far as one can know.
-
-        Raises:
-            OSError: None can be made; or an error of the driver.
-            StoreUnavailableError: There is none in time.
-        """
-        self._link.check_open()
-        idle = self._idle
-        while idle:
-            wire = idle.pop()
-            if wire.is_alive():
-                return wire
-            self._drop(wire)
-        deadline = time.monotonic() + self._link.timeout
-        while True:
-            if self._count < self._link.pool_size:
-                return await self._connect()
-            given = await self._wait(deadline)
-            if given is not None:
-                return given
-
-    def give_back(self, wire: LoopWire) -> None:
+    def give_back(self, connection: LoopWire) -> None:
         """Take a connection back; one that is in the middle of something is closed."""
-        now = time.monotonic()
-        if not wire.is_clean or now > wire.expires:
-            self._drop(wire)
-            self._wake(None)
-        elif not self._wake(wire):
-            wire.used = now
-            self._idle.append(wire)
-            if self._idle[0].used < now - MAX_IDLE:
-                self._drop(self._idle.pop(0))
+        self._put(connection, not connection.is_clean, MAX_IDLE)
 
-    def close(self) -> None:
-        """Close it from any thread, whether or not the loop runs, or ever will again."""
-        if not self.loop.is_running():
-            for wire in list(self._all):
-                self._drop(wire)
-        elif _running_loop() is self.loop:
-            self.retire(None)
-        else:
-            done = threading.Event()
-            with suppress(RuntimeError):  # it ended just now
-                self.loop.call_soon_threadsafe(self.retire, done)
-                done.wait(_CLOSING)
+    def _end(self, connection: LoopWire) -> None:
+        with suppress(*LOST):
+            connection.close()
 
-    def retire(self, done: threading.Event | None) -> None:
-        """Close what nobody uses; the others are closed when they come back."""
-        for wire in self._idle:
-            self._drop(wire)
-        self._idle.clear()
-        for wire in self._all:
-            wire.expires = 0.0
-        while self._wake(None):
-            pass  # they look again
-        if done is not None:
-            done.set()
+    def _in_vain(self) -> FSMError:
+        return self._link.exhausted()
 
-    async def _connect(self) -> LoopWire:
+    async def _connect(self, deadline: float) -> LoopWire:
+        del deadline  # the thread that makes it keeps to the timeout
         link = self._link
         self._count += 1
         making = self.loop.run_in_executor(
@@ -256,53 +197,8 @@ class LoopPool:
         link.changes += 1
         return wire
 
-    async def _wait(self, deadline: float) -> LoopWire | None:
-        """Wait for a connection that somebody gives back, or for room to make one."""
-        waiter: _Waiter = self.loop.create_future()
-        self._waiting.append(waiter)
-        alarm = self.loop.call_later(max(deadline - time.monotonic(), 0), _expire, waiter)
-        try:
-            given = await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._pass_on(waiter.result())
-            raise
-        except TimeoutError as error:
-            raise self._link.exhausted() from error
-        finally:
-            alarm.cancel()
-        try:
-            self._link.check_open()
-        except StoreUnavailableError:
-            self._pass_on(given)
-            raise
-        return given
 
-    def _pass_on(self, wire: LoopWire | None) -> None:
-        """What a waiter that is gone was given is somebody else's."""
-        if wire is None:
-            self._wake(None)
-        else:
-            self.give_back(wire)
-
-    def _wake(self, wire: LoopWire | None) -> bool:
-        """Give a connection, or the room for one, to who has waited longest."""
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(wire)
-                return True
-        return False
-
-    def _drop(self, wire: LoopWire) -> None:
-        with suppress(*LOST):
-            wire.close()
-        if wire in self._all:
-            self._all.remove(wire)
-            self._count -= 1
-
-
-class Loops:
+class Loops(loops.Loops[Address, LoopPool]):
     """The pools of all event loops of this process.
 
     Args:
@@ -310,34 +206,7 @@ class Loops:
     """
 
     def __init__(self, link: "Link") -> None:
-        self._link = link
-        self._lock = threading.Lock()
-        self._pools: dict[tuple[int, Address], LoopPool] = {}
-
-    def pool(self, address: Address) -> LoopPool:
-        """The running loop's, to a server."""
-        loop = asyncio.get_running_loop()
-        found = self._pools.get((id(loop), address))
-        if found is None or found.loop is not loop:
-            found = self._made(loop, address)
-        return found
-
-    def _made(self, loop: asyncio.AbstractEventLoop, address: Address) -> LoopPool:
-        with self._lock:
-            for key, pool in list(self._pools.items()):
-                if pool.loop.is_closed():
-                    del self._pools[key]
-                    pool.close()
-            made = self._pools[id(loop), address] = LoopPool(self._link, address, loop)
-            return made
-
-    def close(self) -> None:
-        """Close every pool."""
-        with self._lock:
-            pools = list(self._pools.values())
-            self._pools.clear()
-        for pool in pools:
-            pool.close()
+        super().__init__(lambda loop, address: LoopPool(link, address, loop))
 
 
 # Driving ------------------------------------------------------------------------------------------
@@ -389,19 +258,7 @@ def _done(future: "asyncio.Future[None]") -> None:
         future.set_result(None)
 
 
-def _expire(future: "asyncio.Future[Any]") -> None:
-    if not future.done():
-        future.set_exception(TimeoutError("timed out"))
-
-
 def _abandon(making: "asyncio.Future[AbstractConnection]") -> None:
     """A connection that nobody waits for any more."""
     if not making.cancelled() and making.exception() is None:
         close_connection(making.result())
-
-
-def _running_loop() -> Any:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
