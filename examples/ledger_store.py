@@ -166,6 +166,7 @@ class LedgerStore(AuthoredStore, Prunable):
         self.path = Path(path)
         self._lock = threading.Lock()
         self._file = -1
+        self._process = os.getpid()
         self._index = Index()
 
     # The file -------------------------------------------------------------------------------------
@@ -173,6 +174,7 @@ class LedgerStore(AuthoredStore, Prunable):
     def connect(self, *, auto_initialize: bool = True, validate_schema: bool = True) -> Self:
         """Open the file; it is made where it is not there, unless ``auto_initialize=False``."""
         del validate_schema
+        self._part()
         with self._lock:
             if self._file < 0:
                 if not auto_initialize and not self.path.exists():
@@ -186,6 +188,7 @@ class LedgerStore(AuthoredStore, Prunable):
 
     def disconnect(self) -> None:
         """Close it; all that was answered is in it."""
+        self._part()
         with self._lock:
             if self._file >= 0:
                 os.close(self._file)
@@ -194,6 +197,7 @@ class LedgerStore(AuthoredStore, Prunable):
     @contextmanager
     def _reading(self) -> Generator[Index]:
         """The index, with all that others have written."""
+        self._part()
         with self._lock:
             self._check_open()
             if os.fstat(self._file).st_size != self._index.size:
@@ -208,6 +212,7 @@ class LedgerStore(AuthoredStore, Prunable):
         They are in the index already. When they cannot be written, it is read anew from the file.
         """
         changes: list[Change] = []
+        self._part()
         with self._lock:
             self._check_open()
             with self._alone():
@@ -222,6 +227,14 @@ class LedgerStore(AuthoredStore, Prunable):
                     with suppress(OSError):
                         os.ftruncate(self._file, size)
                     raise
+
+    def _part(self) -> None:
+        """In a forked child: a lock is of the open file, and that is the parent's as well."""
+        if self._process != os.getpid():
+            self._process, self._lock, self._index = os.getpid(), threading.Lock(), Index()
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = os.open(self.path, os.O_RDWR | os.O_APPEND)
 
     def _check_open(self) -> None:
         if self._file < 0:

@@ -142,6 +142,27 @@ while done < 100:
         assert [row.id for row in rows] == list(range(1, 301))
 
 
+def test_forked_children_share_a_ledger_that_was_open(path):
+    """A lock belongs to the open file, which a child has in common with its parent."""
+    code = """
+import os
+from pystator.testing.building import applied, note
+
+applied(store, note(version=0))
+children = [child for child in [os.fork() for _ in range(2)] if child]
+for _ in range(40):
+    applied(store, note(version=0))
+for child in children:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    process = run(code, path)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    with LedgerStore(path) as store:
+        rows = store.history("e", machine_name="m", limit=1_000).items
+        assert [row.id for row in rows] == list(range(1, 162))
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_killed_writer_loses_nothing_that_it_answered(path, seed):
     code = """
