@@ -149,7 +149,13 @@ import os
 from pystator.testing.building import applied, note
 
 applied(store, note(version=0))
-children = [child for child in [os.fork() for _ in range(2)] if child]
+children = []
+for _ in range(3):
+    child = os.fork()
+    if not child:
+        children = []
+        break
+    children.append(child)
 for _ in range(40):
     applied(store, note(version=0))
 for child in children:
