@@ -124,6 +124,8 @@ def test_both_stores_end_equal_whoever_is_killed(own_redis, own_postgres, tmp_pa
         for reader in readers:
             reader.start()
         await_more(answered, clients)
+        while len({line.split()[1].partition("-")[0] for line in answered}) < len(clients):
+            await_more(answered, clients, 1)  # one that is not connected yet would fail
         luck = random.Random(kills)
         for _ in range(kills):
             for victim in luck.sample([replicator, redis, postgres], 3):
