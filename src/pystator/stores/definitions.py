@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pystator.errors import ConfigurationError, InvalidValueError
 from pystator.records import Page, StoredMachine
-from pystator.stores.keys import check_machine_name, check_text, read_cursor, write_cursor
+from pystator.stores.keys import check_machine_name, check_text, page_of, read_cursor, write_cursor
 
 __all__ = [
     "MACHINE_COLUMNS",
@@ -115,8 +115,5 @@ def machines_after(cursor: str | None) -> tuple[str, str]:
 
 
 def machine_page(found: list[StoredMachine], limit: int) -> Page[StoredMachine]:
-    """A page of at most ``limit`` of the found, which are one more where there is a next page."""
-    items = found[:limit]
-    if len(found) <= limit or not items:
-        return Page(items)
-    return Page(items, write_cursor("machines", items[-1].name, items[-1].version))
+    """A page of the found, see `page_of`."""
+    return page_of(found, limit, lambda last: write_cursor("machines", last.name, last.version))

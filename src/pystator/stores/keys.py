@@ -10,15 +10,15 @@ Laws:
 import base64
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import count
 from time import time_ns
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from unicodedata import category
 
 from pystator.errors import InvalidValueError
-from pystator.records import Commit
+from pystator.records import Commit, Page
 from pystator.stores.codec import encode, is_flat
 from pystator.stores.refusals import kind_of
 
@@ -33,11 +33,14 @@ __all__ = [
     "check_text",
     "is_storable",
     "new_commit_id",
+    "page_of",
     "read_cursor",
     "request_hash",
     "rows_asked",
     "write_cursor",
 ]
+
+T = TypeVar("T")
 
 NAME_LENGTH: Final = 255
 """Characters of an entity id, a machine's name, an event id, a trigger or an actor."""
@@ -293,6 +296,12 @@ def read_cursor(kind: str, cursor: str, *types: type) -> tuple[Any, ...]:
             context={"cursor": ascii(cursor)[:60], "kind": kind},
         )
     return tuple(parts[1:])
+
+
+def page_of(found: Sequence[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
+    """A page of at most ``limit`` of the found, which are one more where there is a next page."""
+    items = list(found[:limit])
+    return Page(items, cursor(items[-1]) if len(found) > limit and items else None)
 
 
 def request_hash(trigger: str | None, payload: Mapping[str, Any] | None) -> str:

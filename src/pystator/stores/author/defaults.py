@@ -3,10 +3,10 @@
 from abc import abstractmethod
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from itertools import islice
-from typing import Any, ClassVar, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self
 
 from pystator.records import (
     Commit,
@@ -22,12 +22,10 @@ from pystator.records import (
 from pystator.stores.columns import next_due
 from pystator.stores.facade import StoreFacade
 from pystator.stores.immediate import AsideAsync
-from pystator.stores.keys import read_cursor, rows_asked, write_cursor
+from pystator.stores.keys import page_of, read_cursor, rows_asked, write_cursor
 from pystator.stores.programs import long_ago, the_machine
 
 __all__ = ["AuthoredStore"]
-
-T = TypeVar("T")
 
 _CHUNK: Final = 200
 """Entities that are loaded together."""
@@ -117,7 +115,7 @@ class AuthoredStore(AsideAsync, StoreFacade):
             rows = [row for row in reversed(rows) if place is None or _place(row) < place]
         elif place is not None:
             rows = rows[bisect_right(rows, place, key=_place) :]
-        return _page(
+        return page_of(
             rows[: limit + 1], limit, lambda row: write_cursor("history", row.version, row.id)
         )
 
@@ -139,7 +137,7 @@ class AuthoredStore(AsideAsync, StoreFacade):
         place = None if after is None else read_cursor("entities", after, str, str)
         since = long_ago(self.now, in_state_longer_than)
         found = list(islice(self._among(machine_name, place, state, since), limit + 1))
-        return _page(found, limit, lambda entity: write_cursor("entities", *entity.key))
+        return page_of(found, limit, lambda entity: write_cursor("entities", *entity.key))
 
     def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
         """Configuration -> number of entities."""
@@ -205,9 +203,3 @@ def _has_rows(found: tuple[Key, Sequence[HistoryEntry]]) -> bool:
 
 def _oldest(rows: Sequence[HistoryEntry]) -> int | None:
     return next((row.recorded_at for row in rows if row.kind is not EntryKind.SNAPSHOT), None)
-
-
-def _page(found: Sequence[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
-    """A page of at most ``limit`` of the found, which are one more where there is a next page."""
-    items = list(found[:limit])
-    return Page(items, cursor(items[-1]) if len(found) > limit and items else None)

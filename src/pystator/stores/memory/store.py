@@ -25,7 +25,7 @@ from heapq import heappop, heappush
 from itertools import islice
 from time import time_ns
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self
 
 from pystator.errors import InvalidValueError
 from pystator.records import (
@@ -44,15 +44,13 @@ from pystator.records import (
 )
 from pystator.stores.codec import LIMIT, SURE, WIDE, freeze, is_flat
 from pystator.stores.columns import next_due, state_since
-from pystator.stores.keys import check_commit, read_cursor, rows_asked, write_cursor
+from pystator.stores.keys import check_commit, page_of, read_cursor, rows_asked, write_cursor
 from pystator.stores.memory.restoring import RestorableMemory
 from pystator.stores.memory.slots import Line, Parts, Slot, entity_of, place_of, row_of
 from pystator.stores.programs import long_ago, the_machine
 from pystator.stores.refusals import kind_of
 
 __all__ = ["InMemoryStateStore"]
-
-T = TypeVar("T")
 
 _Rare = tuple[int, dict[str, list[str]] | None, Timers, int | None]
 """What few commits change: when it was made, history states, timers, the earliest deadline."""
@@ -364,7 +362,7 @@ class InMemoryStateStore(RestorableMemory):
             elif place is not None:
                 lines = lines[bisect_right(lines, place, key=place_of) :]
             found = lines[: -limit - 2 : -1] if newest_first else lines[: limit + 1]
-        return _page(
+        return page_of(
             [row_of(line) for line in found],
             limit,
             lambda row: write_cursor("history", row.version, row.id),
@@ -401,7 +399,7 @@ class InMemoryStateStore(RestorableMemory):
                 found.append(entity_of(slot))
                 if len(found) > limit:
                     break
-        return _page(found, limit, lambda entity: write_cursor("entities", *entity.key))
+        return page_of(found, limit, lambda entity: write_cursor("entities", *entity.key))
 
     def _keys_after(self, place: tuple[Any, ...] | None) -> Iterator[Key]:
         order = self._order
@@ -490,9 +488,3 @@ def _nothing(_: str, absent: object) -> object:
 def _never(_: Any) -> bool:
     """Where the limit is so small that nothing is surely below it."""
     return False
-
-
-def _page(found: list[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
-    """A page of at most ``limit`` of the found, which are one more where there is a next page."""
-    items = found[:limit]
-    return Page(items, cursor(items[-1]) if len(found) > limit and items else None)

@@ -6,12 +6,11 @@ So every statement is bounded by an index, in that index's order; tests look at 
 """
 
 from collections import Counter
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from pystator.records import Entity, HistoryEntry, Key, Page
 from pystator.stores.columns import HISTORY_COLUMNS
-from pystator.stores.keys import is_storable, read_cursor, rows_asked, write_cursor
+from pystator.stores.keys import is_storable, page_of, read_cursor, rows_asked, write_cursor
 from pystator.stores.postgres import listing
 from pystator.stores.postgres.ops import Operation, Request
 from pystator.stores.postgres.rows import (
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
 __all__ = ["count_by_state", "due", "entities", "feed", "history", "machines"]
-
-T = TypeVar("T")
 
 _LAST: Final = 2**63 - 1
 
@@ -102,7 +99,7 @@ def history(
             return Page([])
     statement = HISTORY_DOWN if newest_first else HISTORY_UP
     rows = yield from _ask(statement, entity_id, machine_name, *place, rows_asked(limit) + 1)
-    return _page(
+    return page_of(
         [entry_of(row) for row in rows],
         limit,
         lambda entry: write_cursor("history", entry.version, entry.id),
@@ -124,7 +121,7 @@ def entities(
     before = None if since is None else to_time(since)
     asked = [value for value in (state, machine_name, before) if value is not None]
     rows = yield from _ask(statement, *place, rows_asked(limit) + 1, *asked)
-    return _page(
+    return page_of(
         [entity_of(row) for row in rows],
         limit,
         lambda entity: write_cursor("entities", *entity.key),
@@ -189,8 +186,3 @@ def feed(cursor: str | None, limit: int) -> Operation[Page[HistoryEntry]]:
     if rows:
         place = (rows[-1][-1], items[-1].id)
     return Page(items, write_cursor("feed", *place))
-
-
-def _page(found: list[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
-    items = found[:limit]
-    return Page(items, cursor(items[-1]) if len(found) > limit and items else None)

@@ -2,21 +2,19 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from heapq import merge
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from pystator.records import Entity, HistoryEntry, Key, Page
 from pystator.stores.columns import ENTITY_COLUMNS, HISTORY_COLUMNS
-from pystator.stores.keys import is_storable, read_cursor, rows_asked, write_cursor
+from pystator.stores.keys import is_storable, page_of, read_cursor, rows_asked, write_cursor
 from pystator.stores.programs import the_machine
 from pystator.stores.sqlite.ops import entity_of, entry_of
 
 __all__ = ["count_by_state", "due", "entities", "feed", "history", "machines"]
-
-T = TypeVar("T")
 
 MACHINES: Final = "SELECT machine_name FROM entity_states WHERE entity_id = ? ORDER BY 1"
 _NEXT: Final = "SELECT min(machine_name) FROM transition_history WHERE entity_id = ?1"
@@ -109,7 +107,7 @@ def history(
     rows = connection.execute(
         HISTORY_DOWN if newest_first else HISTORY_UP, (entity_id, machine_name, *place, limit + 1)
     )
-    return _page(
+    return page_of(
         [entry_of(row) for row in rows],
         limit,
         lambda entry: write_cursor("history", entry.version, entry.id),
@@ -144,7 +142,7 @@ def entities(
                 if state is None or state == pair[1] or state in pair[1].split("+")
             ]
             rows = list(islice(merge(*ranges, key=_key), limit + 1))
-    return _page(
+    return page_of(
         [entity_of(row) for row in rows],
         limit,
         lambda entity: write_cursor("entities", *entity.key),
@@ -228,8 +226,3 @@ def _snapshot(connection: sqlite3.Connection) -> Generator[None, None, None]:
 
 def _key(row: Any) -> Key:
     return row[0], row[1]
-
-
-def _page(found: list[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
-    items = found[:limit]
-    return Page(items, cursor(items[-1]) if len(found) > limit and items else None)
