@@ -18,7 +18,7 @@ COLUMNS = {
     "Redis": pystator.RedisStateStore,
     "replicated": pystator.ReplicatedStateStore,
 }
-COMMON = {"url", "machine_name", "context_limit", "clock"}
+COMMON = {"url", "connection_string", "machine_name", "context_limit", "clock"}
 
 
 def rows(first: str) -> list[list[str]]:
