@@ -6,7 +6,7 @@ from typing import Any, Final, Self
 
 import redis
 
-from servers.redis import QUICK, Redis, empty, remove, with_options
+from servers.redis import OURS, QUICK, Redis, empty, remove, with_options
 from servers.shared import free_port
 
 __all__ = ["Cluster", "ClusterKeys"]
@@ -92,7 +92,7 @@ class ClusterKeys:
     def __init__(self, url: str, *, ours: bool) -> None:
         self.url = url
         self.ours = ours
-        self._cluster = redis.RedisCluster.from_url(url)
+        self._cluster = redis.RedisCluster.from_url(url, client_name=OURS)
 
     def borrow(self) -> str:
         if self.ours:

@@ -14,7 +14,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -27,6 +27,7 @@ from psycopg.rows import scalar_row
 
 from pystator import create_state_store
 from servers.mongodb import MongoDB, url_with
+from servers.redis import OURS
 
 __all__ = ["await_sessions", "cut", "own_server", "url_for", "url_of_server"]
 
@@ -102,8 +103,15 @@ def _postgres(url: str) -> Iterator[Callable[[], int]]:
 
 @contextmanager
 def _redis(url: str) -> Iterator[Callable[[], int]]:
-    with redis.Redis.from_url(url) as client:
-        yield lambda: len(client.client_list(_type="normal")) - 1
+    """In a cluster: of all its nodes."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(redis.Redis.from_url(url, client_name=OURS))]
+        if clients[0].info("cluster")["cluster_enabled"]:
+            cluster = stack.enter_context(redis.RedisCluster.from_url(url, client_name=OURS))
+            clients = [node.redis_connection for node in cluster.get_primaries()]
+        yield lambda: sum(
+            each["name"] != OURS for client in clients for each in client.client_list("normal")
+        )
 
 
 @contextmanager

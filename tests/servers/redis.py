@@ -11,7 +11,10 @@ from servers import find
 from servers.find import NoServerError
 from servers.program import Program
 
-__all__ = ["QUICK", "SAFE", "Keys", "Redis", "program_of"]
+__all__ = ["OURS", "QUICK", "SAFE", "Keys", "Redis", "program_of"]
+
+OURS: Final = "pystator-tests"
+"""The name of connections that stay open between tests."""
 
 QUICK: Final = ("--appendonly", "yes", "--appendfsync", "no")
 """Options of a server that nobody kills."""
