@@ -3,9 +3,9 @@
 Machines are kept by both: the durable one first, so that what serves is never without a copy.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import ClassVar, TypeVar
+from typing import ClassVar, TypeVar, cast
 
 from pystator.errors import FSMError, StoreUnavailableError
 from pystator.records import (
@@ -88,8 +88,17 @@ class Serving(CompleteStore):
         """Read; what is not there is doubted."""
         guard = self._open()
         found = read()
-        if not found:
+        if _is_nothing(found):
             guard.doubt()
+        guard.check()
+        return found
+
+    async def _aread(self, read: Callable[[], Awaitable[T]]) -> T:
+        """`_read` for asyncio."""
+        guard = self._open()
+        found = await read()
+        if _is_nothing(found):
+            await guard.adoubt()
         guard.check()
         return found
 
@@ -97,12 +106,7 @@ class Serving(CompleteStore):
 
     def load(self, lookups: Sequence[Lookup]) -> list[Loaded]:
         """Entities and known event ids, one `Loaded` for each lookup, in order."""
-        guard = self._open()
-        found = self.hot_store.load(lookups)
-        if _misses(found):
-            guard.doubt()
-        guard.check()
-        return found
+        return self._read(lambda: self.hot_store.load(lookups))
 
     def load_one(self, entity_id: str, machine_name: str) -> Entity | None:
         """`load` of one entity without event ids, which is what most events ask."""
@@ -127,12 +131,7 @@ class Serving(CompleteStore):
 
     async def aload(self, lookups: Sequence[Lookup]) -> list[Loaded]:
         """`load` for asyncio."""
-        guard = self._open()
-        found = await self.hot_store.aload(lookups)
-        if _misses(found):
-            await guard.adoubt()
-        guard.check()
-        return found
+        return await self._aread(lambda: self.hot_store.aload(lookups))
 
     async def acommit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """`commit` for asyncio."""
@@ -166,15 +165,15 @@ class Serving(CompleteStore):
         Raises:
             AmbiguousEntityError: No machine is named, and several have rows of this id.
         """
-        guard = self._open()
-        page = self.hot_store.history(
-            entity_id,
-            machine_name=machine_name,
-            after=after,
-            limit=limit,
-            newest_first=newest_first,
+        return self._read(
+            lambda: self.hot_store.history(
+                entity_id,
+                machine_name=machine_name,
+                after=after,
+                limit=limit,
+                newest_first=newest_first,
+            )
         )
-        return page if page.items else self._doubted(guard, page)
 
     def entities(
         self,
@@ -190,15 +189,15 @@ class Serving(CompleteStore):
         Raises:
             InvalidValueError: ``in_state_longer_than`` is no duration, or ``after`` no cursor.
         """
-        guard = self._open()
-        page = self.hot_store.entities(
-            state=state,
-            machine_name=machine_name,
-            in_state_longer_than=in_state_longer_than,
-            after=after,
-            limit=limit,
+        return self._read(
+            lambda: self.hot_store.entities(
+                state=state,
+                machine_name=machine_name,
+                in_state_longer_than=in_state_longer_than,
+                after=after,
+                limit=limit,
+            )
         )
-        return page if page.items else self._doubted(guard, page)
 
     def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
         """Configuration -> number of entities."""
@@ -210,23 +209,13 @@ class Serving(CompleteStore):
 
     def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         """Rows of all entities in an order in which no later commit appears before the cursor."""
-        guard = self._open()
-        page = self.hot_store.feed(cursor, limit)
-        return page if page.items else self._doubted(guard, page)
-
-    def _doubted(self, guard: Guard, page: Page[T]) -> Page[T]:
-        guard.doubt()
-        return page
+        return self._read(lambda: self.hot_store.feed(cursor, limit))
 
     # Their twins ----------------------------------------------------------------------------------
 
     async def amachines(self, entity_id: str) -> list[str]:
         """`machines` for asyncio."""
-        guard = self._open()
-        found = await self.hot_store.amachines(entity_id)
-        if not found:
-            await guard.adoubt()
-        return found
+        return await self._aread(lambda: self.hot_store.amachines(entity_id))
 
     async def ahistory(
         self,
@@ -238,17 +227,15 @@ class Serving(CompleteStore):
         newest_first: bool = False,
     ) -> Page[HistoryEntry]:
         """`history` for asyncio."""
-        guard = self._open()
-        page = await self.hot_store.ahistory(
-            entity_id,
-            machine_name=machine_name,
-            after=after,
-            limit=limit,
-            newest_first=newest_first,
+        return await self._aread(
+            lambda: self.hot_store.ahistory(
+                entity_id,
+                machine_name=machine_name,
+                after=after,
+                limit=limit,
+                newest_first=newest_first,
+            )
         )
-        if not page.items:
-            await guard.adoubt()
-        return page
 
     async def aentities(
         self,
@@ -260,41 +247,27 @@ class Serving(CompleteStore):
         limit: int = 100,
     ) -> Page[Entity]:
         """`entities` for asyncio."""
-        guard = self._open()
-        page = await self.hot_store.aentities(
-            state=state,
-            machine_name=machine_name,
-            in_state_longer_than=in_state_longer_than,
-            after=after,
-            limit=limit,
+        return await self._aread(
+            lambda: self.hot_store.aentities(
+                state=state,
+                machine_name=machine_name,
+                in_state_longer_than=in_state_longer_than,
+                after=after,
+                limit=limit,
+            )
         )
-        if not page.items:
-            await guard.adoubt()
-        return page
 
     async def acount_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
         """`count_by_state` for asyncio."""
-        guard = self._open()
-        found = await self.hot_store.acount_by_state(machine_name=machine_name)
-        if not found:
-            await guard.adoubt()
-        return found
+        return await self._aread(lambda: self.hot_store.acount_by_state(machine_name=machine_name))
 
     async def adue(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
         """`due` for asyncio."""
-        guard = self._open()
-        found = await self.hot_store.adue(now, limit, machine_name=machine_name)
-        if not found:
-            await guard.adoubt()
-        return found
+        return await self._aread(lambda: self.hot_store.adue(now, limit, machine_name=machine_name))
 
     async def afeed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
         """`feed` for asyncio."""
-        guard = self._open()
-        page = await self.hot_store.afeed(cursor, limit)
-        if not page.items:
-            await guard.adoubt()
-        return page
+        return await self._aread(lambda: self.hot_store.afeed(cursor, limit))
 
     # Pruning and restoring: the durable store keeps what was pruned, and is pruned by itself ------
 
@@ -346,8 +319,7 @@ class Serving(CompleteStore):
 
     def stored_machines(self, *, after: str | None = None, limit: int = 100) -> Page[StoredMachine]:
         """All versions in the order ``(name, version)``, keyset-paged."""
-        self._open()
-        return self.hot_store.stored_machines(after=after, limit=limit)
+        return self._read(lambda: self.hot_store.stored_machines(after=after, limit=limit))
 
     async def asave_machine(self, machine: StoredMachine) -> bool:
         """`save_machine` for asyncio."""
@@ -357,16 +329,22 @@ class Serving(CompleteStore):
 
     async def astored_machine(self, name: str, version: str | None = None) -> StoredMachine | None:
         """`stored_machine` for asyncio."""
-        self._open()
-        return await self.hot_store.astored_machine(name, version)
+        return await self._aread(lambda: self.hot_store.astored_machine(name, version))
 
     async def astored_machines(
         self, *, after: str | None = None, limit: int = 100
     ) -> Page[StoredMachine]:
         """`stored_machines` for asyncio."""
-        self._open()
-        return await self.hot_store.astored_machines(after=after, limit=limit)
+        return await self._aread(lambda: self.hot_store.astored_machines(after=after, limit=limit))
 
 
-def _misses(found: Sequence[Loaded]) -> bool:
-    return any(each.entity is None for each in found)
+def _is_nothing(found: object) -> bool:
+    """Something that was asked for is not there."""
+    if isinstance(found, Page):
+        return not cast("Page[object]", found).items
+    if isinstance(found, list):
+        entities = cast("list[object]", found)
+        return not entities or any(
+            isinstance(each, Loaded) and each.entity is None for each in entities
+        )
+    return not found
