@@ -40,7 +40,10 @@ def test_a_redis_keeps_what_it_acknowledged_through_a_kill(own_redis, name):
 
 def test_a_redis_asks_for_its_password_and_can_be_frozen(own_redis):
     server = own_redis("--appendonly", "no", password="p/s@s")
-    with pytest.raises(redis.AuthenticationError), redis.Redis(port=server.port) as client:
+    with (
+        pytest.raises(redis.AuthenticationError),
+        redis.Redis(port=server.port, retry=Retry(NoBackoff(), 0)) as client,
+    ):
         client.ping()
     with server.client(socket_timeout=0.2, retry=Retry(NoBackoff(), 0)) as client:
         assert client.ping()
