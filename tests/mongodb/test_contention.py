@@ -7,11 +7,12 @@ import pytest
 
 from mongodb.actors import Actor
 from pystator.errors import InvalidValueError, StoreUnavailableError
-from pystator.records import Outcome, OutcomeKind
+from pystator.records import Loaded, Outcome, OutcomeKind
 from pystator.stores.codec import LIMIT
 from pystator.stores.mongodb.documents import id_of
 from pystator.stores.mongodb.encode import prepare
 from pystator.stores.mongodb.errors import Unanswered
+from pystator.stores.mongodb.loading import loading
 from pystator.stores.mongodb.relay import Numbers
 from pystator.stores.mongodb.writing import committing
 from pystator.testing.building import applied, change, lookup, note
@@ -46,6 +47,26 @@ def test_writers_that_fill_one_tail_lose_no_row(store) -> None:
         assert mine == [f"i{number}-{count}" for count in range(40)]
     found = store.parts[0]._opened().entity_states.find_one({"_id": id_of("e", "m")})
     assert len(found["tail"]) <= 50
+
+
+@pytest.mark.parametrize("relays", [False, True])
+@pytest.mark.parametrize("steps", [1, 450])
+def test_a_load_is_of_one_moment(store, steps, relays) -> None:
+    """An event that comes between its commands is not known to it, as its entity is not: it comes next."""
+    applied(store, change(steps=steps, event_id="old"))
+    first = "old-2" if steps > 1 else "old"
+    answers: list[list[Loaded]] = []
+    load = Actor(store.parts[0], loading([lookup("e", first, "new")], {}), answers.append)
+    load.step()
+    applied(store, change(after=steps, event_id="new"))
+    if relays:
+        store.feed(None, 10_000)
+    load.run()
+    [[loaded]] = answers
+    assert loaded.entity.version == steps
+    assert set(loaded.known) == {first}
+    [loaded] = store.load([lookup("e", first, "new")])
+    assert (loaded.entity.version, set(loaded.known)) == (steps + 1, {first, "new"})
 
 
 def test_an_event_id_of_many_writers_is_written_once(store) -> None:

@@ -3,6 +3,9 @@
 An entity is one command, and so are a thousand. So are event ids that nobody has used yet, as long
 as the entity's document has all there are; where it has not, or one of them is known, the rows are
 looked for as well.
+
+Law: an answer is of one moment, that of the first command. Rows are looked for later; those that
+came meanwhile, with a number above the document's ``seq``, are not known yet.
 """
 
 from collections.abc import Iterable, MutableMapping, Sequence
@@ -120,7 +123,8 @@ def _documents(asked: dict[str, set[str]]) -> Operation[dict[str, Document]]:
     for start in range(0, len(others), _SOME):
         some = others[start : start + _SOME]
         wanted = sorted({each for key in some for each in asked[key]})
-        parts.append((some, {**_PLAIN, "forgotten": 1, "ids": {"$elemMatch": {"$in": wanted}}}))
+        met: Document = {"$elemMatch": {"$in": wanted}}
+        parts.append((some, {**_PLAIN, "seq": 1, "forgotten": 1, "ids": met}))
     found: list[Document] = []
     for keys, projection in parts:
         if len(keys) == 1:
@@ -143,7 +147,7 @@ def _known(
         command = {"find": STATES, "filter": {"_id": {"$in": met}}, "projection": _TAIL}
         for document in (yield Rows(command)):
             key = id_of(document["entity_id"], document["machine_name"])
-            known[key] = _among(tail_of(document), asked[key])
+            known[key] = _among(tail_of(document), asked[key], documents[key]["seq"])
     left: list[Document] = []
     for key, found in documents.items():
         ids = asked[key] - known.get(key, {}).keys()
@@ -156,12 +160,16 @@ def _known(
         for row in (yield Rows({"find": HISTORY, "filter": wanted})):
             entry = _entry(row)
             key = id_of(entry.entity_id, entry.machine_name)
-            known.setdefault(key, {})[str(entry.event_id)] = entry
+            known.setdefault(key, {}).update(_among([entry], asked[key], documents[key]["seq"]))
     return known
 
 
-def _among(rows: Iterable[HistoryEntry], ids: set[str]) -> dict[str, HistoryEntry]:
-    return {row.event_id: row for row in rows if row.event_id is not None and row.event_id in ids}
+def _among(rows: Iterable[HistoryEntry], ids: set[str], newest: int) -> dict[str, HistoryEntry]:
+    return {
+        row.event_id: row
+        for row in rows
+        if row.event_id is not None and row.event_id in ids and row.id <= newest
+    }
 
 
 def _entry(row: Any) -> HistoryEntry:
