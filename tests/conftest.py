@@ -37,12 +37,16 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", "ignore:.* writes nothing to a disk")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m soak` looks for the mark
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What is no part of the run is neither run nor skipped.
 
     Tests marked ``soak`` have to be asked for. With ``--my-servers`` none is run but the contract of
     stores at the servers that the user names: it knows nothing but stores, so it harms no others.
     """
+    for item in items:
+        if not is_of_every_run(item):
+            item.add_marker("soak")
     if not os.environ.get("PYSTATOR_SOAK"):
         keep(config, items, lambda item: item.get_closest_marker("soak") is None)
     if config.getoption("my_servers"):
@@ -51,6 +55,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             names = ", ".join(f"PYSTATOR_TEST_{name.upper()}_URL" for name in find.PACKAGES)
             raise pytest.UsageError(f"no server is named: set one of {names}")
         keep(config, items, lambda item: is_contract(item, named))
+
+
+def is_of_every_run(item: pytest.Item) -> bool:
+    """Of a contract over two faces, a class may name the one that every run takes: ``daily``."""
+    daily = getattr(getattr(item, "cls", None), "daily", None)
+    call = getattr(item, "callspec", None)
+    return daily is None or call is None or call.params.get("face", daily) == daily
 
 
 def is_contract(item: pytest.Item, fixtures: set[str]) -> bool:

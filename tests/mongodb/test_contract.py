@@ -28,6 +28,7 @@ class OverMongoDB:
 class TestMongoDBStateStore(OverMongoDB, StoreContract):
     """Counts are such that a server which is no mongod takes no minutes; `make soak` has the rest."""
 
+    daily = "sync"
     large_batch = 250
     many_parcels = 200
     pruned_rows = 300
@@ -48,6 +49,7 @@ class TestReplicaSet(
 ):
     """What reads and writes of a replica set have to do with."""
 
+    daily = "async"
     large_batch = 50
 
 

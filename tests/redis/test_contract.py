@@ -7,6 +7,8 @@ from pystator.testing import StoreContract
 
 
 class RedisContract(StoreContract):
+    """Redis over both faces in every run, the others over one of them; ``make soak`` has them all."""
+
     def make_store(self, path):
         return RedisStateStore(self.url)
 
@@ -20,6 +22,8 @@ class TestRedisStateStore(RedisContract):
 
 
 class TestRedisStateStoreInValkey(RedisContract):
+    daily = "sync"
+
     @pytest.fixture
     def tmp_path(self, tmp_path, valkey_url):
         self.url = valkey_url
@@ -27,6 +31,8 @@ class TestRedisStateStoreInValkey(RedisContract):
 
 
 class TestRedisStateStoreInACluster(RedisContract):
+    daily = "async"
+
     @pytest.fixture
     def tmp_path(self, tmp_path, redis_cluster_url):
         self.url = redis_cluster_url

@@ -9,6 +9,8 @@ from pystator.testing import StoreContract
 
 
 class TestReplicatedStateStore(StoreContract):
+    daily = "sync"
+
     @pytest.fixture
     def tmp_path(self, tmp_path, redis_url, durable_url):
         """Whoever makes a store asks for this first."""

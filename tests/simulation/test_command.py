@@ -1,5 +1,6 @@
 """The command that runs worlds by hand."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -9,6 +10,13 @@ import pytest
 from simulation.__main__ import main
 
 BROKEN = "a_program_that_answers_before_the_commit"
+
+
+@pytest.fixture(autouse=True)
+def _log():
+    """The command silences the log of its process; here that is of other tests, too."""
+    yield
+    logging.disable(logging.NOTSET)
 
 
 def test_one_seed_is_told_line_by_line_and_the_same_each_time(capsys):

@@ -93,7 +93,8 @@ class Guard:
     def close(self) -> None:
         """End the thread."""
         self._closed.set()
-        thread = self._thread
+        with self._lock:  # who has just made it has started it
+            thread = self._thread
         if thread is not None:
             thread.join()
 
@@ -103,6 +104,8 @@ class Guard:
 
     def _look(self) -> None:
         with self._lock:
+            if self._closed.is_set():
+                return
             if self._thread is None or not self._thread.is_alive():
                 name = "pystator replication guard"
                 self._thread = threading.Thread(target=self._watch, name=name, daemon=True)
