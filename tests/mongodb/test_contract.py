@@ -29,9 +29,9 @@ class TestMongoDBStateStore(OverMongoDB, StoreContract):
     """Counts are such that a server which is no mongod takes no minutes; `make soak` has the rest."""
 
     daily = "sync"
-    large_batch = 250
-    many_parcels = 200
-    pruned_rows = 300
+    large_batch = 120
+    many_parcels = 80
+    pruned_rows = 150
     feed_events = 20
     calls = 20
     clients = 4

@@ -34,7 +34,7 @@ class MongoDBAgainstMemoryAsync(MongoDBAgainstMemory):
 
 
 TestMongoDBAgainstMemory = MongoDBAgainstMemory.TestCase
-TestMongoDBAgainstMemory.settings = settings(max_examples=8, stateful_step_count=15, deadline=None)
+TestMongoDBAgainstMemory.settings = settings(max_examples=5, stateful_step_count=15, deadline=None)
 
 TestMongoDBAgainstMemoryAsync = MongoDBAgainstMemoryAsync.TestCase
 TestMongoDBAgainstMemoryAsync.settings = settings(

@@ -46,5 +46,7 @@ class TestSQLiteStateStoreInMemory(
     MachinesContract,
     LostAnswersContract,
 ):
+    daily = "async"
+
     def make_store(self, path):
         return InMemory("sqlite://")
