@@ -31,9 +31,16 @@ def main() -> None:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C of a test run: its end is seen below
     who = {} if user == "-" else {"user": int(user), "group": int(user), "extra_groups": []}
+    home = {**os.environ, "HOME": str(folder)}  # another user may not look into ours
     with (folder / "log").open("ab") as log:
         server = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **who
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=home,
+            **who,
         )
     (folder / "pid.new").write_text(str(server.pid))
     (folder / "pid.new").replace(folder / "pid")
