@@ -1,10 +1,6 @@
 """MongoDB's URLs: whose they are, what the driver gets of them, and what may be shown.
 
 The URL goes to PyMongo as it stands, with every option that PyMongo knows.
-
-Law: no part of a URL is shown before it is certain which part is the password. A URL that the
-driver and a reader could cut differently (``@`` or ``/`` in a password) is refused, without its
-text.
 """
 
 import re
@@ -12,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
-from pystator.db.resolve import MONGODB, find_server, redact, scheme_of
+from pystator.db.resolve import MONGODB, find_server, redact, scheme_of, wrong
+from pystator.db.url_parts import Cut, Secretive, both_forms, cut, is_certain, unreadable
 from pystator.errors import ConfigurationError
 
 __all__ = ["DATABASE", "EXAMPLE", "MongoURL", "check_database", "find_mongodb", "parse_mongodb"]
@@ -24,17 +21,13 @@ DATABASE: Final = "pystator"
 
 _SCHEMES: Final = frozenset({"mongodb", "mongodb+srv"})
 _SECRETS: Final = frozenset({"tlscertificatekeyfilepassword", "authmechanismproperties"})
-_BROKEN_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HOST: Final = re.compile(r"(?:[^:\[\]/]+|\[[^\]/]*\])(?::\d+)?")
-_ENCODE: Final = (
-    "in a user's name and in a password write %40 for @, %2F for /, %3A for :, %3F for ?, %25 for %"
-)
 _LONGEST_NAME: Final = 63
 _NOT_IN_NAMES: Final = frozenset('/\\. "$*<>:|?\x00')
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class MongoURL:
+class MongoURL(Secretive):
     """A parsed MongoDB URL.
 
     Attributes:
@@ -50,18 +43,6 @@ class MongoURL:
     database: str | None
     options: frozenset[str]
     secrets: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return self.shown
-
-    def __repr__(self) -> str:
-        return f"MongoURL({self.shown!r})"
-
-    def scrub(self, text: str) -> str:
-        """A text of the driver or of the server, without our secrets."""
-        for secret in self.secrets:
-            text = text.replace(secret, "***")
-        return text
 
 
 def find_mongodb(argument: str | None = None) -> MongoURL:
@@ -87,26 +68,21 @@ def parse_mongodb(url: str) -> MongoURL:
     """
     scheme = scheme_of(url)
     if scheme not in _SCHEMES:
-        raise _wrong(url, f"a MongoDB URL is written {EXAMPLE}")
-    rest = url[len(scheme) + 1 :]
-    if not rest.startswith("//"):
-        raise _wrong(url, f"two slashes follow the colon: {EXAMPLE}")
-    before, _, query = rest[2:].partition("?")
-    authority, _, database = before.partition("/")
-    userinfo, _, hosts = authority.rpartition("@")
-    _check_parts(scheme, userinfo, hosts, database, query)
-    name = unquote(database)
+        raise wrong(url, f"a MongoDB URL is written {EXAMPLE}")
+    parts = cut(url, scheme, EXAMPLE)
+    if not _is_certain(parts):
+        raise unreadable(scheme, EXAMPLE)
+    name = unquote(parts.path)
     if name:
         check_database(name)
-    options, secrets = _options(url, query)
-    password = userinfo.partition(":")[2]
-    known = {text for secret in (password, *secrets) for text in (secret, unquote(secret)) if text}
+    options, secrets = _options(url, parts.query)
+    password = parts.userinfo.partition(":")[2]
     return MongoURL(
         text=url,
-        shown=redact(f"{scheme}://{before}"),
+        shown=redact(f"{scheme}://{parts.before}"),
         database=name or None,
         options=options,
-        secrets=tuple(sorted(known, key=len, reverse=True)),  # one may be a part of another
+        secrets=both_forms((password, *secrets)),
     )
 
 
@@ -125,25 +101,15 @@ def check_database(name: str) -> str:
     return name
 
 
-def _check_parts(scheme: str, userinfo: str, hosts: str, database: str, query: str) -> None:
-    """Refuse what can be cut in two ways.
-
-    Raises:
-        ConfigurationError: It can; nothing of the URL is in the message.
-    """
-    whole = (userinfo, hosts, database, query)
-    if (
-        any("@" in part for part in whole)
-        or any(_BROKEN_PERCENT.search(part) for part in whole)
-        or "/" in database
-        or ":" in userinfo.partition(":")[2]
-        or not all(_HOST.fullmatch(unquote(host)) or _is_socket(host) for host in hosts.split(","))
-    ):
-        raise ConfigurationError(
-            f"the {scheme}:// URL cannot be read (it is not shown, for it may hold a password): "
-            f"write {EXAMPLE}, and {_ENCODE}",
-            context={"scheme": scheme},
+def _is_certain(parts: Cut) -> bool:
+    return (
+        is_certain(parts.userinfo, parts.hosts, parts.path, parts.query)
+        and "/" not in parts.path
+        and ":" not in parts.userinfo.partition(":")[2]
+        and all(
+            _HOST.fullmatch(unquote(host)) or _is_socket(host) for host in parts.hosts.split(",")
         )
+    )
 
 
 def _is_socket(host: str) -> bool:
@@ -158,13 +124,9 @@ def _options(url: str, query: str) -> tuple[frozenset[str], list[str]]:
     for option in filter(None, re.split("[&;]", query)):
         key, equals, value = option.partition("=")
         if not equals:
-            raise _wrong(url, "an option after '?' is written name=value")
+            raise wrong(url, "an option after '?' is written name=value")
         name = unquote(key).lower()
         names.add(name)
         if name in _SECRETS:
             secrets.append(value)
     return frozenset(names), secrets
-
-
-def _wrong(url: str, why: str) -> ConfigurationError:
-    return ConfigurationError(f"{redact(url)!r}: {why}", context={"url": redact(url)})

@@ -2,9 +2,6 @@
 
 ``postgresql://``, ``postgres://`` and SQLAlchemy's forms with a driver's name all mean the same.
 The URL goes to libpq as it stands, with every option that libpq knows; ``prepare`` is ours.
-
-Law: no part of a URL is shown before it is certain which part is the password. A URL that libpq and
-a reader could cut differently (``@`` or ``/`` in a password) is refused, without its text.
 """
 
 import re
@@ -12,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
-from pystator.db.resolve import DATABASE_URL, find, redact, scheme_of
+from pystator.db.resolve import DATABASE_URL, find, redact, scheme_of, wrong
+from pystator.db.url_parts import FLAGS, Secretive, both_forms, cut, is_certain, unreadable
 from pystator.errors import ConfigurationError
 
 __all__ = ["EXAMPLE", "PostgresURL", "find_postgres", "is_postgres", "parse_postgres"]
@@ -24,19 +22,11 @@ _DRIVERS: Final = frozenset({"", "psycopg", "psycopg2", "psycopg_async", "asyncp
 """What users of SQLAlchemy write; we connect with psycopg whichever it is."""
 
 _SECRETS: Final = frozenset({"password", "sslpassword", "oauth_client_secret"})
-_PREPARE: Final = {
-    **dict.fromkeys(("1", "true", "yes", "on"), True),
-    **dict.fromkeys(("0", "false", "no", "off"), False),
-}
-_BROKEN_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HOST: Final = re.compile(r"(?:[^:\[\]]*|\[[^\]]*\])(?::\d*)?")
-_ENCODE: Final = (
-    "in a user's name and in a password write %40 for @, %2F for /, %3A for :, %3F for ?, %25 for %"
-)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class PostgresURL:
+class PostgresURL(Secretive):
     """A parsed PostgreSQL URL.
 
     Attributes:
@@ -52,18 +42,6 @@ class PostgresURL:
     database: str
     prepare: bool | None
     secrets: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return self.shown
-
-    def __repr__(self) -> str:
-        return f"PostgresURL({self.shown!r})"
-
-    def scrub(self, text: str) -> str:
-        """A text of libpq or of the server, without our secrets."""
-        for secret in self.secrets:
-            text = text.replace(secret, "***")
-        return text
 
 
 def is_postgres(url: str) -> bool:
@@ -104,43 +82,21 @@ def parse_postgres(url: str) -> PostgresURL:
     name, _, driver = scheme.partition("+")
     if name not in _NAMES or driver not in _DRIVERS:
         ours = f"the driver is psycopg, not {driver}: " if name in _NAMES else ""
-        raise _wrong(url, f"{ours}a PostgreSQL URL is written {EXAMPLE}")
-    rest = url[len(scheme) + 1 :]
-    if not rest.startswith("//"):
-        raise _wrong(url, f"two slashes follow the colon: {EXAMPLE}")
-    before, _, query = rest[2:].partition("?")
-    authority, _, database = before.partition("/")
-    userinfo, _, hosts = authority.rpartition("@")
-    _check_parts(scheme, userinfo, hosts, database, query)
-    prepare, options, secrets = _options(url, query)
-    password = userinfo.partition(":")[2]
-    known = {text for secret in (password, *secrets) for text in (secret, unquote(secret)) if text}
-    return PostgresURL(
-        conninfo=f"postgresql://{before}{'?' if options else ''}{'&'.join(options)}",
-        shown=redact(f"postgresql://{before}"),
-        database=unquote(database),
-        prepare=prepare,
-        secrets=tuple(sorted(known, key=len, reverse=True)),  # one may be a part of another
-    )
-
-
-def _check_parts(scheme: str, userinfo: str, hosts: str, database: str, query: str) -> None:
-    """Refuse what can be cut in two ways.
-
-    Raises:
-        ConfigurationError: It can; nothing of the URL is in the message.
-    """
-    whole = (userinfo, hosts, database, query)
-    if (
-        any("@" in part for part in whole)
-        or any(_BROKEN_PERCENT.search(part) for part in whole)
-        or not all(_HOST.fullmatch(host) for host in hosts.split(","))
+        raise wrong(url, f"{ours}a PostgreSQL URL is written {EXAMPLE}")
+    parts = cut(url, scheme, EXAMPLE)
+    if not is_certain(parts.userinfo, parts.hosts, parts.path, parts.query) or not all(
+        _HOST.fullmatch(host) for host in parts.hosts.split(",")
     ):
-        raise ConfigurationError(
-            f"the {scheme}:// URL cannot be read (it is not shown, for it may hold a password): "
-            f"write {EXAMPLE}, and {_ENCODE}",
-            context={"scheme": scheme},
-        )
+        raise unreadable(scheme, EXAMPLE)
+    prepare, options, secrets = _options(url, parts.query)
+    password = parts.userinfo.partition(":")[2]
+    return PostgresURL(
+        conninfo=f"postgresql://{parts.before}{'?' if options else ''}{'&'.join(options)}",
+        shown=redact(f"postgresql://{parts.before}"),
+        database=unquote(parts.path),
+        prepare=prepare,
+        secrets=both_forms((password, *secrets)),
+    )
 
 
 def _options(url: str, query: str) -> tuple[bool | None, list[str], list[str]]:
@@ -151,17 +107,13 @@ def _options(url: str, query: str) -> tuple[bool | None, list[str], list[str]]:
     for option in filter(None, query.split("&")):
         key, equals, value = option.partition("=")
         if not equals:
-            raise _wrong(url, "an option after '?' is written name=value")
+            raise wrong(url, "an option after '?' is written name=value")
         if key == "prepare":
-            prepare = _PREPARE.get(value.lower())
+            prepare = FLAGS.get(value.lower())
             if prepare is None:
-                raise _wrong(url, "prepare is true or false")
+                raise wrong(url, "prepare is true or false")
             continue
         if unquote(key) in _SECRETS:
             secrets.append(value)
         options.append(option)
     return prepare, options, secrets
-
-
-def _wrong(url: str, why: str) -> ConfigurationError:
-    return ConfigurationError(f"{redact(url)!r}: {why}", context={"url": redact(url)})

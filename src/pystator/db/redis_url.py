@@ -5,9 +5,6 @@
     redis://user:password@host:6379/0        rediss:// over TLS
     unix://user:password@/path/to/socket?db=0, or ...?db=0&password=password
     redis://node-1:7000                      a cluster: any of its nodes
-
-Law: no part of a URL is shown before it is certain which part is the password. A URL that two
-readers could cut differently (``@`` or ``/`` in a password) is refused, without its text.
 """
 
 import re
@@ -16,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote, unquote
 
-from pystator.db.resolve import REDIS, find_server, redact, scheme_of
-from pystator.errors import ConfigurationError
+from pystator.db.resolve import REDIS, find_server, scheme_of, wrong
+from pystator.db.url_parts import FLAGS, Secretive, cut, is_certain, longest_first, unreadable
 
 __all__ = ["EXAMPLE", "SCHEMES", "RedisURL", "find_redis", "parse_redis"]
 
@@ -26,7 +23,6 @@ SCHEMES: Final = REDIS.schemes
 
 PORT: Final = 6379
 
-_BROKEN_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HOST: Final = re.compile(r"(?P<host>[^:\[\]]*|\[[^\]]*\])(?::(?P<port>\d+))?")
 _TLS: Final = frozenset(
     {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
@@ -35,17 +31,10 @@ _TLS: Final = frozenset(
 
 _OPTIONS: Final = frozenset({"db", "key_prefix", "client_name", "username", "password"}) | _TLS
 _CERT_REQS: Final = frozenset({"none", "optional", "required"})
-_FLAGS: Final = {
-    **dict.fromkeys(("1", "true", "yes", "on"), True),
-    **dict.fromkeys(("0", "false", "no", "off"), False),
-}
-_ENCODE: Final = (
-    "in a user's name and in a password write %40 for @, %2F for /, %3A for :, %3F for ?, %25 for %"
-)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class RedisURL:
+class RedisURL(Secretive):
     """A parsed Redis URL.
 
     Attributes:
@@ -69,18 +58,6 @@ class RedisURL:
     client_name: str | None = None
     secrets: tuple[str, ...] = field(default=())
 
-    def __str__(self) -> str:
-        return self.shown
-
-    def __repr__(self) -> str:
-        return f"RedisURL({self.shown!r})"
-
-    def scrub(self, text: str) -> str:
-        """A text of the driver or of the server, without our secrets."""
-        for secret in self.secrets:
-            text = text.replace(secret, "***")
-        return text
-
 
 def find_redis(argument: str | None = None) -> RedisURL:
     """The URL of a store in Redis: the argument, or what environment or file say.
@@ -101,36 +78,24 @@ def parse_redis(url: str) -> RedisURL:
     """
     scheme = scheme_of(url)
     if scheme not in SCHEMES:
-        raise _wrong(url, f"a Redis URL is written {EXAMPLE}, rediss://... or unix:///path?db=0")
-    rest = url[len(scheme) + 1 :]
-    if not rest.startswith("//"):
-        raise _wrong(url, f"two slashes follow the colon: {EXAMPLE}")
-    before, _, query = rest[2:].partition("?")
-    authority, slash, path = before.partition("/")
-    userinfo, _, place = authority.rpartition("@")
+        raise wrong(url, f"a Redis URL is written {EXAMPLE}, rediss://... or unix:///path?db=0")
+    parts = cut(url, scheme, EXAMPLE)
+    place, path = parts.hosts, parts.path
     host = _HOST.fullmatch(place)
-    if (
-        host is None
-        or any("@" in part for part in (userinfo, path, query))
-        or any(_BROKEN_PERCENT.search(part) for part in (userinfo, path, query))
-    ):
-        raise ConfigurationError(
-            f"the {scheme}:// URL cannot be read (it is not shown, for it may hold a password):"
-            f" write {EXAMPLE}, and {_ENCODE}",
-            context={"scheme": scheme},
-        )
-    options = _options(url, query)
-    user, _, password = userinfo.partition(":")
+    if host is None or not is_certain(parts.userinfo, path, parts.query):
+        raise unreadable(scheme, EXAMPLE)
+    options = _options(url, parts.query)
+    user, _, password = parts.userinfo.partition(":")
     secret = unquote(password) or options.get("password")
     is_socket = scheme == "unix"
     if is_socket and (place or not path):
-        raise _wrong(url, "a socket is a path, after three slashes: unix:///run/redis.sock?db=0")
+        raise wrong(url, "a socket is a path, after three slashes: unix:///run/redis.sock?db=0")
     db = _database(url, "" if is_socket else path, options.get("db"))
     return RedisURL(
         shown=_shown(scheme, place, unquote(path) if is_socket else "", db),
         host="" if is_socket else host["host"].strip("[]") or "localhost",
         port=0 if is_socket else int(host["port"] or PORT),
-        path=unquote(slash + path) if is_socket else "",
+        path=unquote(parts.slash + path) if is_socket else "",
         db=db,
         username=unquote(user) or options.get("username"),
         password=secret,
@@ -142,9 +107,8 @@ def parse_redis(url: str) -> RedisURL:
 
 
 def _secrets(*texts: str | None) -> tuple[str, ...]:
-    """Longest first: one may be a part of another. Each as it stands in a URL, too."""
-    known = {form for text in texts if text for form in (text, quote(text, safe=""))}
-    return tuple(sorted(known, key=len, reverse=True))
+    """Each as it stands in a URL, too."""
+    return longest_first(form for text in texts if text for form in (text, quote(text, safe="")))
 
 
 def _shown(scheme: str, place: str, path: str, db: int) -> str:
@@ -156,10 +120,10 @@ def _options(url: str, query: str) -> dict[str, str]:
     for option in filter(None, query.split("&")):
         name, equals, value = option.partition("=")
         if not equals:
-            raise _wrong(url, "an option after '?' is written name=value")
+            raise wrong(url, "an option after '?' is written name=value")
         if name not in _OPTIONS:
             known = ", ".join(sorted(_OPTIONS))
-            raise _wrong(url, f"there is no option {name!r}; there are {known}")
+            raise wrong(url, f"there is no option {name!r}; there are {known}")
         options[name] = unquote(value)
     return options
 
@@ -169,7 +133,7 @@ def _database(url: str, path: str, option: str | None) -> int:
     if not said:
         return 0
     if not (said.isascii() and said.isdigit()):
-        raise _wrong(url, f"a database of Redis is a number, as in {EXAMPLE}")
+        raise wrong(url, f"a database of Redis is a number, as in {EXAMPLE}")
     return int(said)
 
 
@@ -177,18 +141,14 @@ def _tls(url: str, options: Mapping[str, str], *, is_tls: bool) -> dict[str, str
     given = {name: value for name, value in options.items() if name in _TLS}
     if not is_tls:
         if given:
-            raise _wrong(url, f"{min(given)} is an option of rediss:// URLs")
+            raise wrong(url, f"{min(given)} is an option of rediss:// URLs")
         return None
     checked: dict[str, str | bool] = {**given}
     if given.get("ssl_cert_reqs", "none") not in _CERT_REQS:
-        raise _wrong(url, "ssl_cert_reqs is none, optional or required")
+        raise wrong(url, "ssl_cert_reqs is none, optional or required")
     if "ssl_check_hostname" in given:
-        flag = _FLAGS.get(given["ssl_check_hostname"].lower())
+        flag = FLAGS.get(given["ssl_check_hostname"].lower())
         if flag is None:
-            raise _wrong(url, "ssl_check_hostname is true or false")
+            raise wrong(url, "ssl_check_hostname is true or false")
         checked["ssl_check_hostname"] = flag
     return checked
-
-
-def _wrong(url: str, why: str) -> ConfigurationError:
-    return ConfigurationError(f"{redact(url)!r}: {why}", context={"url": redact(url)})

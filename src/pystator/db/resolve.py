@@ -37,6 +37,7 @@ __all__ = [
     "resolve",
     "scheme_of",
     "server_of",
+    "wrong",
 ]
 
 _SCHEME: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9.+-]*):(?P<slashes>/{0,2})")
@@ -46,7 +47,6 @@ _LOST_COLON: Final = re.compile(
 _SQLITE: Final = frozenset({"sqlite", "sqlite+pysqlite"})
 
 _USE: Final = "use a sqlite:///... or postgresql://... URL"
-_DEFAULT: Final = "the default"
 
 
 @record
@@ -146,7 +146,11 @@ def find(
     for place, said in places(environ, folder, home):
         if DATABASE_URL in said:
             return _found(said, DATABASE_URL, place)
-    return Found(f"sqlite:///{folder / 'pystator.db'}", _DEFAULT)
+    return _default(folder)
+
+
+def _default(folder: Path) -> Found:
+    return Found(f"sqlite:///{folder / 'pystator.db'}", "the default")
 
 
 def one_url(url: str | None, connection_string: str | None) -> str | None:
@@ -216,12 +220,16 @@ def find_store(
         ConfigurationError: The first place that says something says it wrongly, or both a Redis and
             a MongoDB are configured.
     """
+    if argument is not None:
+        return find(argument)
     folder = Path.cwd() if folder is None else folder
-    found = find(argument, environ=environ, folder=folder, home=home)
-    if found.origin != _DEFAULT:
-        return found
-    others: dict[str, Found] = {}
+    rest: list[tuple[dict[str, str], str]] = []
     for place, said in places(environ, folder, home):
+        if DATABASE_URL in said:
+            return _found(said, DATABASE_URL, place)
+        rest.append((said, place))
+    others: dict[str, Found] = {}
+    for said, place in rest:
         for name in said:
             others.setdefault(name, _found(said, name, place))
     if len(others) > 1:
@@ -230,7 +238,7 @@ def find_store(
             f"--store URL, or in {DATABASE_URL}",
             context={"variables": sorted(others)},
         )
-    return next(iter(others.values()), found)
+    return next(iter(others.values()), _default(folder))
 
 
 def _found(said: Mapping[str, str], name: str, place: str) -> Found:
@@ -285,19 +293,19 @@ def parse_sqlite(url: str, *, folder: Path | None = None) -> SQLiteURL:
         raise _other_scheme(url, scheme)
     rest = url[len(scheme) + 1 :]
     if "?" in rest:
-        raise _wrong(url, "options after '?' are not supported; give them to SQLiteStateStore(...)")
+        raise wrong(url, "options after '?' are not supported; give them to SQLiteStateStore(...)")
     if rest in {"//", "///:memory:"}:
         return SQLiteURL(None)
     if not rest.startswith("///"):
-        raise _wrong(
+        raise wrong(
             url,
             "a file needs three slashes and a path, four when it is absolute: sqlite:///shop.db",
         )
     name = rest[3:]
     if not name or name.endswith(("/", os.sep)):
-        raise _wrong(url, "it names no file: sqlite:///shop.db")
+        raise wrong(url, "it names no file: sqlite:///shop.db")
     if "\x00" in name or name.startswith("file:"):
-        raise _wrong(url, "the path is not a plain path")
+        raise wrong(url, "the path is not a plain path")
     return SQLiteURL(Path(os.path.abspath((Path.cwd() if folder is None else folder) / name)))  # noqa: PTH100 - keeps symbolic links
 
 
@@ -349,16 +357,17 @@ def _said(value: str, where: str, example: str = _EXAMPLE) -> str:
     return url
 
 
-def _wrong(url: str, why: str) -> ConfigurationError:
+def wrong(url: str, why: str) -> ConfigurationError:
+    """The error of a URL that is not right, in front of it what of it may be shown."""
     return ConfigurationError(f"{redact(url)!r}: {why}", context={"url": redact(url)})
 
 
 def _other_scheme(url: str, scheme: str) -> ConfigurationError:
     if not scheme:
-        return _wrong(url, "not a URL; a file is written sqlite:///shop.db")
+        return wrong(url, "not a URL; a file is written sqlite:///shop.db")
     name = scheme.partition("+")[0]
     server = server_of(url)
     store = "PostgresStateStore" if name in {"postgresql", "postgres"} else server and server.store
     if store:
-        return _wrong(url, f"this is no SQLite URL: use {store}, or create_state_store")
-    return _wrong(url, f"unknown database {scheme!r}: {_USE}")
+        return wrong(url, f"this is no SQLite URL: use {store}, or create_state_store")
+    return wrong(url, f"unknown database {scheme!r}: {_USE}")
