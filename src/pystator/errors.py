@@ -5,6 +5,7 @@
     FSMError
      |- ConfigurationError               a machine, an option or a file is wrong
      |- InvalidTransitionError           the event is not allowed here
+     |   |- EntityArchivedError          it was archived
      |   |- GuardRejectedError
      |   |- UndefinedTriggerError
      |   `- TerminalStateError
@@ -37,6 +38,7 @@ __all__ = [
     "ActionNotFoundError",
     "AmbiguousEntityError",
     "ConfigurationError",
+    "EntityArchivedError",
     "EntityExistsError",
     "EntityMachineMismatchError",
     "EntityNotFoundError",
@@ -69,6 +71,7 @@ class ErrorCode(StrEnum):
     CHOICE_UNRESOLVED = "choice_unresolved"
     CONFIGURATION = "configuration_error"
     CONTEXT_INVALID = "context_invalid"
+    ENTITY_ARCHIVED = "entity_archived"
     ENTITY_EXISTS = "entity_exists"
     ENTITY_MACHINE_MISMATCH = "entity_machine_mismatch"
     ENTITY_NOT_FOUND = "entity_not_found"
@@ -171,6 +174,12 @@ class TerminalStateError(InvalidTransitionError):
     """The entity has reached its end."""
 
     default_code = ErrorCode.TERMINAL_STATE
+
+
+class EntityArchivedError(InvalidTransitionError):
+    """The entity was archived: it takes no events until it is taken back."""
+
+    default_code = ErrorCode.ENTITY_ARCHIVED
 
 
 class EvaluationError(FSMError):

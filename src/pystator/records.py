@@ -20,6 +20,7 @@ __all__ = [
     "BEGINNING",
     "EPOCH",
     "HISTORY",
+    "UNARCHIVE",
     "Commit",
     "Context",
     "Cut",
@@ -67,6 +68,9 @@ _FIRST = datetime.min.replace(tzinfo=UTC) - EPOCH
 BEGINNING: Final = (_FIRST.days * 86_400 + _FIRST.seconds) * 1_000_000
 """The first moment of the year 1, before which nothing is, in microseconds since the epoch."""
 _LAST = datetime.max.replace(tzinfo=UTC) - EPOCH
+
+UNARCHIVE: Final = -1
+"""`Commit.archived_at` of a commit that takes an entity back from the archive."""
 
 
 @dataclass_transform(frozen_default=True)
@@ -142,6 +146,8 @@ class EntryKind(StrEnum):
     MIGRATED = "migrated"
     FORCED = "forced"
     SNAPSHOT = "snapshot"
+    ARCHIVED = "archived"
+    UNARCHIVED = "unarchived"
 
 
 @record
@@ -158,6 +164,8 @@ class Entity:
         commit_id: Id of the last commit, to resolve an answer that was lost.
         state_since: The step time of the change that led into ``state``; one that ends where it
             began does not move it.
+        archived_at: When it was archived; None for an entity that lives. An archived one keeps its
+            history and takes no events; its timers do not fire.
     """
 
     entity_id: str
@@ -173,6 +181,7 @@ class Entity:
     updated_at: int
     commit_id: str
     state_since: int
+    archived_at: int | None = None
 
     @property
     def key(self) -> Key:
@@ -205,6 +214,7 @@ class Entry:
         occurred_at: When the event happened, if the sender said so.
         duration_us: Time from load to commit request, in microseconds.
         ref: For ``kind=action``, the version whose actions these are.
+        trace: The W3C ``traceparent`` of the event, if it came with one.
     """
 
     version: int
@@ -225,6 +235,7 @@ class Entry:
     occurred_at: int | None = None
     duration_us: int | None = None
     ref: int | None = None
+    trace: str | None = None
 
 
 @record
@@ -242,6 +253,8 @@ class Commit:
             `pystator.stores.columns.state_since`.
         entries: History rows, in order.
         commit_id: UUIDv7 as text; on the entity and on every row.
+        archived_at: Archives the entity at this time; `UNARCHIVE` takes it back; None leaves it as
+            it is.
     """
 
     entity_id: str
@@ -257,6 +270,7 @@ class Commit:
     now: int
     entries: tuple[Entry, ...]
     commit_id: str
+    archived_at: int | None = None
 
 
 class OutcomeKind(StrEnum):
@@ -321,6 +335,7 @@ class HistoryEntry:
     machine_version: str
     fingerprint: str
     recorded_at: int
+    trace: str | None = None
 
 
 @record
@@ -338,10 +353,12 @@ class Page(Generic[T]):
     Attributes:
         items: The rows, in the read's order.
         next: Opaque cursor for the next page; None at the end.
+        cursors: Of the feed: the cursor after each of the items.
     """
 
     items: list[T]
     next: str | None = None
+    cursors: Sequence[str] = ()
 
 
 @record

@@ -29,13 +29,15 @@ class Settled(PostgresStateStore):
     back what this test has written. It may; a test that wants to see it all has to wait.
     """
 
-    def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
+    def feed(self, cursor: str | None = None, limit: int = 100, **asked: Any) -> Page[HistoryEntry]:
         self._settle()
-        return super().feed(cursor, limit)
+        return super().feed(cursor, limit, **asked)
 
-    async def afeed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
+    async def afeed(
+        self, cursor: str | None = None, limit: int = 100, **asked: Any
+    ) -> Page[HistoryEntry]:
         self._settle()
-        return await super().afeed(cursor, limit)
+        return await super().afeed(cursor, limit, **asked)
 
     def _settle(self) -> None:
         deadline = time.monotonic() + 5

@@ -399,22 +399,37 @@ class LiftedStore(ImmediateAsync):
         *,
         state: str | None = None,
         machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
         in_state_longer_than: timedelta | None = None,
+        archived: bool = False,
         after: str | None = None,
         limit: int = 100,
     ) -> Page[Entity]:
         """A `TypeError`: the store cannot list its entities."""
-        del state, machine_name, in_state_longer_than, after, limit
+        del state, machine_name, machine_names, in_state_longer_than, archived, after, limit
         self._lacks("a list of its entities")
 
-    def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
+    def count_by_state(
+        self,
+        *,
+        machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
+        archived: bool = False,
+    ) -> dict[str, int]:
         """A `TypeError`: the store cannot count its entities."""
-        del machine_name
+        del machine_name, machine_names, archived
         self._lacks("a count of its entities")
 
-    def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
+    def feed(
+        self,
+        cursor: str | None = None,
+        limit: int = 100,
+        *,
+        machine_names: Sequence[str] | None = None,
+        entity_id: str | None = None,
+    ) -> Page[HistoryEntry]:
         """A `TypeError`: the store keeps no history."""
-        del cursor, limit
+        del cursor, limit, machine_names, entity_id
         self._lacks("a change feed")
 
     def _lacks(self, what: str) -> NoReturn:

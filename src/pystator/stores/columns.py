@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from types import NoneType
 from typing import Any, Final
 
-from pystator.records import Commit, Context, Patch, Timers
+from pystator.records import UNARCHIVE, Commit, Context, Patch, Timers
 from pystator.stores.codec import LIMIT, copy, decode, encode
 from pystator.stores.refusals import kind_of
 
@@ -18,6 +18,7 @@ __all__ = [
     "HISTORY_COLUMNS",
     "UNLIMITED",
     "apply_patch",
+    "archived_after",
     "decode_actions",
     "decode_history",
     "decode_patch",
@@ -178,6 +179,12 @@ def state_since(commit: Commit) -> int | None:
         if not commit.expected_version:
             return commit.entries[0].now
     return None if commit.state is None else commit.now
+
+
+def archived_after(commit: Commit, before: int | None) -> int | None:
+    """`Entity.archived_at` after the commit."""
+    asked = commit.archived_at
+    return before if asked is None else None if asked == UNARCHIVE else asked
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from pystator.stores.keys import check_machine_name, check_text, page_of, read_c
 
 __all__ = [
     "MACHINE_COLUMNS",
+    "age",
+    "check_deletion",
     "check_machine",
     "is_same",
     "machine_page",
@@ -99,6 +101,33 @@ def is_same(machine: StoredMachine, fingerprint: str) -> bool:
             "stored": fingerprint,
             "given": machine.fingerprint,
         },
+    )
+
+
+def age(machine: StoredMachine) -> tuple[int, str]:
+    """By which the newest version is found: the one that was stored last."""
+    return machine.created_at, machine.version
+
+
+def check_deletion(name: str, version: str | None, live: int) -> None:
+    """See that no entity needs what is to be deleted.
+
+    Args:
+        name: The machine.
+        version: The version that is to go; None for all of them.
+        live: Entities that are not archived: those written last by this version where there is a
+            newer one, otherwise all of this machine.
+
+    Raises:
+        ConfigurationError: There are such entities.
+    """
+    if not live:
+        return
+    shown = name if version is None else f"{name}@{version}"
+    entities = "1 live entity uses" if live == 1 else f"{live} live entities use"
+    raise ConfigurationError(
+        f"{shown} is not deleted: {entities} it; archive them first",
+        context={"machine": name, "version": version, "live": live},
     )
 
 

@@ -5,14 +5,16 @@ the queries, context managers and all ``a``-twins come from here.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from pystator.errors import InvalidValueError
 from pystator.records import Entity
 from pystator.stores import programs
 from pystator.stores.codec import LIMIT
+from pystator.stores.keys import names_asked
 from pystator.stores.programs import Load, Machines, Pause, Program, Write
 from pystator.stores.protocols import NativeStore
 
@@ -115,6 +117,24 @@ class StoreFacade(NativeStore):
     def _machine(self, machine_name: str | None) -> str | None:
         """The machine that a query means; None for every machine."""
         return self.machine_name if machine_name is None else machine_name
+
+    def _names(
+        self, machine_name: str | None, machine_names: Sequence[str] | None
+    ) -> tuple[str, ...] | None:
+        """The machines that a query means, each once and in order; None for every machine.
+
+        Raises:
+            InvalidValueError: Both are given.
+        """
+        if machine_names is None:
+            name = self._machine(machine_name)
+            return None if name is None else (name,)
+        if machine_name is not None:
+            raise InvalidValueError(
+                "give machine_name= or machine_names=, not both",
+                context={"machine_name": machine_name, "machine_names": list(machine_names)},
+            )
+        return names_asked(machine_names)
 
     # Writes ---------------------------------------------------------------------------------------
 

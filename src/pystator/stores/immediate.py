@@ -61,7 +61,9 @@ class AsideAsync(NativeStore):
         *,
         state: str | None = None,
         machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
         in_state_longer_than: timedelta | None = None,
+        archived: bool = False,
         after: str | None = None,
         limit: int = 100,
     ) -> Page[Entity]:
@@ -70,23 +72,48 @@ class AsideAsync(NativeStore):
             lambda: self.entities(
                 state=state,
                 machine_name=machine_name,
+                machine_names=machine_names,
                 in_state_longer_than=in_state_longer_than,
+                archived=archived,
                 after=after,
                 limit=limit,
             )
         )
 
-    async def acount_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
+    async def acount_by_state(
+        self,
+        *,
+        machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
+        archived: bool = False,
+    ) -> dict[str, int]:
         """`count_by_state` for asyncio."""
-        return await self._aside(lambda: self.count_by_state(machine_name=machine_name))
+        return await self._aside(
+            lambda: self.count_by_state(
+                machine_name=machine_name, machine_names=machine_names, archived=archived
+            )
+        )
 
     async def adue(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
         """`due` for asyncio."""
         return await self._aside(lambda: self.due(now, limit, machine_name=machine_name))
 
-    async def afeed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
+    async def afeed(
+        self,
+        cursor: str | None = None,
+        limit: int = 100,
+        *,
+        machine_names: Sequence[str] | None = None,
+        entity_id: str | None = None,
+    ) -> Page[HistoryEntry]:
         """`feed` for asyncio."""
-        return await self._aside(lambda: self.feed(cursor, limit))
+        return await self._aside(
+            lambda: self.feed(cursor, limit, machine_names=machine_names, entity_id=entity_id)
+        )
+
+    async def afeed_end(self) -> str:
+        """`feed_end` for asyncio."""
+        return await self._aside(self.feed_end)
 
 
 class ImmediateAsync(AsideAsync):

@@ -32,6 +32,7 @@ __all__ = [
     "check_state",
     "check_text",
     "is_storable",
+    "names_asked",
     "new_commit_id",
     "page_of",
     "read_cursor",
@@ -260,6 +261,23 @@ def rows_asked(limit: object) -> int:
             f"limit= is a whole number of rows, not {limit!r}", context={"limit": repr(limit)}
         )
     return min(max(limit, 0), _MOST)
+
+
+def names_asked(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The machines' names of a query, each once and in order; those that nothing has are left out.
+
+    Raises:
+        InvalidValueError: That is no sequence of texts, or one text: a name that lost its brackets.
+    """
+    if names is None:
+        return None
+    given: Sequence[object] = names
+    if isinstance(given, str) or not all(isinstance(name, str) for name in given):
+        raise InvalidValueError(
+            f"machine_names is a sequence of names, e.g. ['order'], not {names!r:.80}",
+            context={"machine_names": repr(names)[:80]},
+        )
+    return tuple(sorted({name for name in names if is_storable(name)}))
 
 
 def write_cursor(kind: str, *parts: str | int) -> str:

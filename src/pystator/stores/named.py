@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from pystator.errors import ConfigurationError
 from pystator.records import Page, StoredMachine
+from pystator.stores.definitions import age
 from pystator.stores.protocols import MachineStore
 
 __all__ = ["all_machines", "configuration", "find_machine", "newest_machines"]
@@ -56,13 +57,9 @@ def newest_machines(store: MachineStore) -> dict[str, StoredMachine]:
     found: dict[str, StoredMachine] = {}
     for machine in all_machines(store):
         there = found.get(machine.name)
-        if there is None or _age(there) < _age(machine):
+        if there is None or age(there) < age(machine):
             found[machine.name] = machine
     return found
-
-
-def _age(machine: StoredMachine) -> tuple[int, str]:
-    return machine.created_at, machine.version
 
 
 def configuration(machine: StoredMachine) -> dict[str, Any]:

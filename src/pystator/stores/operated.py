@@ -11,15 +11,17 @@ are what every event pays for.
 """
 
 from abc import abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from datetime import timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
+from pystator.errors import ConfigurationError
 from pystator.records import Cut, Entity, HistoryEntry, Key, Outcome, Page, Parcel, StoredMachine
+from pystator.stores.keys import names_asked
 from pystator.stores.programs import long_ago
 from pystator.stores.prunable import CompleteStore
 
-__all__ = ["OperatedStore"]
+__all__ = ["OperatedStore", "end_of", "later", "nothing_asked", "the_only"]
 
 R = TypeVar("R")
 """What an operation of the store yields: what it asks the server."""
@@ -60,15 +62,19 @@ class OperatedStore(CompleteStore, Generic[R]):
     def _entities(
         self,
         state: str | None,
-        machine: str | None,
+        machines: tuple[str, ...] | None,
         since: int | None,
         after: str | None,
         limit: int,
+        *,
+        archived: bool,
     ) -> Generator[R, Any, Page[Entity]]:
         """Of `entities`: those that have been in their configuration since before ``since``."""
 
     @abstractmethod
-    def _count_by_state(self, machine: str | None) -> Generator[R, Any, dict[str, int]]:
+    def _count_by_state(
+        self, machines: tuple[str, ...] | None, *, archived: bool
+    ) -> Generator[R, Any, dict[str, int]]:
         """Of `count_by_state`."""
 
     @abstractmethod
@@ -76,8 +82,18 @@ class OperatedStore(CompleteStore, Generic[R]):
         """Of `due`."""
 
     @abstractmethod
-    def _feed(self, cursor: str | None, limit: int) -> Generator[R, Any, Page[HistoryEntry]]:
+    def _feed(
+        self,
+        cursor: str | None,
+        limit: int,
+        machines: tuple[str, ...] | None,
+        entity_id: str | None,
+    ) -> Generator[R, Any, Page[HistoryEntry]]:
         """Of `feed`."""
+
+    @abstractmethod
+    def _feed_end(self) -> Generator[R, Any, str]:
+        """Of `feed_end`."""
 
     @abstractmethod
     def _prune_keys(
@@ -109,6 +125,10 @@ class OperatedStore(CompleteStore, Generic[R]):
     ) -> Generator[R, Any, Page[StoredMachine]]:
         """Of `stored_machines`."""
 
+    @abstractmethod
+    def _delete_machine(self, name: str, version: str | None) -> Generator[R, Any, int]:
+        """Of `delete_machine`."""
+
     # Reads ----------------------------------------------------------------------------------------
 
     def machines(self, entity_id: str) -> list[str]:
@@ -137,7 +157,9 @@ class OperatedStore(CompleteStore, Generic[R]):
         *,
         state: str | None = None,
         machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
         in_state_longer_than: timedelta | None = None,
+        archived: bool = False,
         after: str | None = None,
         limit: int = 100,
     ) -> Page[Entity]:
@@ -147,19 +169,38 @@ class OperatedStore(CompleteStore, Generic[R]):
             InvalidValueError: ``in_state_longer_than`` is no duration, or ``after`` no cursor.
         """
         since = long_ago(self.now, in_state_longer_than)
-        return self.ask(self._entities(state, self._machine(machine_name), since, after, limit))
+        names = self._names(machine_name, machine_names)
+        return self.ask(self._entities(state, names, since, after, limit, archived=archived))
 
-    def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
+    def count_by_state(
+        self,
+        *,
+        machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
+        archived: bool = False,
+    ) -> dict[str, int]:
         """Configuration -> number of entities."""
-        return self.ask(self._count_by_state(self._machine(machine_name)))
+        names = self._names(machine_name, machine_names)
+        return self.ask(self._count_by_state(names, archived=archived))
 
     def due(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
         """Keys of entities whose earliest deadline is at or before ``now``, earliest first."""
         return self.ask(self._due(now, limit, self._machine(machine_name)))
 
-    def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
+    def feed(
+        self,
+        cursor: str | None = None,
+        limit: int = 100,
+        *,
+        machine_names: Sequence[str] | None = None,
+        entity_id: str | None = None,
+    ) -> Page[HistoryEntry]:
         """Rows of all entities in an order in which no later commit appears before the cursor."""
-        return self.ask(self._feed(cursor, limit))
+        return self.ask(self._feed(cursor, limit, names_asked(machine_names), entity_id))
+
+    def feed_end(self) -> str:
+        """The feed's cursor after everything that is there now."""
+        return self.ask(self._feed_end())
 
     # Their twins ----------------------------------------------------------------------------------
 
@@ -186,26 +227,46 @@ class OperatedStore(CompleteStore, Generic[R]):
         *,
         state: str | None = None,
         machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
         in_state_longer_than: timedelta | None = None,
+        archived: bool = False,
         after: str | None = None,
         limit: int = 100,
     ) -> Page[Entity]:
         """`entities` for asyncio."""
         since = long_ago(self.now, in_state_longer_than)
-        read = self._entities(state, self._machine(machine_name), since, after, limit)
-        return await self.aask(read)
+        names = self._names(machine_name, machine_names)
+        return await self.aask(self._entities(state, names, since, after, limit, archived=archived))
 
-    async def acount_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
+    async def acount_by_state(
+        self,
+        *,
+        machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
+        archived: bool = False,
+    ) -> dict[str, int]:
         """`count_by_state` for asyncio."""
-        return await self.aask(self._count_by_state(self._machine(machine_name)))
+        names = self._names(machine_name, machine_names)
+        return await self.aask(self._count_by_state(names, archived=archived))
 
     async def adue(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
         """`due` for asyncio."""
         return await self.aask(self._due(now, limit, self._machine(machine_name)))
 
-    async def afeed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
+    async def afeed(
+        self,
+        cursor: str | None = None,
+        limit: int = 100,
+        *,
+        machine_names: Sequence[str] | None = None,
+        entity_id: str | None = None,
+    ) -> Page[HistoryEntry]:
         """`feed` for asyncio."""
-        return await self.aask(self._feed(cursor, limit))
+        return await self.aask(self._feed(cursor, limit, names_asked(machine_names), entity_id))
+
+    async def afeed_end(self) -> str:
+        """`feed_end` for asyncio."""
+        return await self.aask(self._feed_end())
 
     # Pruning --------------------------------------------------------------------------------------
 
@@ -253,6 +314,14 @@ class OperatedStore(CompleteStore, Generic[R]):
         """All versions in the order ``(name, version)``, keyset-paged."""
         return self.ask(self._stored_machines(after, limit))
 
+    def delete_machine(self, name: str, version: str | None = None) -> int:
+        """Delete a version, or all of them; how many there were.
+
+        Raises:
+            ConfigurationError: Entities of this machine are alive.
+        """
+        return self.ask(self._delete_machine(name, version))
+
     async def asave_machine(self, machine: StoredMachine) -> bool:
         """`save_machine` for asyncio."""
         return await self.aask(self._save_machine(machine))
@@ -266,3 +335,46 @@ class OperatedStore(CompleteStore, Generic[R]):
     ) -> Page[StoredMachine]:
         """`stored_machines` for asyncio."""
         return await self.aask(self._stored_machines(after, limit))
+
+    async def adelete_machine(self, name: str, version: str | None = None) -> int:
+        """`delete_machine` for asyncio."""
+        return await self.aask(self._delete_machine(name, version))
+
+
+# What a store of these does not answer itself so far --------------------------------------------
+
+
+def later(what: str) -> NoReturn:
+    """Say that the store does not do this.
+
+    Raises:
+        ConfigurationError: Always.
+    """
+    raise ConfigurationError(f"this store has no {what} so far", context={"lacks": what})
+
+
+def the_only(machines: tuple[str, ...] | None, *, archived: bool) -> str | None:
+    """The machine that is asked for, where a store takes one at most."""
+    if archived:
+        later("archived entities")
+    if machines is not None and len(machines) != 1:
+        later("lists of machines")
+    return None if machines is None else machines[0]
+
+
+def nothing_asked(machines: Sequence[str] | None, entity_id: str | None) -> None:
+    """See that a feed is asked for all of its rows."""
+    if machines is not None or entity_id is not None:
+        later("filtered feed")
+
+
+def end_of(
+    read: Callable[[str | None], Generator[R, Any, Page[HistoryEntry]]],
+) -> Generator[R, Any, str]:
+    """The end of a feed, page by page."""
+    cursor: str | None = None
+    while True:
+        page = yield from read(cursor)
+        if not page.items:
+            return page.next or ""
+        cursor = page.next

@@ -26,7 +26,6 @@ from typing import Any, ClassVar, NoReturn, Protocol, Self, runtime_checkable
 from pystator.errors import ConfigurationError
 from pystator.records import (
     Commit,
-    Cut,
     Entity,
     HistoryEntry,
     Key,
@@ -34,18 +33,13 @@ from pystator.records import (
     Lookup,
     Outcome,
     Page,
-    Parcel,
     StoredMachine,
 )
-from pystator.stores.parcels import RawParcel
 
 __all__ = [
     "AsyncStateStore",
     "MachineStore",
-    "MarkedStore",
     "NativeStore",
-    "PrunableStore",
-    "RestorableStore",
     "StateStore",
     "VersionedStateStore",
     "lack",
@@ -231,7 +225,9 @@ class NativeStore(Protocol):
         *,
         state: str | None = None,
         machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
         in_state_longer_than: timedelta | None = None,
+        archived: bool = False,
         after: str | None = None,
         limit: int = 100,
     ) -> Page[Entity]:
@@ -240,27 +236,62 @@ class NativeStore(Protocol):
         Args:
             state: Only those in this state: an active leaf or a whole configuration.
             machine_name: Only those of this machine.
+            machine_names: Only those of these machines, instead of ``machine_name``.
             in_state_longer_than: Only those whose `Entity.state_since` is longer ago than this, by
                 the store's clock.
+            archived: Those that were archived, instead of those that were not.
             after: The cursor ``next`` of an earlier page.
             limit: At most so many.
         """
         ...
 
-    def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
-        """Configuration -> number of entities."""
+    def count_by_state(
+        self,
+        *,
+        machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
+        archived: bool = False,
+    ) -> dict[str, int]:
+        """Configuration -> number of entities, which are chosen as by `entities`."""
         ...
 
     def due(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
-        """Keys of entities whose earliest deadline is at or before ``now``, earliest first."""
-        ...
+        """Keys of entities whose earliest deadline is at or before ``now``, earliest first.
 
-    def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
-        """Rows of all entities in an order in which no later commit appears before the cursor.
-
-        ``next`` is never None: it is the cursor to come back with.
+        Archived ones are not among them.
         """
         ...
+
+    def feed(
+        self,
+        cursor: str | None = None,
+        limit: int = 100,
+        *,
+        machine_names: Sequence[str] | None = None,
+        entity_id: str | None = None,
+    ) -> Page[HistoryEntry]:
+        """Rows of all entities in an order in which no later commit appears before the cursor.
+
+        ``next`` is never None: it is the cursor to come back with. It has passed the rows that were
+        left out, so a page without items is not the end: the end is where ``next`` is ``cursor``.
+        ``cursors`` has the cursor after each of the items.
+
+        Args:
+            cursor: Where to go on; None: at the beginning.
+            limit: At most so many.
+            machine_names: Only rows of these machines.
+            entity_id: Only rows of entities of this id.
+        """
+        ...
+
+    def feed_end(self) -> str:
+        """The feed's cursor after everything that is there now."""
+        cursor: str | None = None
+        while True:
+            page = self.feed(cursor, 1_000)
+            if page.next is None or not page.items:
+                return page.next or ""
+            cursor = page.next
 
     async def aload(self, lookups: Sequence[Lookup]) -> list[Loaded]:
         """`load` for asyncio."""
@@ -295,14 +326,22 @@ class NativeStore(Protocol):
         *,
         state: str | None = None,
         machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
         in_state_longer_than: timedelta | None = None,
+        archived: bool = False,
         after: str | None = None,
         limit: int = 100,
     ) -> Page[Entity]:
         """`entities` for asyncio."""
         ...
 
-    async def acount_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
+    async def acount_by_state(
+        self,
+        *,
+        machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
+        archived: bool = False,
+    ) -> dict[str, int]:
         """`count_by_state` for asyncio."""
         ...
 
@@ -310,9 +349,25 @@ class NativeStore(Protocol):
         """`due` for asyncio."""
         ...
 
-    async def afeed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
+    async def afeed(
+        self,
+        cursor: str | None = None,
+        limit: int = 100,
+        *,
+        machine_names: Sequence[str] | None = None,
+        entity_id: str | None = None,
+    ) -> Page[HistoryEntry]:
         """`feed` for asyncio."""
         ...
+
+    async def afeed_end(self) -> str:
+        """`feed_end` for asyncio."""
+        cursor: str | None = None
+        while True:
+            page = await self.afeed(cursor, 1_000)
+            if page.next is None or not page.items:
+                return page.next or ""
+            cursor = page.next
 
     def connect(self, *, auto_initialize: bool = True, validate_schema: bool = True) -> Self:
         """Open it; a second call does nothing."""
@@ -320,80 +375,6 @@ class NativeStore(Protocol):
 
     def disconnect(self) -> None:
         """Finish what is under way and close it; a second call does nothing."""
-        ...
-
-
-class PrunableStore(NativeStore, Protocol):
-    """A `NativeStore` whose history can be pruned; `pystator.stores.pruning` decides what goes."""
-
-    def prune_keys(self, after: Key | None, limit: int) -> Sequence[tuple[Key, int | None]]:
-        """The next keys that have history rows, in key order; empty at the end.
-
-        About ``limit`` of them, each with the time at which the first of its rows that is no
-        snapshot was recorded, in the order of history; None when there are only snapshots.
-        """
-        ...
-
-    def prune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
-        """Do the cuts, each of them whole; for each, how many of its ``ids`` were there.
-
-        None for a cut whose guard is gone: nothing of it was done. A snapshot is left out where
-        there is one of its version or of a later one.
-        """
-        ...
-
-    async def aprune_keys(self, after: Key | None, limit: int) -> Sequence[tuple[Key, int | None]]:
-        """`prune_keys` for asyncio."""
-        ...
-
-    async def aprune_rows(self, cuts: Sequence[Cut]) -> list[int | None]:
-        """`prune_rows` for asyncio."""
-        ...
-
-
-class RestorableStore(NativeStore, Protocol):
-    """A `NativeStore` that takes entities and rows of another store as they are."""
-
-    def restore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
-        """Put each parcel in, whole, if the store has what its ``base`` and ``after`` say.
-
-        Every field is kept: versions, times, commit ids, the time of recording. At most one parcel
-        of a call is of one key. `STALE`: the store has something else, and nothing of this parcel
-        was written. `REFUSED`: it cannot be stored here.
-        """
-        ...
-
-    async def arestore(self, parcels: Sequence[Parcel]) -> list[Outcome]:
-        """`restore` for asyncio."""
-        ...
-
-
-class MarkedStore(RestorableStore, Protocol):
-    """A `RestorableStore` that keeps marks, and changes them together with what it restores.
-
-    A mark is a short text under a name: how far somebody has come.
-    """
-
-    def marks(self, prefix: str) -> dict[str, str]:
-        """The marks whose names begin so."""
-        ...
-
-    def restore_marked(
-        self, parcels: Sequence[RawParcel], mark: str, before: str | None, after: str
-    ) -> bool:
-        """Put all parcels in and change the mark, in one transaction, or do nothing.
-
-        Only the ``base`` of a parcel is compared, not its ``after``. False: the mark is not
-        ``before`` (None: there is none).
-
-        Raises:
-            StaleVersionError: The store has something else than the parcels go on from.
-            InvalidValueError: Something cannot be stored here.
-        """
-        ...
-
-    def forget_events(self, ids: Sequence[tuple[str, str, str]]) -> None:
-        """Forget event ids (entity, machine, event id): their rows stay, without them."""
         ...
 
 
@@ -416,6 +397,18 @@ class MachineStore(Protocol):
         """All versions in the order ``(name, version)``, keyset-paged."""
         ...
 
+    def delete_machine(self, name: str, version: str | None = None) -> int:
+        """Delete a version, or all of them; how many there were.
+
+        No entity of the machine may be alive: one that is not archived. A version that is not the
+        newest one goes as soon as no such entity was written last by it. A store that can see
+        entities of the machine come while it looks does both at once.
+
+        Raises:
+            ConfigurationError: Entities are alive; ``context["live"]`` says how many.
+        """
+        ...
+
     async def asave_machine(self, machine: StoredMachine) -> bool:
         """`save_machine` for asyncio."""
         ...
@@ -428,4 +421,8 @@ class MachineStore(Protocol):
         self, *, after: str | None = None, limit: int = 100
     ) -> Page[StoredMachine]:
         """`stored_machines` for asyncio."""
+        ...
+
+    async def adelete_machine(self, name: str, version: str | None = None) -> int:
+        """`delete_machine` for asyncio."""
         ...

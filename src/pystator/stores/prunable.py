@@ -9,8 +9,9 @@ from pystator.errors import ConfigurationError
 from pystator.records import Pruned, from_datetime
 from pystator.stores.facade import StoreFacade
 from pystator.stores.keys import read_cursor
-from pystator.stores.protocols import MachineStore, PrunableStore, RestorableStore
+from pystator.stores.protocols import MachineStore
 from pystator.stores.pruning import KEYS, Cuts, Keys, Load, Order, Prune, Rows
+from pystator.stores.upkeep import PrunableStore, RestorableStore
 
 __all__ = ["BATCH", "CompleteStore", "Progress", "Prunable", "apart"]
 

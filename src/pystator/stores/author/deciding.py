@@ -16,6 +16,7 @@ from pystator.records import (
 )
 from pystator.stores.codec import LIMIT, copy, decode, encode
 from pystator.stores.columns import (
+    archived_after,
     decode_actions,
     decode_history,
     decode_patch,
@@ -121,6 +122,7 @@ def _row(commit: Commit, entry: Entry, number: int, recorded_at: int, limit: int
         commit.machine_version,
         commit.fingerprint,
         recorded_at,
+        entry.trace,
     )
 
 
@@ -145,6 +147,7 @@ def _after(commit: Commit, entity: Entity | None, context: dict[str, Any] | None
         commit.now,
         commit.commit_id,
         entity.state_since if since is None else since,
+        archived_after(commit, entity.archived_at),
     )
 
 
@@ -171,6 +174,7 @@ def entity_values(entity: Entity) -> list[str | int | None]:
         entity.updated_at,
         entity.commit_id,
         entity.state_since,
+        entity.archived_at,
     ]
 
 
@@ -217,6 +221,7 @@ def row_values(row: HistoryEntry) -> list[str | int | bool | None]:
         row.machine_version,
         row.fingerprint,
         row.recorded_at,
+        row.trace,
     ]
 
 

@@ -22,7 +22,7 @@ from pystator.records import (
 from pystator.stores.columns import next_due
 from pystator.stores.facade import StoreFacade
 from pystator.stores.immediate import AsideAsync
-from pystator.stores.keys import page_of, read_cursor, rows_asked, write_cursor
+from pystator.stores.keys import names_asked, page_of, read_cursor, rows_asked, write_cursor
 from pystator.stores.programs import long_ago, the_machine
 
 __all__ = ["AuthoredStore"]
@@ -124,7 +124,9 @@ class AuthoredStore(AsideAsync, StoreFacade):
         *,
         state: str | None = None,
         machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
         in_state_longer_than: timedelta | None = None,
+        archived: bool = False,
         after: str | None = None,
         limit: int = 100,
     ) -> Page[Entity]:
@@ -136,27 +138,51 @@ class AuthoredStore(AsideAsync, StoreFacade):
         limit = rows_asked(limit)
         place = None if after is None else read_cursor("entities", after, str, str)
         since = long_ago(self.now, in_state_longer_than)
-        found = list(islice(self._among(machine_name, place, state, since), limit + 1))
+        names = self._names(machine_name, machine_names)
+        among = self._among(names, archived, place, state, since)
+        found = list(islice(among, limit + 1))
         return page_of(found, limit, lambda entity: write_cursor("entities", *entity.key))
 
-    def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
+    def count_by_state(
+        self,
+        *,
+        machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
+        archived: bool = False,
+    ) -> dict[str, int]:
         """Configuration -> number of entities."""
-        return dict(Counter(entity.state for entity in self._among(machine_name)))
+        names = self._names(machine_name, machine_names)
+        return dict(Counter(entity.state for entity in self._among(names, archived)))
 
     def due(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
         """Keys of entities whose earliest deadline is at or before ``now``, earliest first."""
         found = sorted(
             (deadline, entity.key)
-            for entity in self._among(machine_name)
+            for entity in self._among(self._names(machine_name, None))
             if (deadline := next_due(entity.timers)) is not None and deadline <= now
         )
         return [key for _, key in found[: rows_asked(limit)]]
 
-    def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
+    def feed(
+        self,
+        cursor: str | None = None,
+        limit: int = 100,
+        *,
+        machine_names: Sequence[str] | None = None,
+        entity_id: str | None = None,
+    ) -> Page[HistoryEntry]:
         """Rows of all entities in the order of their commits."""
         place: int = 0 if cursor is None else read_cursor("feed", cursor, int)[0]
-        rows = list(self.rows_after(place, rows_asked(limit)))
-        return Page(rows, write_cursor("feed", rows[-1].id if rows else place))
+        names = names_asked(machine_names)
+        looked_at = self.rows_after(place, rows_asked(limit))
+        rows = [
+            row
+            for row in looked_at
+            if (names is None or row.machine_name in names)
+            and (entity_id is None or row.entity_id == entity_id)
+        ]
+        end = write_cursor("feed", looked_at[-1].id if looked_at else place)
+        return Page(rows, end, [write_cursor("feed", row.id) for row in rows])
 
     def prune_keys(self, after: Key | None, limit: int) -> Sequence[tuple[Key, int | None]]:
         """The next keys that have rows, in key order, for a store that can be pruned."""
@@ -166,15 +192,17 @@ class AuthoredStore(AsideAsync, StoreFacade):
 
     def _among(
         self,
-        machine_name: str | None,
+        names: tuple[str, ...] | None,
+        archived: bool = False,
         place: tuple[Any, ...] | None = None,
         state: str | None = None,
         since: int | None = None,
     ) -> Iterator[Entity]:
         """The entities that are asked for, in key order."""
-        machine = self._machine(machine_name)
-        keys = [key for key in self.keys() if machine is None or key[1] == machine]
+        keys = [key for key in self.keys() if names is None or key[1] in names]
         for entity in self._entities(sorted(key for key in keys if place is None or key > place)):
+            if (entity.archived_at is not None) is not archived:
+                continue
             if state is not None and state not in {entity.state, *entity.state.split("+")}:
                 continue
             if since is None or entity.state_since < since:

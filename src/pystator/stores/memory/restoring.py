@@ -21,7 +21,14 @@ from pystator.records import (
 )
 from pystator.stores.codec import freeze
 from pystator.stores.columns import UNLIMITED, next_due
-from pystator.stores.definitions import check_machine, is_same, machine_page, machines_after
+from pystator.stores.definitions import (
+    age,
+    check_deletion,
+    check_machine,
+    is_same,
+    machine_page,
+    machines_after,
+)
 from pystator.stores.keys import rows_asked
 from pystator.stores.memory.pruning import PrunableMemory
 from pystator.stores.memory.slots import Line, Slot, place_of
@@ -96,7 +103,7 @@ class RestorableMemory(PrunableMemory):
         slot.history = history and {name: list(leaves) for name, leaves in history.items()}
         slot.timers = {name: (at, armed) for name, (at, armed) in entity.timers.items()}
         due = next_due(slot.timers)
-        if due is not None and due != slot.next_due:
+        if due is not None and (due != slot.next_due or slot.archived_at is not None):
             heappush(self._due.setdefault(entity.machine_name, []), (due, entity.entity_id))
         slot.next_due = due
         slot.machine_version = entity.machine_version
@@ -105,6 +112,7 @@ class RestorableMemory(PrunableMemory):
         slot.updated_at = entity.updated_at
         slot.commit_id = entity.commit_id
         slot.state_since = entity.state_since
+        slot.archived_at = entity.archived_at
 
     # Machines -------------------------------------------------------------------------------------
 
@@ -130,7 +138,7 @@ class RestorableMemory(PrunableMemory):
             if version is not None:
                 return self._definitions.get((name, version))
             found = [each for each in self._definitions.values() if each.name == name]
-        return max(found, key=lambda each: (each.created_at, each.version), default=None)
+        return max(found, key=age, default=None)
 
     def stored_machines(self, *, after: str | None = None, limit: int = 100) -> Page[StoredMachine]:
         """All versions in the order ``(name, version)``, keyset-paged."""
@@ -139,6 +147,32 @@ class RestorableMemory(PrunableMemory):
         with self._lock:
             keys = sorted(key for key in self._definitions if key > place)
             return machine_page([self._definitions[key] for key in keys[: limit + 1]], limit)
+
+    def delete_machine(self, name: str, version: str | None = None) -> int:
+        """Delete a version, or all of them; how many there were.
+
+        Raises:
+            ConfigurationError: Entities of this machine are alive.
+        """
+        with self._lock:
+            found = [each for each in self._definitions.values() if each.name == name]
+            gone = [each for each in found if version in {None, each.version}]
+            if gone:
+                writers = [
+                    slot.machine_version
+                    for key, slot in self._slots.items()
+                    if key[1] == name and slot.version and slot.archived_at is None
+                ]
+                if version is not None and version != max(found, key=age).version:
+                    writers = [each for each in writers if each == version]
+                check_deletion(name, version, len(writers))
+            for each in gone:
+                del self._definitions[each.name, each.version]
+        return len(gone)
+
+    async def adelete_machine(self, name: str, version: str | None = None) -> int:
+        """`delete_machine` for asyncio."""
+        return self.delete_machine(name, version)
 
     async def asave_machine(self, machine: StoredMachine) -> bool:
         """`save_machine` for asyncio."""
@@ -160,6 +194,7 @@ def _line(slot: Slot, number: int, row: HistoryEntry) -> Line:
         row.version, row.kind, row.trigger, None, row.now, None, row.source_state,
         row.target_state, (), row.success, row.error_code, row.error_message, row.event_id,
         row.request_hash, row.actor, row.occurred_at, row.duration_us, row.ref,
+        row.trace,
     )  # fmt: skip
     parts = None
     if row.payload is not None or row.patch is not None or row.actions:

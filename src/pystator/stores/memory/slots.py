@@ -23,6 +23,7 @@ class Slot:
     """One key: its entity (from version 1 on), its history rows in order, its event ids."""
 
     __slots__ = (
+        "archived_at",
         "commit_id",
         "context",
         "created_at",
@@ -56,6 +57,7 @@ class Slot:
         self.updated_at = 0
         self.commit_id = ""
         self.state_since = 0
+        self.archived_at: int | None = None
         self.lines: list[Line] = []
         self.ids: dict[str, Line] | None = None
 
@@ -91,6 +93,7 @@ def entity_of(slot: Slot) -> Entity:
         slot.updated_at,
         slot.commit_id,
         slot.state_since,
+        slot.archived_at,
     )
 
 
@@ -123,6 +126,7 @@ def row_of(line: Line) -> HistoryEntry:
         machine_version,
         fingerprint,
         recorded_at,
+        entry.trace,
     )
 
 

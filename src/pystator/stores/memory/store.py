@@ -17,12 +17,9 @@ Laws:
 """
 
 import threading
-from bisect import bisect_right, insort
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
-from heapq import heappop, heappush
-from itertools import islice
+from bisect import insort
+from collections.abc import Callable, Mapping, Sequence
+from heapq import heappush
 from time import time_ns
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Self
@@ -38,22 +35,23 @@ from pystator.records import (
     Lookup,
     Outcome,
     OutcomeKind,
-    Page,
     StoredMachine,
     Timers,
 )
 from pystator.stores.codec import LIMIT, SURE, WIDE, freeze, is_flat
-from pystator.stores.columns import next_due, state_since
-from pystator.stores.keys import check_commit, page_of, read_cursor, rows_asked, write_cursor
-from pystator.stores.memory.restoring import RestorableMemory
+from pystator.stores.columns import archived_after, next_due, state_since
+from pystator.stores.keys import (
+    check_commit,
+)
+from pystator.stores.memory.reading import ReadableMemory
 from pystator.stores.memory.slots import Line, Parts, Slot, entity_of, place_of, row_of
-from pystator.stores.programs import long_ago, the_machine
 from pystator.stores.refusals import kind_of
 
 __all__ = ["InMemoryStateStore"]
 
-_Rare = tuple[int, dict[str, list[str]] | None, Timers, int | None]
-"""What few commits change: when it was made, history states, timers, the earliest deadline."""
+_Rare = tuple[int, dict[str, list[str]] | None, Timers, int | None, int | None]
+"""What few commits change: when it was made, history states, timers, the earliest deadline, when it
+was archived."""
 
 _NOTHING: Final[Mapping[str, HistoryEntry]] = MappingProxyType({})
 _ABSENT: Final = object()
@@ -62,7 +60,7 @@ _STALE: Final = Outcome(OutcomeKind.STALE)
 _DUPLICATE: Final = Outcome(OutcomeKind.DUPLICATE)
 
 
-class InMemoryStateStore(RestorableMemory):
+class InMemoryStateStore(ReadableMemory):
     """A state store in this process's memory, complete and thread-safe; gone with the process.
 
     Args:
@@ -181,7 +179,12 @@ class InMemoryStateStore(RestorableMemory):
             since = commit.now if commit.state is not None else None
             if len(lines) > 1:
                 since = state_since(commit)
-            if not expected or commit.history is not None or commit.timers is not None:
+            if (
+                not expected
+                or commit.history is not None
+                or commit.timers is not None
+                or commit.archived_at is not None
+            ):
                 rare = self._rarely(slot, commit)
         elif not slot.lines:
             self._add(slot)
@@ -211,7 +214,7 @@ class InMemoryStateStore(RestorableMemory):
             slot.updated_at = commit.now
             slot.commit_id = commit.commit_id
             if rare is not None:
-                slot.created_at, slot.history, slot.timers, slot.next_due = rare
+                slot.created_at, slot.history, slot.timers, slot.next_due, slot.archived_at = rare
         if known is not None:
             if slot.ids is None:
                 slot.ids = known
@@ -296,7 +299,7 @@ class InMemoryStateStore(RestorableMemory):
         return freeze(plain, limit=self.context_limit, name=name)[0]
 
     def _rarely(self, slot: Slot, commit: Commit) -> _Rare:
-        """What few commits do: make an entity, record history states, arm timers."""
+        """What few commits do: make an entity, record history states, arm timers, archive."""
         created, history, timers, due = slot.created_at, slot.history, slot.timers, slot.next_due
         if not slot.version:
             created = commit.now
@@ -307,10 +310,12 @@ class InMemoryStateStore(RestorableMemory):
         if commit.timers is not None and (commit.timers or timers):
             timers = dict(commit.timers)
             due = next_due(timers)
-            if due is not None and due != slot.next_due:
-                entity_id, machine = slot.key
-                heappush(self._due.setdefault(machine, []), (due, entity_id))
-        return created, history, timers, due
+        archived = archived_after(commit, slot.archived_at)
+        # Those that are archived fall out of the heap when they would be due.
+        if due is not None and (due != slot.next_due or archived != slot.archived_at):
+            entity_id, machine = slot.key
+            heappush(self._due.setdefault(machine, []), (due, entity_id))
+        return created, history, timers, due, archived
 
     def _add(self, slot: Slot) -> None:
         if slot.key not in self._slots:
@@ -323,137 +328,6 @@ class InMemoryStateStore(RestorableMemory):
 
     def flush(self) -> None:
         """Nothing waits here."""
-
-    # Reads ----------------------------------------------------------------------------------------
-
-    def machines(self, entity_id: str) -> list[str]:
-        """Names of the machines that have an entity of this id, sorted."""
-        with self._lock:
-            return [
-                name
-                for name in self._machines.get(entity_id, ())
-                if self._slots[entity_id, name].version
-            ]
-
-    def history(
-        self,
-        entity_id: str,
-        *,
-        machine_name: str | None = None,
-        after: str | None = None,
-        limit: int = 100,
-        newest_first: bool = False,
-    ) -> Page[HistoryEntry]:
-        """The entity's rows in the order ``(version, id)``, keyset-paged.
-
-        Raises:
-            AmbiguousEntityError: No machine is named, and several have rows of this id.
-        """
-        limit = rows_asked(limit)
-        place = None if after is None else read_cursor("history", after, int, int)
-        with self._lock:
-            machine = self._machine(machine_name)
-            if machine is None:
-                machine = the_machine(entity_id, self._machines.get(entity_id, ()))
-            slot = None if machine is None else self._slots.get((entity_id, machine))
-            lines = [] if slot is None else slot.lines
-            if place is not None and newest_first:
-                lines = [line for line in lines if place_of(line) < place]
-            elif place is not None:
-                lines = lines[bisect_right(lines, place, key=place_of) :]
-            found = lines[: -limit - 2 : -1] if newest_first else lines[: limit + 1]
-        return page_of(
-            [row_of(line) for line in found],
-            limit,
-            lambda row: write_cursor("history", row.version, row.id),
-        )
-
-    def entities(
-        self,
-        *,
-        state: str | None = None,
-        machine_name: str | None = None,
-        in_state_longer_than: timedelta | None = None,
-        after: str | None = None,
-        limit: int = 100,
-    ) -> Page[Entity]:
-        """Entities in key order, keyset-paged; ``state`` is an active leaf or a configuration.
-
-        Raises:
-            InvalidValueError: ``in_state_longer_than`` is no duration, or ``after`` no cursor.
-        """
-        limit = rows_asked(limit)
-        place = None if after is None else read_cursor("entities", after, str, str)
-        machine = self._machine(machine_name)
-        since = long_ago(self.now, in_state_longer_than)
-        found: list[Entity] = []
-        with self._lock:
-            for key in self._keys_after(place):
-                slot = self._slots[key]
-                if machine is not None and key[1] != machine:
-                    continue
-                if state is not None and state != slot.state and state not in slot.state.split("+"):
-                    continue
-                if since is not None and slot.state_since >= since:
-                    continue
-                found.append(entity_of(slot))
-                if len(found) > limit:
-                    break
-        return page_of(found, limit, lambda entity: write_cursor("entities", *entity.key))
-
-    def _keys_after(self, place: tuple[Any, ...] | None) -> Iterator[Key]:
-        order = self._order
-        if order is None:
-            order = self._order = sorted(key for key, slot in self._slots.items() if slot.version)
-        start = 0 if place is None else bisect_right(order, place)
-        for index in range(start, len(order)):
-            yield order[index]
-
-    def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
-        """Configuration -> number of entities."""
-        machine = self._machine(machine_name)
-        with self._lock:
-            return dict(
-                Counter(
-                    slot.state
-                    for key, slot in self._slots.items()
-                    if slot.version and (machine is None or key[1] == machine)
-                )
-            )
-
-    def due(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
-        """Keys of entities whose earliest deadline is at or before ``now``, earliest first."""
-        limit = rows_asked(limit)
-        machine = self._machine(machine_name)
-        with self._lock:
-            names = list(self._due) if machine is None else [machine]
-            found = [each for name in names for each in self._due_of(name, now, limit)]
-        found.sort()
-        return [key for _, key in found[:limit]]
-
-    def _due_of(self, machine: str, now: int, limit: int) -> list[tuple[int, Key]]:
-        heap = self._due.get(machine, [])
-        found: dict[Key, int] = {}
-        while heap and len(found) < limit and heap[0][0] <= now:
-            due, entity_id = heappop(heap)
-            key = (entity_id, machine)
-            if self._slots[key].next_due == due:  # else it was moved or cancelled since
-                found[key] = due
-        for key, due in found.items():
-            heappush(heap, (due, key[0]))
-        return [(due, key) for key, due in found.items()]
-
-    def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
-        """Rows of all entities in the order of their commits."""
-        limit = rows_asked(limit)
-        start: int = 0 if cursor is None else read_cursor("feed", cursor, int)[0]
-        with self._lock:
-            rest = islice(self._feed, start, None)
-            lines = list(islice((line for line in rest if line is not None), limit))
-            last = len(self._feed)
-        if len(lines) == limit:
-            last = lines[-1][1] if lines else start
-        return Page([row_of(line) for line in lines], write_cursor("feed", max(last, start)))
 
     # Connections ----------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from pystator.records import (
 from pystator.stores.codec import LIMIT
 from pystator.stores.definitions import check_machine
 from pystator.stores.linked import LinkedStore, check_options
-from pystator.stores.operated import OperatedStore
+from pystator.stores.operated import OperatedStore, end_of, later, nothing_asked, the_only
 
 with from_extra("mongodb", "pymongo", "bson"):
     from pystator.stores.mongodb import feed, indexes, machines, pruning, reads, restoring
@@ -191,21 +191,37 @@ class MongoDBStateStore(LinkedStore[Link, Write], OperatedStore[Request | Rows])
     def _entities(
         self,
         state: str | None,
-        machine: str | None,
+        machines: tuple[str, ...] | None,
         since: int | None,
         after: str | None,
         limit: int,
+        *,
+        archived: bool,
     ) -> Operation[Page[Entity]]:
+        machine = the_only(machines, archived=archived)
         return reads.entities(state, machine, since, after, limit)
 
-    def _count_by_state(self, machine: str | None) -> Operation[dict[str, int]]:
+    def _count_by_state(
+        self, machines: tuple[str, ...] | None, *, archived: bool
+    ) -> Operation[dict[str, int]]:
+        machine = the_only(machines, archived=archived)
         return reads.count_by_state(machine)
 
     def _due(self, now: int, limit: int, machine: str | None) -> Operation[list[Key]]:
         return reads.due(now, limit, machine)
 
-    def _feed(self, cursor: str | None, limit: int) -> Operation[Page[HistoryEntry]]:
+    def _feed(
+        self,
+        cursor: str | None,
+        limit: int,
+        machines: tuple[str, ...] | None,
+        entity_id: str | None,
+    ) -> Operation[Page[HistoryEntry]]:
+        nothing_asked(machines, entity_id)
         return feed.feed(cursor, limit, self._numbers)
+
+    def _feed_end(self) -> Operation[str]:
+        return end_of(lambda cursor: self._feed(cursor, 1_000, None, None))
 
     def _prune_keys(self, after: Key | None, limit: int) -> Operation[list[tuple[Key, int | None]]]:
         return pruning.prune_keys(after, limit)
@@ -225,6 +241,10 @@ class MongoDBStateStore(LinkedStore[Link, Write], OperatedStore[Request | Rows])
 
     def _stored_machines(self, after: str | None, limit: int) -> Operation[Page[StoredMachine]]:
         return machines.stored_machines(after, limit)
+
+    def _delete_machine(self, name: str, version: str | None) -> Operation[int]:
+        del name, version
+        later("machines that are deleted")
 
 
 class _Forgotten(OrderedDict[str, tuple[int, frozenset[str]]]):

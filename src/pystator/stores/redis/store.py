@@ -22,7 +22,7 @@ from pystator.records import (
 )
 from pystator.stores.codec import LIMIT
 from pystator.stores.linked import LinkedStore, check_options
-from pystator.stores.operated import OperatedStore
+from pystator.stores.operated import OperatedStore, end_of, later, nothing_asked, the_only
 
 with from_extra("redis", "redis", "hiredis"):
     from pystator.db.redis_url import find_redis
@@ -218,21 +218,37 @@ class RedisStateStore(LinkedStore[Link, Write], OperatedStore[Request]):
     def _entities(
         self,
         state: str | None,
-        machine: str | None,
+        machines: tuple[str, ...] | None,
         since: int | None,
         after: str | None,
         limit: int,
+        *,
+        archived: bool,
     ) -> Operation[Page[Entity]]:
+        machine = the_only(machines, archived=archived)
         return listing.entities(self.layout, state, machine, since, after, limit)
 
-    def _count_by_state(self, machine: str | None) -> Operation[dict[str, int]]:
+    def _count_by_state(
+        self, machines: tuple[str, ...] | None, *, archived: bool
+    ) -> Operation[dict[str, int]]:
+        machine = the_only(machines, archived=archived)
         return reads.count_by_state(self.layout, machine)
 
     def _due(self, now: int, limit: int, machine: str | None) -> Operation[list[Key]]:
         return reads.due(self.layout, now, limit, machine)
 
-    def _feed(self, cursor: str | None, limit: int) -> Operation[Page[HistoryEntry]]:
+    def _feed(
+        self,
+        cursor: str | None,
+        limit: int,
+        machines: tuple[str, ...] | None,
+        entity_id: str | None,
+    ) -> Operation[Page[HistoryEntry]]:
+        nothing_asked(machines, entity_id)
         return feed.feed(self.layout, cursor, limit)
+
+    def _feed_end(self) -> Operation[str]:
+        return end_of(lambda cursor: self._feed(cursor, 1_000, None, None))
 
     def _prune_keys(self, after: Key | None, limit: int) -> Operation[list[tuple[Key, int | None]]]:
         return pruning.prune_keys(self.layout, after, limit)
@@ -251,6 +267,10 @@ class RedisStateStore(LinkedStore[Link, Write], OperatedStore[Request]):
 
     def _stored_machines(self, after: str | None, limit: int) -> Operation[Page[StoredMachine]]:
         return machines.machines(self.layout, after, limit)
+
+    def _delete_machine(self, name: str, version: str | None) -> Operation[int]:
+        del name, version
+        later("machines that are deleted")
 
 
 # Running ------------------------------------------------------------------------------------------

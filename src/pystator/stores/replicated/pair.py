@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from pystator.errors import ReplicationError
 from pystator.stores.keys import new_commit_id
-from pystator.stores.protocols import MachineStore, MarkedStore, PrunableStore
+from pystator.stores.protocols import MachineStore
 from pystator.stores.redis import RedisStateStore
 from pystator.stores.replicated.answers import Known, Lag
 from pystator.stores.replicated.places import (
@@ -32,6 +32,7 @@ from pystator.stores.replicated.places import (
     milliseconds,
 )
 from pystator.stores.replicated.stream import Head, Stream
+from pystator.stores.upkeep import MarkedStore, PrunableStore
 
 __all__ = ["LOST", "Durable", "Pair"]
 

@@ -20,8 +20,8 @@ from typing import Final
 from pystator.records import record
 from pystator.stores.keys import new_commit_id
 from pystator.stores.parcels import RawParcel
-from pystator.stores.protocols import MarkedStore
 from pystator.stores.replicated.answers import Known
+from pystator.stores.upkeep import MarkedStore
 
 __all__ = ["START", "Epoch", "Ledger", "Phase", "Seen", "in_order", "known_of", "milliseconds"]
 

@@ -180,7 +180,9 @@ class Serving(CompleteStore):
         *,
         state: str | None = None,
         machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
         in_state_longer_than: timedelta | None = None,
+        archived: bool = False,
         after: str | None = None,
         limit: int = 100,
     ) -> Page[Entity]:
@@ -193,23 +195,50 @@ class Serving(CompleteStore):
             lambda: self.hot_store.entities(
                 state=state,
                 machine_name=machine_name,
+                machine_names=machine_names,
                 in_state_longer_than=in_state_longer_than,
+                archived=archived,
                 after=after,
                 limit=limit,
             )
         )
 
-    def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
+    def count_by_state(
+        self,
+        *,
+        machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
+        archived: bool = False,
+    ) -> dict[str, int]:
         """Configuration -> number of entities."""
-        return self._read(lambda: self.hot_store.count_by_state(machine_name=machine_name))
+        return self._read(
+            lambda: self.hot_store.count_by_state(
+                machine_name=machine_name, machine_names=machine_names, archived=archived
+            )
+        )
 
     def due(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
         """Keys of entities whose earliest deadline is at or before ``now``, earliest first."""
         return self._read(lambda: self.hot_store.due(now, limit, machine_name=machine_name))
 
-    def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
+    def feed(
+        self,
+        cursor: str | None = None,
+        limit: int = 100,
+        *,
+        machine_names: Sequence[str] | None = None,
+        entity_id: str | None = None,
+    ) -> Page[HistoryEntry]:
         """Rows of all entities in an order in which no later commit appears before the cursor."""
-        return self._read(lambda: self.hot_store.feed(cursor, limit))
+        return self._read(
+            lambda: self.hot_store.feed(
+                cursor, limit, machine_names=machine_names, entity_id=entity_id
+            )
+        )
+
+    def feed_end(self) -> str:
+        """The feed's cursor after everything that is there now."""
+        return self._read(self.hot_store.feed_end)
 
     # Their twins ----------------------------------------------------------------------------------
 
@@ -242,7 +271,9 @@ class Serving(CompleteStore):
         *,
         state: str | None = None,
         machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
         in_state_longer_than: timedelta | None = None,
+        archived: bool = False,
         after: str | None = None,
         limit: int = 100,
     ) -> Page[Entity]:
@@ -251,23 +282,50 @@ class Serving(CompleteStore):
             lambda: self.hot_store.aentities(
                 state=state,
                 machine_name=machine_name,
+                machine_names=machine_names,
                 in_state_longer_than=in_state_longer_than,
+                archived=archived,
                 after=after,
                 limit=limit,
             )
         )
 
-    async def acount_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
+    async def acount_by_state(
+        self,
+        *,
+        machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
+        archived: bool = False,
+    ) -> dict[str, int]:
         """`count_by_state` for asyncio."""
-        return await self._aread(lambda: self.hot_store.acount_by_state(machine_name=machine_name))
+        return await self._aread(
+            lambda: self.hot_store.acount_by_state(
+                machine_name=machine_name, machine_names=machine_names, archived=archived
+            )
+        )
 
     async def adue(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
         """`due` for asyncio."""
         return await self._aread(lambda: self.hot_store.adue(now, limit, machine_name=machine_name))
 
-    async def afeed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
+    async def afeed(
+        self,
+        cursor: str | None = None,
+        limit: int = 100,
+        *,
+        machine_names: Sequence[str] | None = None,
+        entity_id: str | None = None,
+    ) -> Page[HistoryEntry]:
         """`feed` for asyncio."""
-        return await self._aread(lambda: self.hot_store.afeed(cursor, limit))
+        return await self._aread(
+            lambda: self.hot_store.afeed(
+                cursor, limit, machine_names=machine_names, entity_id=entity_id
+            )
+        )
+
+    async def afeed_end(self) -> str:
+        """`feed_end` for asyncio."""
+        return await self._aread(self.hot_store.afeed_end)
 
     # Pruning and restoring: the durable store keeps what was pruned, and is pruned by itself ------
 
@@ -321,6 +379,16 @@ class Serving(CompleteStore):
         """All versions in the order ``(name, version)``, keyset-paged."""
         return self._read(lambda: self.hot_store.stored_machines(after=after, limit=limit))
 
+    def delete_machine(self, name: str, version: str | None = None) -> int:
+        """Delete a version, or all of them; how many there were.
+
+        Raises:
+            ConfigurationError: Entities of this machine are alive.
+        """
+        self._open()
+        deleted = self.hot_store.delete_machine(name, version)
+        return max(deleted, self.durable_store.delete_machine(name, version))
+
     async def asave_machine(self, machine: StoredMachine) -> bool:
         """`save_machine` for asyncio."""
         self._open()
@@ -336,6 +404,12 @@ class Serving(CompleteStore):
     ) -> Page[StoredMachine]:
         """`stored_machines` for asyncio."""
         return await self._aread(lambda: self.hot_store.astored_machines(after=after, limit=limit))
+
+    async def adelete_machine(self, name: str, version: str | None = None) -> int:
+        """`delete_machine` for asyncio."""
+        self._open()
+        deleted = await self.hot_store.adelete_machine(name, version)
+        return max(deleted, await self.durable_store.adelete_machine(name, version))
 
 
 def _is_nothing(found: object) -> bool:

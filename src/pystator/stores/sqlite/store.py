@@ -28,6 +28,7 @@ from pystator.stores.codec import LIMIT
 from pystator.stores.definitions import check_machine
 from pystator.stores.facade import StoreFacade
 from pystator.stores.immediate import AsideAsync
+from pystator.stores.operated import later, nothing_asked, the_only
 from pystator.stores.parcels import RawParcel
 from pystator.stores.programs import long_ago
 from pystator.stores.prunable import CompleteStore, apart
@@ -223,7 +224,9 @@ class SQLiteStateStore(AsideAsync, CompleteStore):
         *,
         state: str | None = None,
         machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
         in_state_longer_than: timedelta | None = None,
+        archived: bool = False,
         after: str | None = None,
         limit: int = 100,
     ) -> Page[Entity]:
@@ -232,15 +235,21 @@ class SQLiteStateStore(AsideAsync, CompleteStore):
         Raises:
             InvalidValueError: ``in_state_longer_than`` is no duration, or ``after`` no cursor.
         """
-        machine = self._machine(machine_name)
+        machine = the_only(self._names(machine_name, machine_names), archived=archived)
         since = long_ago(self.now, in_state_longer_than)
         return self._files.read(
             lambda connection: reads.entities(connection, state, machine, since, after, limit)
         )
 
-    def count_by_state(self, *, machine_name: str | None = None) -> dict[str, int]:
+    def count_by_state(
+        self,
+        *,
+        machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
+        archived: bool = False,
+    ) -> dict[str, int]:
         """Configuration -> number of entities."""
-        machine = self._machine(machine_name)
+        machine = the_only(self._names(machine_name, machine_names), archived=archived)
         return self._files.read(lambda connection: reads.count_by_state(connection, machine))
 
     def due(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
@@ -248,8 +257,16 @@ class SQLiteStateStore(AsideAsync, CompleteStore):
         machine = self._machine(machine_name)
         return self._files.read(lambda connection: reads.due(connection, now, limit, machine))
 
-    def feed(self, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
+    def feed(
+        self,
+        cursor: str | None = None,
+        limit: int = 100,
+        *,
+        machine_names: Sequence[str] | None = None,
+        entity_id: str | None = None,
+    ) -> Page[HistoryEntry]:
         """Rows of all entities in the order of their commits."""
+        nothing_asked(machine_names, entity_id)
         return self._files.read(lambda connection: reads.feed(connection, cursor, limit))
 
     # Pruning --------------------------------------------------------------------------------------
@@ -317,6 +334,15 @@ class SQLiteStateStore(AsideAsync, CompleteStore):
         return self._files.read(
             lambda connection: definitions.stored_machines(connection, after, limit)
         )
+
+    def delete_machine(self, name: str, version: str | None = None) -> int:
+        """Delete a version, or all of them; how many there were."""
+        del name, version
+        later("machines that are deleted")
+
+    async def adelete_machine(self, name: str, version: str | None = None) -> int:
+        """`delete_machine` for asyncio."""
+        return await self._aside(lambda: self.delete_machine(name, version))
 
     async def asave_machine(self, machine: StoredMachine) -> bool:
         """`save_machine` for asyncio."""
