@@ -7,7 +7,7 @@ guard waited for was cancelled is an error like others: nobody has cancelled the
 
 import time
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from pystator.engine.actions import ActionExecutor, cancelled_within
 from pystator.engine.result import TransitionResult
@@ -25,12 +25,13 @@ from pystator.orchestrator.requests import (
     RunActions,
     Sleep,
     Write,
+    WriteAhead,
 )
 from pystator.orchestrator.settings import Settings
 from pystator.orchestrator.single import conclude
 from pystator.orchestrator.waiting import DECIDING, Deciding
 from pystator.records import Commit, Loaded, Lookup, Outcome, OutcomeKind
-from pystator.stores.protocols import NativeStore
+from pystator.stores.protocols import AheadStore, NativeStore
 
 __all__ = ["Driver"]
 
@@ -124,6 +125,8 @@ class Driver:
                 return self.store.load(request.lookups), self.clock()
             case Write():
                 return self.store.commit(request.commits)
+            case WriteAhead():
+                return cast("AheadStore", self.store).commit_ahead(request.commits)
             case RunActions():
                 return self.executor.execute(request.specs, request.context)
             case AppendLater():
@@ -186,6 +189,8 @@ class Driver:
                 return await self.store.aload(request.lookups), self.clock()
             case Write():
                 return await self.store.acommit(request.commits)
+            case WriteAhead():
+                return await cast("AheadStore", self.store).acommit_ahead(request.commits)
             case RunActions():
                 return await self.executor.async_execute(request.specs, request.context)
             case AppendLater():

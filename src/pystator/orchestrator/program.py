@@ -17,7 +17,7 @@ Laws:
 - The same event id twice in one call: the second is answered from the first.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pystator.engine.actions import cancelled_within
 from pystator.engine.frame import NeedGuard
@@ -25,6 +25,7 @@ from pystator.engine.result import TransitionResult
 from pystator.engine.step import wrapped
 from pystator.errors import FSMError, InvalidValueError
 from pystator.orchestrator.actions import finish
+from pystator.orchestrator.ahead import Drawn, may_run_ahead
 from pystator.orchestrator.answers import again, conflict, gave_up, is_same, replayed
 from pystator.orchestrator.cases import Case
 from pystator.orchestrator.draft import Draft, Overdue
@@ -33,7 +34,7 @@ from pystator.orchestrator.patience import Patience
 from pystator.orchestrator.plain import decide_one
 from pystator.orchestrator.requests import AwaitGuard, Load, Program
 from pystator.orchestrator.settings import Settings
-from pystator.orchestrator.writing import write
+from pystator.orchestrator.writing import write, write_ahead
 from pystator.records import Commit, Entity, HistoryEntry, Loaded, Lookup, Outcome, OutcomeKind
 
 __all__ = [
@@ -187,10 +188,54 @@ def _round(
     except Exception as error:  # noqa: BLE001 # what earlier rounds wrote is answered all the same
         _fail([case for group in groups.values() for case in group], error)
         return False
+    if may_run_ahead(settings, len(groups)):
+        groups, answer = yield from _run_ahead(settings, groups, alone, answer, began)
     papers, commits = yield from _drafted(settings, groups, alone, answer, began, may_wait=may_wait)
     if not commits:
         return False
     outcomes = yield from write(settings, commits)
+    return _settled(papers, outcomes, alone)
+
+
+def _run_ahead(
+    settings: Settings, groups: Groups, alone: set[str], loaded: Answer, began: int
+) -> Program[tuple[Groups, Answer]]:
+    """Decide and write plain events; the other groups, and what was loaded for them."""
+    everything, now = loaded
+    papers: list[Draft | _Plain] = []
+    others: Groups = {}
+    left: list[Loaded] = []
+
+    def commits() -> Iterator[Commit]:
+        for key, found in zip(sorted(groups), everything, strict=True):
+            group = groups[key]
+            decided = None
+            if len(group) == 1 and not found.known:
+                try:
+                    decided = _decide_plain(settings, group[0], found.entity, now, began)
+                except Exception as error:  # noqa: BLE001 # as in `_drafted`
+                    _fail(group, error)
+                    continue
+            if decided is None:
+                others[key] = group
+                left.append(found)
+                continue
+            paper, commit = decided
+            if commit is not None:
+                papers.append(paper)
+                yield commit
+            elif isinstance(paper, Draft):
+                settle(paper, None)
+
+    outcomes = yield from write_ahead(settings, Drawn(commits()))
+    _settled(papers, outcomes, alone)
+    return others, (left, now)
+
+
+def _settled(
+    papers: Iterable[Draft | _Plain], outcomes: Iterable[Outcome | Exception], alone: set[str]
+) -> bool:
+    """Answer what was written; True when due timers were written before an event that waits."""
     advanced = False
     for paper, outcome in zip(papers, outcomes, strict=True):
         if isinstance(paper, Draft):

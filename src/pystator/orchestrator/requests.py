@@ -11,6 +11,7 @@ request               reply
 `Load`                ``(list of Loaded, wall clock now in microseconds)``
 a lone `Lookup`       ``(Loaded, wall clock now in microseconds)``
 `Write`               ``list of Outcome``
+`WriteAhead`          ``list of Outcome``, of all that were drawn
 a lone `Commit`       ``Outcome``
 `ReadBack`            a page of an entity's history rows, newest first
 `FindDue`             ``(keys, wall clock now in microseconds)``
@@ -21,7 +22,7 @@ a lone `Commit`       ``Outcome``
 ====================  ==========================================================
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, TypeVar
 
 from pystator.engine.actions import ActionOutcome, ActionSpec
@@ -40,6 +41,7 @@ __all__ = [
     "RunActions",
     "Sleep",
     "Write",
+    "WriteAhead",
 ]
 
 T = TypeVar("T")
@@ -60,6 +62,13 @@ class Write:
     """Commit, in one round trip."""
 
     commits: Sequence[Commit]
+
+
+@record
+class WriteAhead:
+    """Commit, in one round trip, what is decided meanwhile."""
+
+    commits: Iterable[Commit]
 
 
 @record
@@ -121,6 +130,7 @@ Request = (
     | Lookup
     | Write
     | Commit
+    | WriteAhead
     | ReadBack
     | FindDue
     | AwaitGuard

@@ -29,6 +29,7 @@ class Settings:
         timed: The machine has timers.
         remembers: The machine has history states, so that entities have records of them.
         start_missing: An event for a missing entity starts it.
+        takes_ahead: The store draws commits that are decided meanwhile.
         fallback, fallback_state: What becomes of an event that fails by an error, see
             `pystator.orchestrator.draft`.
         rows: The store keeps history.
@@ -59,6 +60,7 @@ class Settings:
         "remembers",
         "rows",
         "start_missing",
+        "takes_ahead",
         "tick",
         "timed",
         "validator",
@@ -92,6 +94,7 @@ class Settings:
         self.normalise = _normaliser(definition.normalizer)
         self.idempotent = store.idempotent
         self.rows = store.keeps_history
+        self.takes_ahead: bool = getattr(store, "takes_ahead", False)
         self.holds = False
         self.home: object = self
         self.hooks = hooks

@@ -30,8 +30,9 @@ commit, and after an error nothing is sent over its connection again.
 from collections.abc import Sequence
 
 from pystator.errors import StoreUnavailableError
+from pystator.orchestrator.ahead import Drawn
 from pystator.orchestrator.patience import Patience
-from pystator.orchestrator.requests import Load, Program, ReadBack, Write
+from pystator.orchestrator.requests import Load, Program, ReadBack, Write, WriteAhead
 from pystator.orchestrator.settings import Settings
 from pystator.records import (
     Commit,
@@ -44,7 +45,7 @@ from pystator.records import (
     Page,
 )
 
-__all__ = ["find_out", "write"]
+__all__ = ["find_out", "write", "write_ahead"]
 
 _APPLIED = Outcome(OutcomeKind.APPLIED)
 _STALE = Outcome(OutcomeKind.STALE)
@@ -57,6 +58,15 @@ def write(settings: Settings, commits: Sequence[Commit]) -> Program[list[Outcome
         outcomes: list[Outcome | Exception] = yield Write(commits)
     except Exception as error:  # noqa: BLE001 # a driver's error: what it wrote is found out below
         return (yield from find_out(settings, commits, error))
+    return outcomes
+
+
+def write_ahead(settings: Settings, commits: Drawn) -> Program[list[Outcome | Exception]]:
+    """`write` of what is decided meanwhile; the outcomes of all that were drawn."""
+    try:
+        outcomes: list[Outcome | Exception] = yield WriteAhead(commits)
+    except Exception as error:  # noqa: BLE001 # as in `write`; the rest of them was not sent
+        return (yield from find_out(settings, commits.all(), error))
     return outcomes
 
 

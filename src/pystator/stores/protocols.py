@@ -19,7 +19,7 @@ Laws of a native store:
 - Values that go in are never kept by reference, and values that come out belong to the caller.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, NoReturn, Protocol, Self, runtime_checkable
 
@@ -37,6 +37,7 @@ from pystator.records import (
 )
 
 __all__ = [
+    "AheadStore",
     "AsyncStateStore",
     "MachineStore",
     "NativeStore",
@@ -375,6 +376,21 @@ class NativeStore(Protocol):
 
     def disconnect(self) -> None:
         """Finish what is under way and close it; a second call does nothing."""
+        ...
+
+
+class AheadStore(NativeStore, Protocol):
+    """A `NativeStore` that works on the first commits while it draws the next ones."""
+
+    takes_ahead: ClassVar[bool]
+    """It does."""
+
+    def commit_ahead(self, commits: Iterable[Commit]) -> list[Outcome]:
+        """`commit` of what is decided when it is drawn; one `Outcome` for each that was."""
+        ...
+
+    async def acommit_ahead(self, commits: Iterable[Commit]) -> list[Outcome]:
+        """`commit_ahead` for asyncio."""
         ...
 
 

@@ -1,7 +1,7 @@
 """The store in a Redis or Valkey server: fast, and for any number of processes and machines."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Final, Self, TypeVar
 
 from pystator.db.extras import from_extra
@@ -77,6 +77,7 @@ class RedisStateStore(LinkedStore[Link, Write], OperatedStore[Request]):
     has_feed: ClassVar[bool] = True
     combines: ClassVar[bool] = True
     in_flight: ClassVar[int] = 2
+    takes_ahead: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -174,6 +175,10 @@ class RedisStateStore(LinkedStore[Link, Write], OperatedStore[Request]):
             return [commit_one(self._link, self.terms, write)]
         return _run(self._link, self._committing(commits)) if commits else []
 
+    def commit_ahead(self, commits: Iterable[Commit]) -> list[Outcome]:
+        """`commit` of what is decided while the server works; one `Outcome` for each drawn."""
+        return _run(self._link, self._committing(commits))
+
     def append_later(self, commits: Sequence[Commit]) -> None:
         """Append rows in a moment, together with others; returns at once."""
         self._later.add(prepare(commits, self.now(), self.context_limit))
@@ -186,7 +191,11 @@ class RedisStateStore(LinkedStore[Link, Write], OperatedStore[Request]):
         """`commit` for asyncio."""
         return await _arun(self._link, self._committing(commits)) if commits else []
 
-    def _committing(self, commits: Sequence[Commit]) -> Operation[list[Outcome]]:
+    async def acommit_ahead(self, commits: Iterable[Commit]) -> list[Outcome]:
+        """`commit_ahead` for asyncio."""
+        return await _arun(self._link, self._committing(commits))
+
+    def _committing(self, commits: Iterable[Commit]) -> Operation[list[Outcome]]:
         return committing(self.terms, commits, self.now(), self.context_limit)
 
     # Operations -----------------------------------------------------------------------------------

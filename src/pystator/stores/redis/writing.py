@@ -94,7 +94,7 @@ class Terms:
 
 
 def committing(
-    terms: Terms, commits: Sequence[Commit], recorded_at: int, limit: int
+    terms: Terms, commits: Iterable[Commit], recorded_at: int, limit: int
 ) -> Operation[list[Outcome]]:
     """Encode and write; one `Outcome` for each, in order.
 
@@ -105,7 +105,8 @@ def committing(
         limit: Bytes an encoded context may have.
     """
     writes = (prepared(commit, recorded_at, limit) for commit in commits)
-    return (yield from writing(terms, list(writes) if len(commits) < FEW else writes))
+    are_few = isinstance(commits, Sequence) and len(commits) < FEW
+    return (yield from writing(terms, list(writes) if are_few else writes))
 
 
 def writing(terms: Terms, writes: Iterable[Write]) -> Operation[list[Outcome]]:
