@@ -20,6 +20,7 @@
      |- EntityNotFoundError
      |- AmbiguousEntityError             several machines have an entity of this id
      |- EntityMachineMismatchError
+     |- MachineNotFoundError             no machine of this name is served
      |- MachineVersionMismatchError
      |- IdempotencyConflictError         an event id was used for another event
      |- StoreUnavailableError            the store did not answer in time
@@ -50,6 +51,7 @@ __all__ = [
     "IdempotencyConflictError",
     "InvalidTransitionError",
     "InvalidValueError",
+    "MachineNotFoundError",
     "MachineVersionMismatchError",
     "ReplicationError",
     "SchemaError",
@@ -83,6 +85,7 @@ class ErrorCode(StrEnum):
     INVALID_TRANSITION = "invalid_transition"
     INVALID_VALUE = "invalid_value"
     LIVELOCK = "livelock"
+    MACHINE_NOT_FOUND = "machine_not_found"
     MACHINE_VERSION_MISMATCH = "machine_version_mismatch"
     REPLICATION = "replication_error"
     SCHEMA = "schema_error"
@@ -279,3 +282,9 @@ class SchemaError(FSMError):
     """The database's schema is not the one this release needs; the message names the command."""
 
     default_code = ErrorCode.SCHEMA
+
+
+class MachineNotFoundError(FSMError):
+    """There is no machine of this name; the message lists what there is."""
+
+    default_code = ErrorCode.MACHINE_NOT_FOUND

@@ -16,10 +16,10 @@ from pystator.cli.options import JsonOption, MachineNameOption, StoreOption
 from pystator.cli.output import note, paint, say, say_json
 from pystator.cli.pages import MOST, all_entities
 from pystator.cli.text import WIDEST, Cell, bar, count, cut, moment, noun, pairs, room_beside, table
-from pystator.cli.times import duration
-from pystator.cli.views import entity_view
 from pystator.errors import EvaluationError
 from pystator.records import record
+from pystator.service.times import duration
+from pystator.service.views import entity_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

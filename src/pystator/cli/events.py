@@ -24,10 +24,10 @@ from difflib import get_close_matches
 from typing import Any, Literal, cast
 
 from pystator.cli.feed import MAX_LINE, Feed
-from pystator.cli.jsons import parse
-from pystator.cli.times import aware
 from pystator.errors import ConfigurationError
 from pystator.records import EventRequest, record
+from pystator.service.jsons import parse
+from pystator.service.times import aware
 
 __all__ = ["FORMATS", "Format", "Line", "Rules", "format_of", "read_lines"]
 

@@ -15,8 +15,8 @@ from pystator.cli.options import CodeOption, JsonOption, MachineOption, StoreOpt
 from pystator.cli.output import note, paint, problem, say, say_json, without_prints
 from pystator.cli.pages import MOST
 from pystator.cli.text import Cell, count, move, noun, table
-from pystator.cli.views import result_view
 from pystator.errors import ConfigurationError
+from pystator.service.views import result_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

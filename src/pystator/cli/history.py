@@ -11,8 +11,8 @@ from pystator.cli.options import EntityArgument, JsonOption, MachineNameOption, 
 from pystator.cli.output import note, paint, say, say_json
 from pystator.cli.pages import MOST
 from pystator.cli.timeline import timeline
-from pystator.cli.views import entry_view
 from pystator.cli.whose import the_entity
+from pystator.service.views import entry_view
 
 if TYPE_CHECKING:
     from pystator.records import HistoryEntry, Page

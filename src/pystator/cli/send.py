@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from pystator.cli.code import load_code
-from pystator.cli.jsons import parse
 from pystator.cli.machines import find_machine, open_store
 from pystator.cli.options import (
     ActorOption,
@@ -22,11 +21,12 @@ from pystator.cli.options import (
 )
 from pystator.cli.output import note, paint, problem, say, say_json, without_prints
 from pystator.cli.text import moved, value, why_failed
-from pystator.cli.times import aware
-from pystator.cli.views import result_view
 from pystator.cli.whose import machine_of
 from pystator.errors import ConfigurationError
 from pystator.records import EventRequest
+from pystator.service.jsons import parse
+from pystator.service.times import aware
+from pystator.service.views import result_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable

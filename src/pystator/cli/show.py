@@ -7,8 +7,8 @@ from pystator.cli.machines import find_machine, open_store
 from pystator.cli.options import EntityArgument, JsonOption, MachineOption, StoreOption
 from pystator.cli.output import paint, say, say_json
 from pystator.cli.text import Cell, lines_of, moment, table, timer_words
-from pystator.cli.views import entity_view
 from pystator.cli.whose import the_entity
+from pystator.service.views import entity_view
 
 if TYPE_CHECKING:
     from pystator.engine.machine import StateMachine

@@ -1,4 +1,7 @@
-"""Stored records as plain data, for ``--json``: times in ISO 8601, empty things included."""
+"""Stored records as plain data: times in ISO 8601, empty things included.
+
+The HTTP API and ``--json`` show the same.
+"""
 
 from typing import TYPE_CHECKING, Any
 

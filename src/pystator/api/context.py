@@ -1,0 +1,129 @@
+"""What a route is given: the services of the process, and who calls."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Request
+
+from pystator.api.problems import Problem
+from pystator.api.settings import ApiSettings
+from pystator.records import record
+from pystator.service.application import Application
+from pystator.service.entities import EntityService
+from pystator.service.machines import Machines
+from pystator.stores.prunable import CompleteStore
+
+__all__ = [
+    "ANONYMOUS",
+    "CALLER",
+    "Admin",
+    "Caller",
+    "Reader",
+    "Sender",
+    "Services",
+    "ServicesOf",
+    "authorized",
+    "caller",
+    "named",
+    "require",
+    "services",
+]
+
+CALLER: Final = "pystator.caller"
+"""The key under which authentication leaves the caller in an ASGI scope."""
+
+_ALL: Final = frozenset({"read", "send", "admin"})
+
+
+@record
+class Caller:
+    """Who calls.
+
+    Attributes:
+        name: Stands in history as the actor.
+        scopes: Of ``read``, ``send`` and ``admin``; admin implies all.
+        machines: Names of the machines the caller may see; None: all.
+    """
+
+    name: str
+    scopes: frozenset[str]
+    machines: frozenset[str] | None = None
+
+    def may(self, scope: str) -> bool:
+        """The caller has this scope."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
+ANONYMOUS: Final = Caller("anonymous", _ALL)
+"""Everybody, where no authentication is configured."""
+
+
+class Services:
+    """What a process serves with; made with the app, opened and closed by its lifespan."""
+
+    def __init__(
+        self, store: CompleteStore, application: Application, settings: ApiSettings
+    ) -> None:
+        self.store = store
+        self.application = application
+        self.settings = settings
+        self.machines = Machines(store, application)
+        self.entities = EntityService(store, self.machines)
+
+
+async def services(request: Request) -> Services:
+    """The services of this process."""
+    found: Services = request.app.state.services
+    return found
+
+
+async def caller(request: Request) -> Caller:
+    """Who calls."""
+    found: Caller = request.scope.get(CALLER, ANONYMOUS)
+    return found
+
+
+def authorized(scope: Mapping[str, Any], wanted: str) -> Caller:
+    """The caller of an ASGI scope, who has this right.
+
+    Raises:
+        Problem: The caller has not.
+    """
+    found: Caller = scope.get(CALLER, ANONYMOUS)
+    if not found.may(wanted):
+        raise Problem(
+            "forbidden",
+            f"{found.name} lacks the scope {wanted!r}: ask for a key that has it",
+            scope=wanted,
+        )
+    return found
+
+
+def require(scope: str) -> Callable[[Request], Awaitable[Caller]]:
+    """A dependency: the caller, who has this scope."""
+
+    async def found(request: Request) -> Caller:
+        return authorized(request.scope, scope)
+
+    return found
+
+
+def named(who: Caller, machine_name: str | None) -> str | None:
+    """A machine's name that a request says, if the caller may see that machine.
+
+    Raises:
+        Problem: The caller may not.
+    """
+    if machine_name is not None and who.machines is not None and machine_name not in who.machines:
+        raise Problem(
+            "forbidden",
+            f"{who.name} may not see the machine {machine_name!r}",
+            machine=machine_name,
+        )
+    return machine_name
+
+
+ServicesOf = Annotated[Services, Depends(services)]
+Reader = Annotated[Caller, Depends(require("read"))]
+Sender = Annotated[Caller, Depends(require("send"))]
+Admin = Annotated[Caller, Depends(require("admin"))]

@@ -1,0 +1,1 @@
+"""What bodies and answers look like; examples are from the order machine."""

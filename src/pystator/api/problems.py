@@ -1,0 +1,248 @@
+"""Errors as answers: problem documents (RFC 9457), and the one table of their status codes.
+
+Laws:
+
+- Every error of a request is answered from here, as ``application/problem+json``: ours, those of a
+  request that does not fit, those of the framework, and those that nobody foresaw.
+- ``code`` is stable and for programs, ``detail`` says what to do. What nobody foresaw goes to the
+  log whole, and to the caller as one sentence.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from pystator.api.rendering import render
+from pystator.errors import ErrorCode, FSMError
+
+__all__ = ["MEDIA_TYPE", "TABLE", "Problem", "answer_of", "handle_problems", "problem_response"]
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+_log = logging.getLogger("pystator.api")
+
+TABLE: Final[Mapping[str, tuple[int, str]]] = {
+    # The request
+    "invalid_json": (400, "The body is not JSON"),
+    "invalid_header": (400, "A header cannot be understood"),
+    "unauthorized": (401, "Authentication is needed"),
+    "forbidden": (403, "Not allowed"),
+    "not_found": (404, "Not found"),
+    "method_not_allowed": (405, "Method not allowed"),
+    "too_large": (413, "The body is too large"),
+    "uri_too_long": (414, "The URL is too long"),
+    "unsupported_media_type": (415, "The body's media type is not taken"),
+    "invalid_request": (422, "The request does not fit"),
+    "too_many_requests": (429, "Too many requests"),
+    "headers_too_large": (431, "The headers are too large"),
+    "not_supported": (501, "Not supported here"),
+    # What is asked for
+    ErrorCode.ENTITY_NOT_FOUND: (404, "No such entity"),
+    ErrorCode.MACHINE_NOT_FOUND: (404, "No such machine"),
+    "event_not_found": (404, "No such event"),
+    ErrorCode.AMBIGUOUS_ENTITY: (409, "Several machines have an entity of this id"),
+    ErrorCode.ENTITY_EXISTS: (409, "The entity exists"),
+    # Events that are not allowed
+    ErrorCode.INVALID_TRANSITION: (409, "The event is not allowed in this state"),
+    "no_transition": (409, "The event is not allowed in this state"),
+    ErrorCode.GUARD_REJECTED: (409, "A guard said no"),
+    ErrorCode.TERMINAL_STATE: (409, "The entity has reached its end"),
+    "entity_archived": (409, "The entity is archived"),
+    ErrorCode.ENTITY_MACHINE_MISMATCH: (409, "The entity belongs to another machine"),
+    ErrorCode.MACHINE_VERSION_MISMATCH: (409, "The entity is in no state of this machine version"),
+    ErrorCode.CHOICE_UNRESOLVED: (409, "No way out of a choice holds"),
+    "precondition_failed": (412, "The entity has another version"),
+    # Events that cannot be
+    ErrorCode.UNDEFINED_TRIGGER: (422, "No such trigger"),
+    ErrorCode.CONTEXT_INVALID: (422, "The context breaks the machine's rules"),
+    ErrorCode.INVALID_VALUE: (422, "A value cannot be stored"),
+    ErrorCode.EVALUATION_FAILED: (422, "A guard, effect or expression failed"),
+    ErrorCode.LIVELOCK: (422, "The machine does not come to rest"),
+    ErrorCode.UNDEFINED_STATE: (422, "No such state"),
+    ErrorCode.IDEMPOTENCY_CONFLICT: (422, "The idempotency key belongs to another request"),
+    ErrorCode.CONFIGURATION: (422, "The configuration has mistakes"),
+    # What lies behind
+    ErrorCode.STALE_VERSION: (503, "Others changed the entity first"),
+    ErrorCode.STORE_UNAVAILABLE: (503, "The store does not answer"),
+    ErrorCode.SCHEMA: (503, "The database's schema does not fit"),
+    ErrorCode.REPLICATION: (503, "The stores do not agree"),
+    ErrorCode.TIMEOUT_EXPIRED: (504, "It took too long"),
+    ErrorCode.GUARD_NOT_FOUND: (500, "A guard is not registered"),
+    ErrorCode.ACTION_NOT_FOUND: (500, "An action is not registered"),
+    ErrorCode.FSM: (500, "It failed"),
+    "internal_error": (500, "Internal error"),
+}
+"""Code -> status and title."""
+
+_OF_STATUS: Final = {
+    400: "invalid_json",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    414: "uri_too_long",
+    415: "unsupported_media_type",
+    422: "invalid_request",
+    429: "too_many_requests",
+    431: "headers_too_large",
+    501: "not_supported",
+}
+"""Codes of what the framework answers by itself."""
+
+_MEMBERS: Final = frozenset({"type", "title", "status", "detail", "instance", "code"})
+"""What a fact of an error never replaces."""
+
+_SECONDS: Final = "1"
+"""After which a request may be sent again that met something passing."""
+
+
+class Problem(Exception):  # noqa: N818 # it is named after what it becomes
+    """An error of a request that is none of the machine's.
+
+    Args:
+        code: One of `TABLE`.
+        detail: What is wrong, and what to do.
+        headers: Of the answer.
+        facts: Members of the document.
+    """
+
+    def __init__(
+        self, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **facts: Any
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.facts = facts
+
+
+def document(code: str, detail: str, instance: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """A problem document."""
+    status, title = TABLE.get(code, TABLE["internal_error"])
+    return {
+        "type": f"urn:pystator:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": instance,
+        "code": code,
+        **{name: value for name, value in facts.items() if name not in _MEMBERS},
+    }
+
+
+def problem_response(
+    code: str,
+    detail: str,
+    instance: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **facts: Any,
+) -> Response:
+    """A problem document as an answer; middlewares use it, too."""
+    told = document(code, detail, instance, facts)
+    return Response(render(told), told["status"], headers, media_type=MEDIA_TYPE)
+
+
+def answer_of(error: FSMError, instance: str) -> Response:
+    """The answer to an error of ours."""
+    code = str(error.code)
+    headers: dict[str, str] = {}
+    if code == ErrorCode.STALE_VERSION and "expected" in error.context:
+        code = "precondition_failed"
+        actual = error.context.get("actual")
+        if actual:
+            headers["ETag"] = f'"{actual}"'
+    elif TABLE.get(code, (500,))[0] == 503:
+        headers["Retry-After"] = _SECONDS
+    return problem_response(code, error.message, instance, headers=headers, **error.context)
+
+
+# Handlers ---------------------------------------------------------------------------------------
+
+
+def handle_problems(app: FastAPI) -> None:
+    """Answer every error of a request by a problem document."""
+    app.add_exception_handler(FSMError, _ours)
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _of_framework)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    found = cast("FSMError", error)
+    if TABLE.get(str(found.code), (500,))[0] >= 500:
+        _log.warning("%s %s: %s", request.method, request.url.path, found.message)
+    return answer_of(found, instance_of(request))
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    found = cast("Problem", error)
+    return problem_response(
+        found.code, found.detail, instance_of(request), headers=found.headers, **found.facts
+    )
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    return invalid(cast("RequestValidationError", error).errors(), instance_of(request))
+
+
+async def _of_framework(request: Request, error: Exception) -> Response:
+    found = cast("HTTPException", error)
+    code = _OF_STATUS.get(found.status_code, "internal_error")
+    detail = f"{request.method} {instance_of(request)}: {str(found.detail).lower()}"
+    if code == "not_found":
+        detail += "; /docs lists what there is"
+    return problem_response(code, detail, instance_of(request), headers=found.headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    del error  # the framework raises it again, for the log
+    return problem_response(
+        "internal_error",
+        "something failed here; the log of the service says what",
+        instance_of(request),
+    )
+
+
+def instance_of(request: Request) -> str:
+    """The request's path, as it was sent."""
+    path: str = request.scope["path"]
+    return path
+
+
+def invalid(errors: Sequence[Any], instance: str) -> Response:
+    """The answer to a request that does not fit: each mistake with a pointer."""
+    broken = next((each for each in errors if each["type"] == "json_invalid"), None)
+    if broken is not None:
+        reason = broken.get("ctx", {}).get("error", "it ends too early")
+        return problem_response("invalid_json", f"the body is not JSON: {reason}", instance)
+    issues = [_issue(each) for each in errors]
+    first = issues[0]
+    place = first["pointer"] or first["parameter"] or "the request"
+    more = f" (and {len(issues) - 1} more)" if len(issues) > 1 else ""
+    return problem_response(
+        "invalid_request", f"{place}: {first['message']}{more}", instance, issues=issues
+    )
+
+
+def _issue(error: Mapping[str, Any]) -> dict[str, Any]:
+    """One mistake: where it is and what is wrong, without the value that was sent."""
+    where, *path = error["loc"]
+    body = where == "body"
+    return {
+        "pointer": "".join(f"/{_escaped(part)}" for part in path) if body else None,
+        "parameter": None if body else ".".join(map(str, path)),
+        "in": where,
+        "message": error["msg"],
+    }
+
+
+def _escaped(part: object) -> str:
+    return str(part).replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,43 @@
+"""Answers as JSON: compact, in UTF-8, with what JSON has no word for as text."""
+
+import json
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any, cast
+
+from starlette.responses import Response
+
+__all__ = ["Json", "render"]
+
+
+def _plain(value: Any) -> Any:
+    """Dates in ISO 8601, bytes in hexadecimal, the rest as text."""
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[str, Any]", value))
+    if isinstance(value, set | frozenset):
+        return list(cast("set[Any]", value))
+    return str(value)
+
+
+_encode = json.JSONEncoder(
+    separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain
+).encode
+
+
+def render(value: Any) -> bytes:
+    """The value as a JSON document with a line's end, as terminals like it."""
+    return (_encode(value) + "\n").encode("utf-8", "replace")
+
+
+class Json(Response):
+    """An answer of plain data."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """The body."""
+        return render(content)

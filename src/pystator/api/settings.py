@@ -1,0 +1,116 @@
+"""What the API is told: argument, then environment, then ``pystator.cfg`` under ``[api]``.
+
+A field with a ``variable`` can be said in all three places; the first that says something wins.
+"""
+
+import configparser
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from pystator.db.places import CONFIG_FILE
+from pystator.errors import ConfigurationError
+
+__all__ = ["ApiSettings", "setting"]
+
+SECTION: Final = "api"
+
+_YES: Final = {"1": True, "true": True, "yes": True, "on": True}
+_NO: Final = {"0": False, "false": False, "no": False, "off": False}
+
+
+def setting(default: Any, variable: str) -> Any:
+    """A field that the environment and the file may say, under this name."""
+    return field(default=default, metadata={"variable": variable})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """How the API behaves.
+
+    Attributes:
+        most_items: The most items of a page, or of a bulk request.
+    """
+
+    most_items: int = setting(1_000, "PYSTATOR_API_MOST_ITEMS")
+
+    @classmethod
+    def load(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        home: Path | None = None,
+        **given: Any,
+    ) -> "ApiSettings":
+        """The settings: what is given and not None, else what environment and files say.
+
+        Raises:
+            ConfigurationError: A place says something that cannot be.
+        """
+        values = {name: value for name, value in given.items() if value is not None}
+        known = {each.metadata["variable"]: each for each in fields(cls) if each.metadata}
+        for place, said in _places(environ, folder or Path.cwd(), home):
+            for variable, text in said.items():
+                found = known.get(variable)
+                if found is not None:
+                    values.setdefault(found.name, _read(found, text, f"{variable}{place}"))
+        return cls(**values)
+
+
+def _read(one: "Field[Any]", text: str, where: str) -> Any:
+    """The text as the field's type, which is that of its default; a list is parted by commas."""
+    kind: Any = type(one.default)
+    if kind is bool:
+        value = {**_YES, **_NO}.get(text.strip().lower())
+        if value is None:
+            raise ConfigurationError(f"{where} is yes or no, not {text[:40]!r}")
+        return value
+    if kind is tuple:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if kind is int or kind is float:
+        try:
+            return kind(text)
+        except ValueError:
+            raise ConfigurationError(f"{where} is a number, not {text[:40]!r}") from None
+    return text
+
+
+def _places(
+    environ: Mapping[str, str] | None, folder: Path, home: Path | None
+) -> Iterator[tuple[str, Mapping[str, str]]]:
+    yield "", os.environ if environ is None else environ
+    try:
+        own = Path.home() if home is None else home
+    except RuntimeError:  # a user without an entry and without HOME has no file there
+        own = Path("/nonexistent")
+    for place in (folder / CONFIG_FILE, own / ".pystator" / CONFIG_FILE):
+        yield f" in {place}", _section(place)
+
+
+def _section(place: Path) -> dict[str, str]:
+    """What a file says under ``[api]``; keys are named like the variables, in any case."""
+    parser = configparser.RawConfigParser(delimiters=("=",))
+    try:
+        parser.read_string(place.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{place} cannot be read: {error}") from error
+    except configparser.Error:
+        raise ConfigurationError(
+            f"{place} is not an INI file", context={"file": str(place)}
+        ) from None
+    if not parser.has_section(SECTION):
+        return {}
+    known = {each.metadata["variable"] for each in fields(ApiSettings) if each.metadata}
+    said = {key.upper(): parser.get(SECTION, key) for key in parser.options(SECTION)}
+    unknown = said.keys() - known
+    if unknown:
+        raise ConfigurationError(
+            f"{place}: [{SECTION}] has no key {min(unknown)!r}; there are"
+            f" {', '.join(sorted(known))}",
+            context={"file": str(place), "key": min(unknown)},
+        )
+    return said

@@ -1,0 +1,39 @@
+"""What the tests of the API share: the application in this process, over a store that is made for a test."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from pystator import StateMachine
+from pystator.api import create_app
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+@pytest.fixture(scope="session")
+def order() -> StateMachine:
+    return StateMachine.from_yaml(EXAMPLES / "order.yaml")
+
+
+@pytest.fixture
+def serve() -> Serve:
+    """``serve(application, store=..., settings=...)``: a client of an application that has started."""
+
+    @asynccontextmanager
+    async def served(application: Any = None, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+        options.setdefault("store", "memory://")
+        app = create_app(application, **options)
+        async with app.router.lifespan_context(app):
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://test/api/v1"
+            ) as client:
+                yield client
+
+    return served
