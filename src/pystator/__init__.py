@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     )
     from pystator.orchestrator import Orchestrator
     from pystator.orchestrator.hooks import LoggingHook, MetricsCollector, TransitionHook
+    from pystator.orchestrator.tracing import current_trace
     from pystator.records import EventRequest, Pruned
     from pystator.stores.memory import InMemoryStateStore
     from pystator.stores.mongodb import MongoDBStateStore
@@ -124,6 +125,7 @@ __all__ = [
     "VersionedStateStore",
     "__version__",
     "create_state_store",
+    "current_trace",
     "validate_config",
 ]
 
@@ -146,6 +148,7 @@ _HOMES = {
     "pystator.errors": (*[name for name in __all__ if name.endswith("Error")], "ErrorCode"),
     "pystator.orchestrator": ("Orchestrator",),
     "pystator.orchestrator.hooks": ("LoggingHook", "MetricsCollector", "TransitionHook"),
+    "pystator.orchestrator.tracing": ("current_trace",),
     "pystator.records": ("EventRequest", "Pruned"),
     "pystator.stores.memory": ("InMemoryStateStore",),
     "pystator.stores.mongodb": ("MongoDBStateStore",),

@@ -450,6 +450,9 @@ class EventRequest:
         occurred_at: When it happened; kept in history.
         now: The time of the step, instead of the clock's.
         actor: Who sent it; kept in history.
+        expected_version: The version that the entity has to have before the event, 0 for none yet;
+            otherwise the event is not taken, with a `StaleVersionError`.
+        trace: The W3C ``traceparent`` it belongs to; kept in history.
     """
 
     entity_id: str
@@ -459,3 +462,5 @@ class EventRequest:
     occurred_at: datetime | None = None
     now: datetime | None = None
     actor: str | None = None
+    expected_version: int | None = None
+    trace: str | None = None

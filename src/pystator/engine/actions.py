@@ -11,6 +11,8 @@ the blocking and the async driver only do it.
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import AbstractContextManager
+from contextvars import copy_context
 from dataclasses import field
 from inspect import isawaitable, iscoroutine
 from threading import Thread
@@ -21,7 +23,7 @@ from pystator.engine.registry import ActionRegistry, RegisteredAction
 from pystator.errors import FSMError, TimeoutExpiredError, readable
 from pystator.records import Context, record
 
-__all__ = ["ActionExecutor", "ActionOutcome", "ActionSpec", "Phase", "cancelled_within"]
+__all__ = ["ActionExecutor", "ActionOutcome", "ActionSpec", "Around", "Phase", "cancelled_within"]
 
 Phase = Literal["exit", "transition", "enter"]
 
@@ -96,6 +98,10 @@ class ActionOutcome:
         return plain
 
 
+Around = Callable[[ActionSpec], AbstractContextManager[list[ActionOutcome]]]
+"""What an action runs within; its outcome is put into the list."""
+
+
 @record
 class _Invoke:
     """Call the function; its answer, awaited if need be, goes back into the generator."""
@@ -125,12 +131,16 @@ class ActionExecutor:
         self.actions = actions if isinstance(actions, ActionRegistry) else ActionRegistry(actions)
         self._find = self.actions.entries.get
 
-    def execute(self, specs: Iterable[ActionSpec], context: Context) -> list[ActionOutcome]:
+    def execute(
+        self, specs: Iterable[ActionSpec], context: Context, around: Around | None = None
+    ) -> list[ActionOutcome]:
         """Run the actions in order, blocking; one outcome for each, whatever the others did.
 
         An async action cannot run here: its outcome is an error that names `async_execute`.
         """
         own = copy_mapping(context)
+        if around is not None:
+            return [_drive_within(around, spec, self._program(spec, own)) for spec in specs]
         outcomes: list[ActionOutcome] = []
         clock = time.perf_counter
         for spec in specs:
@@ -153,10 +163,14 @@ class ActionExecutor:
         return outcomes
 
     async def async_execute(
-        self, specs: Iterable[ActionSpec], context: Context
+        self, specs: Iterable[ActionSpec], context: Context, around: Around | None = None
     ) -> list[ActionOutcome]:
         """Run the actions in order: async ones awaited, late blocking ones left in a thread."""
         own = copy_mapping(context)
+        if around is not None:
+            return [
+                await _drive_async_within(around, spec, self._program(spec, own)) for spec in specs
+            ]
         return [await _drive_async(self._program(spec, own)) for spec in specs]
 
     def _program(self, spec: ActionSpec, context: Context) -> _Program:
@@ -202,6 +216,18 @@ def _drive(program: _Program) -> ActionOutcome:
     except StopIteration as done:
         outcome: ActionOutcome = done.value
         return outcome
+
+
+def _drive_within(around: Around, spec: ActionSpec, program: _Program) -> ActionOutcome:
+    with around(spec) as outcomes:
+        outcomes.append(_drive(program))
+    return outcomes[0]
+
+
+async def _drive_async_within(around: Around, spec: ActionSpec, program: _Program) -> ActionOutcome:
+    with around(spec) as outcomes:
+        outcomes.append(await _drive_async(program))
+    return outcomes[0]
 
 
 async def _drive_async(program: _Program) -> ActionOutcome:
@@ -265,7 +291,7 @@ def _call_within(request: _Invoke, seconds: float) -> Any:
         except Exception as error:  # noqa: BLE001 # handed to the caller
             errors.append(error)
 
-    thread = Thread(target=run, daemon=True, name="pystator-action")
+    thread = Thread(target=copy_context().run, args=(run,), daemon=True, name="pystator-action")
     thread.start()
     thread.join(seconds)
     if errors:

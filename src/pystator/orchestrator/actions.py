@@ -7,9 +7,10 @@ undo the event.
 
 import logging
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Final
 
-from pystator.engine.actions import ActionOutcome
+from pystator.engine.actions import ActionOutcome, Around
 from pystator.engine.result import TransitionResult
 from pystator.errors import readable
 from pystator.orchestrator.cases import Case, Todo
@@ -19,7 +20,7 @@ from pystator.orchestrator.requests import AppendLater, Outcomes, Program, RunAc
 from pystator.orchestrator.settings import Settings
 from pystator.records import Commit, Entry, EntryKind
 
-__all__ = ["act", "finish", "record", "release", "tell"]
+__all__ = ["act", "finish", "record", "release"]
 
 _log = logging.getLogger("pystator.actions")
 
@@ -56,22 +57,14 @@ def _finish(settings: Settings, cases: Sequence[Case], hooks: Hooks | None) -> P
     rows: list[Commit] = []
     for case in cases:
         for todo in case.todos or ():
-            done = yield from act(settings, case.entity_id, todo)
+            done = yield from act(settings, case.entity_id, todo, case)
             rows.append(done)
         if hooks is not None:
-            tell(hooks, case)
+            hooks.answered(case)
         if len(rows) >= _KEPT_BACK:
             yield from record(settings, rows)
             rows = []
     yield from record(settings, rows)
-
-
-def tell(hooks: Hooks, case: Case) -> None:
-    """Tell the hooks what became of an event."""
-    if case.result is not None:
-        hooks.settled(case.entity_id, case.trigger, case.result)
-    elif case.error is not None:
-        hooks.failed(case.entity_id, case.trigger, case.error)
 
 
 def record(settings: Settings, rows: Sequence[Commit]) -> Program[None]:
@@ -83,12 +76,24 @@ def record(settings: Settings, rows: Sequence[Commit]) -> Program[None]:
             _log.exception("the outcomes of %d events' actions are not recorded", len(rows))
 
 
-def act(settings: Settings, entity_id: str, todo: Todo) -> Program[Commit]:
-    """Run the actions of one version; the commit that records their outcomes."""
-    version, specs, result = todo
+def act(
+    settings: Settings, entity_id: str, todo: Todo, case: Case | None = None
+) -> Program[Commit]:
+    """Run the actions of one version; the commit that records their outcomes.
+
+    Args:
+        settings: The machine and the user's choices.
+        entity_id: The entity.
+        todo: The actions.
+        case: Has its span, and theirs are within.
+    """
+    version, specs, result, trace = todo
+    around: Around | None = None
+    if settings.tracer is not None and case is not None:
+        around = partial(settings.tracer.action, case)
     outcomes: Outcomes
     try:
-        outcomes = yield RunActions(specs, result.context)
+        outcomes = yield RunActions(specs, result.context, trace, around)
     except Exception as error:  # noqa: BLE001 # none could run, and the event is written all the same
         outcomes = [ActionOutcome(spec.name, False, error, 0.0, 0) for spec in specs]
     plain = tuple([outcome.to_dict() for outcome in outcomes])

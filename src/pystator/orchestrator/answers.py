@@ -23,6 +23,7 @@ __all__ = [
     "failure",
     "gave_up",
     "is_same",
+    "not_met",
     "raised",
     "refusal",
     "replayed",
@@ -98,6 +99,19 @@ def gave_up(entity_id: str, seconds: float) -> StaleVersionError:
         " to be written, or it had more timers due than fire in that time: nothing of the event was"
         " written; send it again, or send this entity's events from fewer places",
         context={"entity_id": entity_id, "seconds": seconds},
+    )
+
+
+def not_met(entity_id: str, expected: int, actual: int) -> StaleVersionError:
+    """The event was to meet another version."""
+    if not actual:
+        found = f"there is no entity {entity_id!r}"
+    else:
+        found = f"entity {entity_id!r} is at version {actual}"
+    return StaleVersionError(
+        f"{found}, and expected_version is {expected}: nothing was done; look at what it is now,"
+        " and decide again",
+        context={"entity_id": entity_id, "expected": expected, "actual": actual},
     )
 
 

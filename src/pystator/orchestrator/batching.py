@@ -33,7 +33,7 @@ from functools import partial
 from typing import Any
 
 from pystator.engine.result import TransitionResult
-from pystator.orchestrator.actions import finish, tell
+from pystator.orchestrator.actions import finish
 from pystator.orchestrator.cases import Case, fail_open
 from pystator.orchestrator.drivers import Driver
 from pystator.orchestrator.lines import LATE, Batch, Groups, Lines
@@ -123,16 +123,18 @@ class Combiner:
             self._wake()
         try:
             await future
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             if self._lines.remove(case):
                 self._leave(1)
+                if self._settings.hooks is not None:
+                    self._settings.hooks.left(case, cancelled)
             elif not future.cancelled():  # answered and cancelled in one turn
                 self._finish_for(case)
             raise
         if case.todos:
             await asyncio.shield(self._finish(case))
         elif self._settings.hooks is not None:
-            tell(self._settings.hooks, case)
+            self._settings.hooks.answered(case)
         return case.own_answer()
 
     def _leave(self, number: int) -> None:
@@ -156,7 +158,7 @@ class Combiner:
         if case.todos:
             self._finish(case)
         elif self._settings.hooks is not None:
-            case.callers_context.run(tell, self._settings.hooks, case)
+            case.callers_context.run(self._settings.hooks.answered, case)
 
     def _spawn(
         self,

@@ -31,13 +31,19 @@ def results_of(cases: Sequence[Case], *, first: bool, held: bool = False) -> lis
     """
     if held:
         for case in cases:
-            if isinstance(case.error, StaleVersionError | StoreUnavailableError):
-                raise case.error
+            error = case.error
+            if error and (isinstance(error, StoreUnavailableError) or _is_lost(error)):
+                raise error
     error = cases[0].error
     down = first and isinstance(error, StoreUnavailableError)
     if down and error is not None and all(case.error is error for case in cases):
         raise error
     return [failure(case) if case.result is None else case.result for case in cases]
+
+
+def _is_lost(error: Exception) -> bool:
+    """Others have changed what the transaction had read; an event that was not to be is no harm."""
+    return isinstance(error, StaleVersionError) and "expected" not in error.context
 
 
 def names_of(item: Any) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from pystator.engine.copying import detach
 from pystator.engine.public import Event, check_payload
 from pystator.engine.result import TransitionResult
 from pystator.errors import FSMError, InvalidValueError
+from pystator.orchestrator.tracing import Part, check_trace
 from pystator.records import EventRequest, from_datetime
 from pystator.stores.keys import check_event_id, request_hash
 
@@ -21,8 +22,8 @@ __all__ = ["Case", "Item", "Todo", "case_of", "fail_open", "moment", "plain_payl
 Item = tuple[str, str] | tuple[str, str, Mapping[str, Any] | None] | EventRequest
 """One event of a bulk call: ``(entity_id, trigger[, context])`` or an `EventRequest`."""
 
-Todo = tuple[int, Sequence[ActionSpec], TransitionResult]
-"""What is left to do after the commit: (version that planned it, actions, their result)."""
+Todo = tuple[int, Sequence[ActionSpec], TransitionResult, str | None]
+"""What is left to do after the commit: (version that planned it, actions, their result, trace)."""
 
 
 class Case:
@@ -32,6 +33,9 @@ class Case:
         payload: Shares nothing with the caller's mapping; None when there is none.
         is_data: It brings data and no trigger, see `Orchestrator.apply_data`.
         occurred_at, now: Microseconds since the epoch.
+        expected: The version that the entity has to have before it.
+        trace: The W3C ``traceparent`` it was sent with.
+        span: Its own, where there is telemetry.
         caller: Who waits for the answer, where calls share commits.
         todos: Planned actions, once the commit is written.
         commit_id: Of the commit that wrote it, where there was one and it had a draft.
@@ -45,13 +49,16 @@ class Case:
         "entity_id",
         "error",
         "event_id",
+        "expected",
         "is_data",
         "now",
         "occurred_at",
         "payload",
         "request_hash",
         "result",
+        "span",
         "todos",
+        "trace",
         "trigger",
     )
 
@@ -64,6 +71,8 @@ class Case:
         actor: str | None = None,
         occurred_at: datetime | None = None,
         now: datetime | None = None,
+        expected: int | None = None,
+        trace: str | None = None,
     ) -> None:
         self.caller: Any
         self.callers_context: Context
@@ -73,6 +82,9 @@ class Case:
         self.event_id = event_id
         self.request_hash: str | None = None
         self.actor = actor
+        self.expected = None if expected is None else _version(expected)
+        self.trace = None if trace is None else check_trace(trace)
+        self.span: Part | None = None
         self.is_data = False
         self.occurred_at: int | None = None
         self.now: int | None = None
@@ -181,6 +193,8 @@ def case_of(item: Any, actor: str | None = None) -> Case:
             actor if item.actor is None else item.actor,
             item.occurred_at,
             item.now,
+            item.expected_version,
+            item.trace,
         )
     raise _wrong("an item", item, "(entity_id, trigger[, context]) or an EventRequest")
 
@@ -211,6 +225,14 @@ def plain_payload(payload: object, what: str = "context") -> dict[str, Any]:
     plain = detach(cast("Mapping[str, Any]", payload))
     check_payload(plain)
     return plain
+
+
+def _version(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise _wrong(
+            "expected_version", value, "an entity's version: 0 (there is none yet) or more"
+        )
+    return value
 
 
 def _wrong(what: str, value: object, wanted: str) -> InvalidValueError:

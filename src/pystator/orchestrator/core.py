@@ -15,12 +15,12 @@ from pystator.errors import EvaluationError, InvalidValueError
 from pystator.orchestrator.calls import names_of
 from pystator.orchestrator.cases import Case, Item, case_of
 from pystator.orchestrator.drivers import Driver
-from pystator.orchestrator.hooks import Hooks
 from pystator.orchestrator.lines import batches_of
 from pystator.orchestrator.options import check_most, check_options
 from pystator.orchestrator.requests import Program
 from pystator.orchestrator.scheduling import Scheduler, StoredTimers, watch
 from pystator.orchestrator.settings import Settings, Validator
+from pystator.orchestrator.tracing import Telemetry
 from pystator.orchestrator.waiting import DECIDING
 from pystator.stores.adapt import lift
 from pystator.stores.protocols import lack
@@ -54,13 +54,14 @@ class Core:
         context_validator: Validator | None = None,
         scheduler: Scheduler | None = None,
         hooks: Sequence[object] | None = None,
+        telemetry: Telemetry | None = None,
         use_initial_state_when_missing: bool = True,
         action_delivery: str = "inline",
         batching: bool | None = None,
         most_waiting: int = 10_000,
         clock: Callable[[], int] | None = None,
     ) -> None:
-        check_options(machine, hooks, context_validator, scheduler, action_delivery)
+        check_options(machine, hooks, context_validator, scheduler, action_delivery, telemetry)
         self._most_held = check_most(most_waiting)
         self.machine = machine if guards is None else machine.with_guards(guards)
         self.state_store = state_store
@@ -71,7 +72,8 @@ class Core:
         self._settings = Settings(
             self.machine,
             store,
-            hooks=Hooks(hooks) if hooks else None,
+            hooks=hooks or (),
+            telemetry=telemetry,
             validator=context_validator,
             start_missing=use_initial_state_when_missing,
         )
@@ -148,10 +150,12 @@ class Core:
         actor: str | None,
         occurred_at: datetime | None,
         now: datetime | None,
+        expected: int | None = None,
+        trace: str | None = None,
         *,
         is_data: bool = False,
     ) -> Case:
-        case = Case(entity_id, trigger, context, event_id, actor, occurred_at, now)
+        case = Case(entity_id, trigger, context, event_id, actor, occurred_at, now, expected, trace)
         case.is_data = is_data
         self._admit(case)
         return case

@@ -16,7 +16,7 @@ by ``meta.orchestrator_default_fallback``, names the fallback state in the resul
 from pystator.engine.copying import detach
 from pystator.engine.result import TransitionResult
 from pystator.errors import ErrorCode, EvaluationError, FSMError
-from pystator.orchestrator.answers import REFUSALS, refusal
+from pystator.orchestrator.answers import REFUSALS, not_met, refusal
 from pystator.orchestrator.cases import Case, Todo
 from pystator.orchestrator.checks import no_entity, validate
 from pystator.orchestrator.paper import Paper
@@ -31,7 +31,7 @@ MOST_TIMERS = 1_000
 
 
 class Overdue(Exception):  # noqa: N818 # tells the program to write what there is
-    """So many timers were due that they need a commit of their own before the event."""
+    """The timers that were due need a commit of their own before the event."""
 
 
 class Draft(Paper):
@@ -87,12 +87,18 @@ class Draft(Paper):
             NeedGuard: An async guard's verdict is missing: put it into ``verdicts`` and take the
                 case again.
             Overdue: Write this draft, and take the case in the next one.
+            StaleVersionError: The case expects another version.
             UndefinedStateError: The stored state is none of this machine.
         """
         settings = self.settings
         now = self._time(case)
         if self.timers and settings.timed:
             self.fire(now)
+        if case.expected is not None and case.expected != self.version:
+            # What has fired is kept, for whoever looks again is to find what the case was told.
+            if self.fired and not settings.holds:
+                raise Overdue
+            raise not_met(self.entity_id, case.expected, self.version)
         state, context = self.state, self.given()
         if state is None:
             begun = self._begin(case, now)
@@ -190,6 +196,12 @@ class Draft(Paper):
         self.verdicts = None
         self._begun = None
         self._firing = None
+
+    @property
+    def cases(self) -> list[Case]:
+        """Those that its commit serves."""
+        waiting = [] if self.waiting is None else [self.waiting]
+        return [case for case, _, _ in self.answers] + waiting
 
     def has_answered(self, case: Case) -> bool:
         """The case is decided on this paper."""
@@ -336,7 +348,8 @@ class Draft(Paper):
         begun = self._begun
         specs = self.change(kind, result, trigger, now, case, begun)
         if specs:
-            self.todos.append((result.written, specs, result))
+            trace = None if case is None else case.trace
+            self.todos.append((result.written, specs, result, trace))
         if self.settings.hooks is not None:
             self.settings.hooks.start(self.entity_id, result)
 

@@ -19,6 +19,7 @@ from pystator.orchestrator.requests import (
     AwaitGuard,
     FindDue,
     Load,
+    Outcomes,
     Program,
     ReadBack,
     Request,
@@ -29,6 +30,7 @@ from pystator.orchestrator.requests import (
 )
 from pystator.orchestrator.settings import Settings
 from pystator.orchestrator.single import conclude
+from pystator.orchestrator.tracing import TRACE
 from pystator.orchestrator.waiting import DECIDING, Deciding
 from pystator.records import Commit, Loaded, Lookup, Outcome, OutcomeKind
 from pystator.stores.protocols import AheadStore, NativeStore
@@ -128,7 +130,7 @@ class Driver:
             case WriteAhead():
                 return cast("AheadStore", self.store).commit_ahead(request.commits)
             case RunActions():
-                return self.executor.execute(request.specs, request.context)
+                return self._act(request)
             case AppendLater():
                 return self.store.append_later(request.commits)
             case Sleep():
@@ -152,6 +154,15 @@ class Driver:
                 )
             case _:
                 raise TypeError(f"{type(request).__name__} is no request")
+
+    def _act(self, request: RunActions) -> Outcomes:
+        if request.trace is TRACE.get():  # neither: most actions
+            return self.executor.execute(request.specs, request.context, request.around)
+        token = TRACE.set(request.trace)
+        try:
+            return self.executor.execute(request.specs, request.context, request.around)
+        finally:
+            TRACE.reset(token)
 
     # Async --------------------------------------------------------------------------------------
 
@@ -192,7 +203,7 @@ class Driver:
             case WriteAhead():
                 return await cast("AheadStore", self.store).acommit_ahead(request.commits)
             case RunActions():
-                return await self.executor.async_execute(request.specs, request.context)
+                return await self._aact(request)
             case AppendLater():
                 return self.store.append_later(request.commits)
             case Sleep():
@@ -212,6 +223,13 @@ class Driver:
                 return await _verdict(request)
             case _:
                 raise TypeError(f"{type(request).__name__} is no request")
+
+    async def _aact(self, request: RunActions) -> Outcomes:
+        token = TRACE.set(request.trace)
+        try:
+            return await self.executor.async_execute(request.specs, request.context, request.around)
+        finally:
+            TRACE.reset(token)
 
 
 def _ordinary(error: BaseException) -> Exception:

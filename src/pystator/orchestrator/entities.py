@@ -6,6 +6,7 @@ from typing import Any
 
 from pystator.engine.result import TransitionResult
 from pystator.orchestrator import ops
+from pystator.orchestrator.cases import Case
 from pystator.orchestrator.core import Core
 from pystator.orchestrator.options import check_forced
 from pystator.records import Entity
@@ -24,6 +25,7 @@ class Entities(Core):
         event_id: str | None = None,
         actor: str | None = None,
         now: datetime | None = None,
+        trace: str | None = None,
         connection: object = None,
     ) -> TransitionResult:
         """Start an entity: its initial state is entered, with everything that follows from it.
@@ -34,13 +36,14 @@ class Entities(Core):
             event_id: Makes it idempotent: sent again, the first result is given again.
             actor: Who starts it; kept in history.
             now: The time of the step (aware); by default the clock's.
+            trace: The W3C ``traceparent`` it belongs to, see `process_event`.
             connection: Do it in the caller's own transaction, see `process_event`.
 
         Raises:
             EntityExistsError: There is one already; with the same ``event_id`` the first result is
                 given again.
         """
-        case = self._case(entity_id, "", context, event_id, actor, None, now)
+        case = self._case(entity_id, "", context, event_id, actor, None, now, None, trace)
         settings, driver = self._home(connection)
         return self._run(ops.create(settings, case), driver)
 
@@ -52,10 +55,11 @@ class Entities(Core):
         event_id: str | None = None,
         actor: str | None = None,
         now: datetime | None = None,
+        trace: str | None = None,
         connection: object = None,
     ) -> TransitionResult:
         """`create_entity` for asyncio."""
-        case = self._case(entity_id, "", context, event_id, actor, None, now)
+        case = self._case(entity_id, "", context, event_id, actor, None, now, None, trace)
         settings, driver = self._home(connection)
         return await self._arun(ops.create(settings, case), driver)
 
@@ -75,28 +79,62 @@ class Entities(Core):
         return await self._arun(ops.read(settings, entity_id), driver)
 
     def force_state(
-        self, entity_id: str, state: str, *, reason: str, actor: str, connection: object = None
+        self,
+        entity_id: str,
+        state: str,
+        *,
+        reason: str,
+        actor: str,
+        expected_version: int | None = None,
+        trace: str | None = None,
+        connection: object = None,
     ) -> TransitionResult:
         """Put an entity into a state by hand: no guard is asked, no action runs.
 
         History says who did it and why. Its timers are those of the new state, armed now; its
-        context stays. With ``connection`` it is done in the caller's own transaction.
+        context stays.
+
+        Args:
+            entity_id: The entity.
+            state: Where to; several active states are joined by ``+``.
+            reason: Why; kept in history.
+            actor: Who does it; kept in history.
+            expected_version: The version that the entity has to have.
+            trace: The W3C ``traceparent`` it belongs to; kept in history.
+            connection: Do it in the caller's own transaction, see `process_event`.
 
         Raises:
             EntityNotFoundError: There is no such entity.
+            StaleVersionError: It is not at ``expected_version``.
             UndefinedStateError: There is no such state.
             InvalidValueError: ``reason`` or ``actor`` is empty.
         """
         check_forced(state, reason, actor)
-        case = self._case(entity_id, "", {"reason": reason}, None, actor, None, None)
+        case = self._by_hand(entity_id, reason, actor, expected_version, trace)
         settings, driver = self._home(connection)
         return self._run(ops.force(settings, case, state), driver)
 
     async def async_force_state(
-        self, entity_id: str, state: str, *, reason: str, actor: str, connection: object = None
+        self,
+        entity_id: str,
+        state: str,
+        *,
+        reason: str,
+        actor: str,
+        expected_version: int | None = None,
+        trace: str | None = None,
+        connection: object = None,
     ) -> TransitionResult:
         """`force_state` for asyncio."""
         check_forced(state, reason, actor)
-        case = self._case(entity_id, "", {"reason": reason}, None, actor, None, None)
+        case = self._by_hand(entity_id, reason, actor, expected_version, trace)
         settings, driver = self._home(connection)
         return await self._arun(ops.force(settings, case, state), driver)
+
+    def _by_hand(
+        self, entity_id: str, reason: str, actor: str, expected: int | None, trace: str | None
+    ) -> Case:
+        """The case of what somebody does by hand: its data is the reason."""
+        return self._case(
+            entity_id, "", {"reason": reason}, None, actor, None, None, expected, trace
+        )

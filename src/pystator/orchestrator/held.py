@@ -29,16 +29,18 @@ def hold(settings: Settings, cases: Sequence[Case]) -> None:
     for case in cases:
         result = case.result
         if result is None:
-            if hooks is not None and case.error is not None:
-                hooks.failed(case.entity_id, case.trigger, case.error)
+            if hooks is not None:
+                hooks.answered(case)
             continue
         is_final = case.commit_id is None or not result.success
         if hooks is not None and is_final:
-            hooks.settled(case.entity_id, case.trigger, result)
+            hooks.answered(case)
         if case.todos:
-            result.metadata[PENDING] = [spec.name for _, specs, _ in case.todos for spec in specs]
+            result.metadata[PENDING] = [spec.name for _, specs, *_ in case.todos for spec in specs]
         if case.todos or (hooks is not None and not is_final):
             result.held = case
+        if hooks is not None:
+            hooks.left(case)  # whether the caller commits or not, this is its time
 
 
 def held_by(results: Iterable[TransitionResult]) -> list[Case]:

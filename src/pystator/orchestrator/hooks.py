@@ -9,6 +9,8 @@ from typing import Any, Final
 from pystator.engine.copying import detach
 from pystator.engine.result import TransitionResult
 from pystator.errors import FSMError
+from pystator.orchestrator.cases import Case
+from pystator.orchestrator.tracing import Tracer
 
 __all__ = ["Hooks", "LoggingHook", "MetricsCollector", "TransitionHook"]
 
@@ -155,18 +157,39 @@ class MetricsCollector(TransitionHook):
 
 
 class Hooks:
-    """The hooks of one orchestrator, bound once; an object need not have every method."""
+    """The observers of one orchestrator, bound once; an object need not have every method.
 
-    __slots__ = ("_before", "_complete", "_error", "_start")
+    Args:
+        hooks: The user's.
+        tracer: Makes the spans of events, where there is telemetry.
+    """
 
-    def __init__(self, hooks: Sequence[object]) -> None:
+    __slots__ = ("_before", "_complete", "_error", "_start", "_tracer")
+
+    def __init__(self, hooks: Sequence[object], tracer: Tracer | None = None) -> None:
         self._before, self._start, self._complete, self._error = (
             _bound(hooks, name) for name in NAMES
         )
+        self._tracer = tracer
 
-    def before(self, entity_id: str, trigger: str, payload: Mapping[str, Any] | None) -> None:
+    def before(self, case: Case) -> None:
         """An event arrived."""
-        _call(self._before, entity_id, trigger, payload)
+        if self._tracer is not None:
+            self._tracer.begin(case)
+        _call(self._before, case.entity_id, case.trigger, case.payload)
+
+    def answered(self, case: Case) -> None:
+        """The event has its result or its error, and everything that follows from it is done."""
+        if case.result is not None:
+            self.settled(case.entity_id, case.trigger, case.result)
+        elif case.error is not None:
+            self.failed(case.entity_id, case.trigger, case.error)
+        self.left(case)
+
+    def left(self, case: Case, error: BaseException | None = None) -> None:
+        """Nothing more is told about the event; without an answer, for this reason."""
+        if self._tracer is not None:
+            self._tracer.end(case, error)
 
     def start(self, entity_id: str, result: TransitionResult) -> None:
         """A transition is decided; what is written of its context is out of the hooks' reach."""

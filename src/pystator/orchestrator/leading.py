@@ -138,8 +138,10 @@ class Leaders:
                 if (batch := self._lines.next()) is not None:
                     duties.put(batch)
             self._serve(case, duties)
-        except BaseException:
+        except BaseException as error:
             self._leave(case, duties)
+            if settings.hooks is not None:
+                settings.hooks.left(case, error)
             raise
         if case.todos or settings.hooks is not None:
             run(finish(settings, (case,)))

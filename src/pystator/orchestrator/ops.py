@@ -7,7 +7,7 @@ from pystator.engine.frame import NeedGuard
 from pystator.engine.result import TransitionResult
 from pystator.errors import EntityExistsError, FSMError
 from pystator.orchestrator.actions import act, finish, record
-from pystator.orchestrator.answers import conflict, gave_up, is_same, replayed
+from pystator.orchestrator.answers import conflict, gave_up, is_same, not_met, replayed
 from pystator.orchestrator.cases import Case
 from pystator.orchestrator.checks import no_entity
 from pystator.orchestrator.draft import Draft, Overdue
@@ -15,7 +15,7 @@ from pystator.orchestrator.patience import Patience
 from pystator.orchestrator.program import Answer, announce, await_guard, settle
 from pystator.orchestrator.requests import FindDue, Load, Program
 from pystator.orchestrator.settings import Settings
-from pystator.orchestrator.writing import write
+from pystator.orchestrator.writing import write, write_traced
 from pystator.records import Commit, Entity, Key, Loaded, Lookup, Outcome, OutcomeKind
 
 __all__ = ["create", "fire_due", "force", "read"]
@@ -63,12 +63,20 @@ def _create(settings: Settings, case: Case) -> Program[None]:
                 context={"entity_id": case.entity_id, "state": found.entity.state},
             )
         draft = Draft(settings, case.entity_id, None, now, began)
-        while not draft.has_answered(case):
-            try:
-                draft.start(case)
-            except NeedGuard as need:
-                yield from await_guard(draft, case, need)
+        if settings.tracer is None:
+            yield from _begin(draft, case)
+        else:
+            with settings.tracer.within("step", case, {"entity_id": case.entity_id}):
+                yield from _begin(draft, case)
         yield from _write(settings, draft, case, patience)
+
+
+def _begin(draft: Draft, case: Case) -> Program[None]:
+    while not draft.has_answered(case):
+        try:
+            draft.start(case)
+        except NeedGuard as need:
+            yield from await_guard(draft, case, need)
 
 
 def force(settings: Settings, case: Case, state: str) -> Program[TransitionResult]:
@@ -76,6 +84,7 @@ def force(settings: Settings, case: Case, state: str) -> Program[TransitionResul
 
     Raises:
         EntityNotFoundError: There is no such entity.
+        StaleVersionError: The case expects another version.
         UndefinedStateError: There is no such state.
     """
     patience = Patience(settings)
@@ -85,6 +94,8 @@ def force(settings: Settings, case: Case, state: str) -> Program[TransitionResul
         entity = found.entity
         if entity is None:
             raise no_entity(settings, case.entity_id)
+        if case.expected is not None and case.expected != entity.version:
+            raise not_met(case.entity_id, case.expected, entity.version)
         draft = Draft(settings, case.entity_id, entity, now, began, by_hand=True)
         placed = settings.machine.place(state, entity.context, max(now, entity.updated_at))
         draft.put(case, placed.raise_for_error())
@@ -94,14 +105,24 @@ def force(settings: Settings, case: Case, state: str) -> Program[TransitionResul
 
 def _load(settings: Settings, case: Case) -> Program[tuple[Loaded, int]]:
     ids = () if case.event_id is None else (case.event_id,)
-    answer: Answer = yield Load((Lookup(case.entity_id, settings.name, ids),))
+    lookups = (Lookup(case.entity_id, settings.name, ids),)
+    answer: Answer
+    if settings.tracer is None:
+        answer = yield Load(lookups)
+    else:
+        with settings.tracer.within("load", case, {"entities": 1}):
+            answer = yield Load(lookups)
     return answer[0][0], answer[1]
 
 
 def _write(settings: Settings, draft: Draft, case: Case, patience: Patience) -> Program[None]:
     """Write a draft of one case; the case stays open when another writer was first."""
     commit = draft.commit()
-    outcomes = [None] if commit is None else (yield from write(settings, (commit,)))
+    outcomes: Sequence[Outcome | Exception | None] = (None,)
+    if commit is not None and settings.tracer is not None:
+        outcomes = yield from write_traced(settings, settings.tracer, (case,), (commit,))
+    elif commit is not None:
+        outcomes = yield from write(settings, (commit,))
     settle(draft, outcomes[0])
     if case.open and not (yield from patience.wait()):
         case.error = gave_up(case.entity_id, settings.patience)

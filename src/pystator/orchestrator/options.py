@@ -18,6 +18,7 @@ def check_options(
     validator: object,
     scheduler: object,
     action_delivery: str,
+    telemetry: object,
 ) -> None:
     """Refuse what could not work, or not in this release.
 
@@ -39,6 +40,7 @@ def check_options(
         )
     _check_validator(validator)
     _check_hooks(hooks)
+    _check_telemetry(telemetry)
 
 
 def _check_scheduler(scheduler: object) -> None:
@@ -75,6 +77,18 @@ def _check_hooks(hooks: object) -> None:
     for hook in cast("Sequence[object]", hooks):
         if isinstance(hook, type) or not any(callable(getattr(hook, name, None)) for name in NAMES):
             raise _wrong("hooks", f"has {hook!r:.80}, which is no TransitionHook object")
+
+
+def _check_telemetry(telemetry: object) -> None:
+    if telemetry is not None and (
+        isinstance(telemetry, type)
+        or not all(callable(getattr(telemetry, name, None)) for name in ("event", "part"))
+    ):
+        raise _wrong(
+            "telemetry",
+            "must be an object with the methods of pystator.orchestrator.tracing.Telemetry,"
+            f" not {telemetry!r:.80}",
+        )
 
 
 def check_forced(state: object, reason: object, actor: object) -> None:

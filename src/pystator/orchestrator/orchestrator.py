@@ -34,6 +34,7 @@ class Orchestrator(Entities):
         scheduler: Fires due timers in this process, see `pystator.scheduler`; without one, call
             `fire_due`.
         hooks: Observers, see `TransitionHook`.
+        telemetry: Is told of spans, see `pystator.orchestrator.tracing`.
         use_initial_state_when_missing: An event for a missing entity starts it; otherwise it is
             rejected.
         action_delivery: ``"inline"``: after the commit, at most once. ``"outbox"`` is not in this
@@ -73,6 +74,8 @@ class Orchestrator(Entities):
         actor: str | None = None,
         occurred_at: datetime | None = None,
         now: datetime | None = None,
+        expected_version: int | None = None,
+        trace: str | None = None,
         connection: object = None,
     ) -> TransitionResult:
         """Process one event of one entity.
@@ -86,6 +89,11 @@ class Orchestrator(Entities):
             actor: Who sent it; kept in history.
             occurred_at: When it happened (aware); kept in history.
             now: The time of the step (aware); by default the clock's.
+            expected_version: The version that the entity has to have before the event, 0 for none
+                yet. At another one the event is not taken; timers that are due before the event
+                fire first, and make versions.
+            trace: The W3C ``traceparent`` it belongs to; kept in history, and readable by actions
+                with `pystator.current_trace`.
             connection: Do it in the caller's own open transaction: a connection of the store's
                 driver, or a SQLAlchemy ``Connection`` or ``Session``. The caller commits, or rolls
                 back; then `run_actions` runs the actions.
@@ -95,8 +103,10 @@ class Orchestrator(Entities):
 
         Raises:
             InvalidValueError: The data cannot be stored; nothing was written.
-            StaleVersionError: Others changed the entity again and again for ten seconds; or the
-                transaction of ``connection`` has to be run again.
+            StaleVersionError: The entity is not at ``expected_version``: ``context`` says which is
+                ``expected`` and which ``actual``, and nothing of the event was written. Or others
+                changed the entity again and again for ten seconds; or the transaction of
+                ``connection`` has to be run again.
             IdempotencyConflictError: The event id belongs to another event.
             MachineVersionMismatchError, EntityMachineMismatchError, UndefinedStateError: The entity
                 is in no state of this machine.
@@ -109,6 +119,8 @@ class Orchestrator(Entities):
             and actor is None
             and occurred_at is None
             and now is None
+            and expected_version is None
+            and trace is None
             and connection is None
             and self._plain
             and type(trigger) is str
@@ -116,7 +128,9 @@ class Orchestrator(Entities):
         ):
             payload = payload_of(context) if context else None
             return self._run_one(self._settings, entity_id, trigger, payload)
-        case = self._case(entity_id, trigger, context, event_id, actor, occurred_at, now)
+        case = self._case(
+            entity_id, trigger, context, event_id, actor, occurred_at, now, expected_version, trace
+        )
         if self._leaders is not None and connection is None:
             return self._leaders.submit(case)
         settings, driver = self._home(connection)
@@ -133,6 +147,8 @@ class Orchestrator(Entities):
         actor: str | None = None,
         occurred_at: datetime | None = None,
         now: datetime | None = None,
+        expected_version: int | None = None,
+        trace: str | None = None,
         connection: object = None,
     ) -> TransitionResult:
         """`process_event` for asyncio; concurrent calls share loads and commits."""
@@ -144,6 +160,8 @@ class Orchestrator(Entities):
             and actor is None
             and occurred_at is None
             and now is None
+            and expected_version is None
+            and trace is None
             and connection is None
             and type(trigger) is str
             and type(entity_id) is str
@@ -152,7 +170,9 @@ class Orchestrator(Entities):
             payload = detach(payload_of(context)) if context else None
             program = process_one(self._settings, entity_id, trigger, payload)
             return await self._driver.arun(program)
-        case = self._case(entity_id, trigger, context, event_id, actor, occurred_at, now)
+        case = self._case(
+            entity_id, trigger, context, event_id, actor, occurred_at, now, expected_version, trace
+        )
         if self._batching and connection is None:
             return await self._combine().submit(case)
         settings, driver = self._home(connection)
@@ -207,6 +227,8 @@ class Orchestrator(Entities):
         actor: str | None = None,
         occurred_at: datetime | None = None,
         now: datetime | None = None,
+        expected_version: int | None = None,
+        trace: str | None = None,
         connection: object = None,
     ) -> TransitionResult:
         """Merge data into an entity's context, then take the transitions whose ``when`` holds.
@@ -222,6 +244,8 @@ class Orchestrator(Entities):
             actor: Who sent it; kept in history.
             occurred_at: When it happened (aware); kept in history.
             now: The time of the step (aware); by default the clock's.
+            expected_version: The version that the entity has to have before, see `process_event`.
+            trace: The W3C ``traceparent`` it belongs to, see `process_event`.
             connection: Do it in the caller's own transaction, see `process_event`.
 
         Returns:
@@ -235,7 +259,10 @@ class Orchestrator(Entities):
                 `process_event`.
         """
         brought = plain_payload(data, "data")
-        case = self._case(entity_id, "", brought, event_id, actor, occurred_at, now, is_data=True)
+        case = self._case(
+            entity_id, "", brought, event_id, actor, occurred_at, now, expected_version, trace,
+            is_data=True,
+        )  # fmt: skip
         if self._leaders is not None and connection is None:
             return self._leaders.submit(case)
         settings, driver = self._home(connection)
@@ -251,11 +278,16 @@ class Orchestrator(Entities):
         actor: str | None = None,
         occurred_at: datetime | None = None,
         now: datetime | None = None,
+        expected_version: int | None = None,
+        trace: str | None = None,
         connection: object = None,
     ) -> TransitionResult:
         """`apply_data` for asyncio; concurrent calls share loads and commits with events."""
         brought = plain_payload(data, "data")
-        case = self._case(entity_id, "", brought, event_id, actor, occurred_at, now, is_data=True)
+        case = self._case(
+            entity_id, "", brought, event_id, actor, occurred_at, now, expected_version, trace,
+            is_data=True,
+        )  # fmt: skip
         if self._batching and connection is None:
             return await self._combine().submit(case)
         settings, driver = self._home(connection)

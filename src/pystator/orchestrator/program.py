@@ -34,7 +34,7 @@ from pystator.orchestrator.patience import Patience
 from pystator.orchestrator.plain import decide_one
 from pystator.orchestrator.requests import AwaitGuard, Load, Program
 from pystator.orchestrator.settings import Settings
-from pystator.orchestrator.writing import write, write_ahead
+from pystator.orchestrator.writing import write, write_ahead, write_traced
 from pystator.records import Commit, Entity, HistoryEntry, Loaded, Lookup, Outcome, OutcomeKind
 
 __all__ = [
@@ -73,7 +73,7 @@ def announce(settings: Settings, cases: Sequence[Case]) -> None:
     """Tell the hooks that events arrived."""
     if settings.hooks is not None:
         for case in cases:
-            settings.hooks.before(case.entity_id, case.trigger, case.payload)
+            settings.hooks.before(case)
 
 
 def decide(
@@ -183,17 +183,27 @@ def _round(
     """
     began = settings.tick()
     answer: Answer
+    reading = None
+    if settings.tracer is not None and loaded is None:
+        reading = settings.tracer.part("load", _cases(groups), {"entities": len(groups)})
     try:
         answer = (yield Load(_lookups(settings, groups))) if loaded is None else loaded
     except Exception as error:  # noqa: BLE001 # what earlier rounds wrote is answered all the same
-        _fail([case for group in groups.values() for case in group], error)
+        if reading is not None:
+            reading.end({}, error)
+        _fail(_cases(groups), error)
         return False
+    if reading is not None:
+        reading.end({})
     if may_run_ahead(settings, len(groups)):
         groups, answer = yield from _run_ahead(settings, groups, alone, answer, began)
     papers, commits = yield from _drafted(settings, groups, alone, answer, began, may_wait=may_wait)
     if not commits:
         return False
-    outcomes = yield from write(settings, commits)
+    if settings.tracer is None:
+        outcomes = yield from write(settings, commits)
+    else:
+        outcomes = yield from write_traced(settings, settings.tracer, _served(papers), commits)
     return _settled(papers, outcomes, alone)
 
 
@@ -246,6 +256,21 @@ def _settled(
     return advanced
 
 
+def _served(papers: Iterable[Draft | _Plain]) -> list[Case]:
+    """Whose events the commits of these papers are."""
+    cases: list[Case] = []
+    for paper in papers:
+        if isinstance(paper, Draft):
+            cases += paper.cases
+        else:
+            cases.append(paper[0])
+    return cases
+
+
+def _cases(groups: Groups) -> list[Case]:
+    return [case for group in groups.values() for case in group]
+
+
 def _drafted(
     settings: Settings,
     groups: Groups,
@@ -292,6 +317,8 @@ def _decide_plain(
     """Decide an event without a draft; None when it is not plain."""
     if case.now is not None or entity is None or case.is_data:
         return None
+    if case.expected is not None and case.expected != entity.version:
+        return None
     decided = decide_one(settings, case.trigger, case.payload, entity, now, began, case)
     if decided is None:
         return None
@@ -321,30 +348,44 @@ def draft_cases(
     draft: Draft, group: Sequence[Case], known: Mapping[str, HistoryEntry], *, may_wait: bool
 ) -> Program[None]:
     """Decide a group's cases on paper."""
+    tracer = draft.settings.tracer
     for case in group:
         if case.event_id is not None and case.event_id in known:
             _recall(case, known[case.event_id])
             continue
-        try:
-            while not draft.has_answered(case):
-                need = _take(draft, case)
-                if need is None:
-                    break
-                if not may_wait:
-                    draft.forget()
-                    return
-                yield from await_guard(draft, case, need)
-        except Overdue:
-            draft.waiting = case
+        if tracer is None:
+            done = yield from _draft_case(draft, case, may_wait=may_wait)
+        else:
+            step = tracer.part("step", (case,), {"entity_id": case.entity_id})
+            done = yield from _draft_case(draft, case, may_wait=may_wait)
+            step.end({}, case.error)
+        if not done:
             return
-        except Exception as error:  # noqa: BLE001 # this event cannot be decided; its neighbours can
-            case.error = error
-            draft.forget()
-        except BaseException as error:
-            if not cancelled_within(error):
-                raise
-            case.error = FSMError(CANCELLED)
-            draft.forget()
+
+
+def _draft_case(draft: Draft, case: Case, *, may_wait: bool) -> Program[bool]:
+    """Decide one; False when it, and what is behind it, needs another round."""
+    try:
+        while not draft.has_answered(case):
+            need = _take(draft, case)
+            if need is None:
+                break
+            if not may_wait:
+                draft.forget()
+                return False
+            yield from await_guard(draft, case, need)
+    except Overdue:
+        draft.waiting = case
+        return False
+    except Exception as error:  # noqa: BLE001 # this event cannot be decided; its neighbours can
+        case.error = error
+        draft.forget()
+    except BaseException as error:
+        if not cancelled_within(error):
+            raise
+        case.error = FSMError(CANCELLED)
+        draft.forget()
+    return True
 
 
 def _take(draft: Draft, case: Case) -> NeedGuard | None:
@@ -372,7 +413,7 @@ def settle(
     draft: Draft, outcome: Outcome | Exception | None, alone: set[str] | None = None
 ) -> None:
     """Answer the draft's cases if it is written; leave them open if it has to be made again."""
-    cases = [case for case, _, _ in draft.answers]
+    cases = [case for case, _, _ in draft.answers]  # not the one that waits
     if isinstance(outcome, Exception):
         _fail(cases, outcome)
     elif outcome is None or outcome.kind is OutcomeKind.APPLIED:
@@ -402,7 +443,7 @@ def _settle_plain(paper: _Plain, outcome: Outcome | Exception) -> None:
         case.result = result
         specs = result.facts.actions
         if specs:
-            case.todos = [*(case.todos or ()), (result.written, specs, result)]
+            case.todos = [*(case.todos or ()), (result.written, specs, result, case.trace)]
     elif outcome.kind is OutcomeKind.REFUSED:
         case.error = outcome.error or FSMError(_NO_REASON)
 

@@ -25,7 +25,7 @@ a lone `Commit`       ``Outcome``
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any, TypeVar
 
-from pystator.engine.actions import ActionOutcome, ActionSpec
+from pystator.engine.actions import ActionOutcome, ActionSpec, Around
 from pystator.engine.frame import NeedGuard
 from pystator.records import Commit, Context, Lookup, record
 
@@ -105,10 +105,17 @@ class AwaitGuard:
 
 @record
 class RunActions:
-    """Run the planned actions of one event, in order, on a copy of its context."""
+    """Run the planned actions of one event, in order, on a copy of its context.
+
+    Attributes:
+        trace: What `pystator.orchestrator.tracing.current_trace` is meanwhile.
+        around: Each action runs within one of these.
+    """
 
     specs: Sequence[ActionSpec]
     context: Context
+    trace: str | None = None
+    around: Around | None = None
 
 
 @record

@@ -2,12 +2,13 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any, Literal
 
 from pystator.engine.machine import StateMachine
 from pystator.orchestrator.hooks import Hooks
+from pystator.orchestrator.tracing import Telemetry, Tracer
 from pystator.records import Context
 from pystator.stores.keys import new_commit_id
 from pystator.stores.protocols import NativeStore
@@ -35,9 +36,10 @@ class Settings:
         rows: The store keeps history.
         holds: The caller commits: actions wait for it, and no commit is ever sent again.
         home: Tells the entities of one orchestrator from those of others.
-        plain: There are neither hooks nor a validator.
+        plain: There are neither hooks nor a validator nor telemetry.
         patience: Seconds of reloading.
         jitter: A random number in [0, 1).
+        tracer: Makes spans, where there is telemetry; the ``hooks`` tell it of events.
         tick: Monotonic nanoseconds, for durations in history rows; nothing is decided by it.
         identify: Makes a commit id, given the wall clock in microseconds.
     """
@@ -63,6 +65,7 @@ class Settings:
         "takes_ahead",
         "tick",
         "timed",
+        "tracer",
         "validator",
         "version",
     )
@@ -72,7 +75,8 @@ class Settings:
         machine: StateMachine,
         store: NativeStore,
         *,
-        hooks: Hooks | None = None,
+        hooks: Sequence[object] = (),
+        telemetry: Telemetry | None = None,
         validator: Validator | None = None,
         start_missing: bool = True,
         patience: float = PATIENCE,
@@ -97,9 +101,10 @@ class Settings:
         self.takes_ahead: bool = getattr(store, "takes_ahead", False)
         self.holds = False
         self.home: object = self
-        self.hooks = hooks
+        self.tracer = None if telemetry is None else Tracer(telemetry, machine.name)
+        self.hooks = Hooks(hooks, self.tracer) if hooks or self.tracer is not None else None
         self.validator = validator
-        self.plain = hooks is None and validator is None
+        self.plain = self.hooks is None and validator is None
         self.start_missing = start_missing
         self.patience = patience
         self.jitter = jitter

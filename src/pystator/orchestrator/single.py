@@ -79,7 +79,7 @@ def conclude(
     if outcome.kind is OutcomeKind.APPLIED:
         specs = result.facts.actions
         if specs:
-            done = yield from act(settings, entity_id, (commit.new_version, specs, result))
+            done = yield from act(settings, entity_id, (commit.new_version, specs, result, None))
             yield from record(settings, (done,))
         return result
     case = Case(entity_id, trigger, payload)

@@ -31,9 +31,11 @@ from collections.abc import Sequence
 
 from pystator.errors import StoreUnavailableError
 from pystator.orchestrator.ahead import Drawn
+from pystator.orchestrator.cases import Case
 from pystator.orchestrator.patience import Patience
 from pystator.orchestrator.requests import Load, Program, ReadBack, Write, WriteAhead
 from pystator.orchestrator.settings import Settings
+from pystator.orchestrator.tracing import Tracer, end_commit
 from pystator.records import (
     Commit,
     EntryKind,
@@ -45,7 +47,7 @@ from pystator.records import (
     Page,
 )
 
-__all__ = ["find_out", "write", "write_ahead"]
+__all__ = ["find_out", "write", "write_ahead", "write_traced"]
 
 _APPLIED = Outcome(OutcomeKind.APPLIED)
 _STALE = Outcome(OutcomeKind.STALE)
@@ -67,6 +69,16 @@ def write_ahead(settings: Settings, commits: Drawn) -> Program[list[Outcome | Ex
         outcomes: list[Outcome | Exception] = yield WriteAhead(commits)
     except Exception as error:  # noqa: BLE001 # as in `write`; the rest of them was not sent
         return (yield from find_out(settings, commits.all(), error))
+    return outcomes
+
+
+def write_traced(
+    settings: Settings, tracer: Tracer, cases: Sequence[Case], commits: Sequence[Commit]
+) -> Program[list[Outcome | Exception]]:
+    """`write`, and a span of it for the events that it serves."""
+    part = tracer.part("commit", cases, {"entities": len(commits)})
+    outcomes = yield from write(settings, commits)
+    end_commit(part, outcomes)
     return outcomes
 
 
