@@ -115,6 +115,7 @@ def act(
         error_code="action_failed" if failed else None,
         error_message=None if first is None else readable(f"{failed[0]['name']}: {first}"),
         ref=version,
+        trace=trace,
     )
     return Commit(
         entity_id, settings.name, version, version, None, None, None, None,

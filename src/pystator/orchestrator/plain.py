@@ -92,7 +92,8 @@ def decide_one(
     else:
         entry = Entry(
             version, _EVENT, facts.trigger, payload, now, patch, source, target, planned, True,
-            None, None, case.event_id, case.request_hash, case.actor, case.occurred_at, spent,
+            None, None, case.event_id, case.request_hash, case.actor, case.occurred_at, spent, None,
+            case.trace,
         )  # fmt: skip
     commit = Commit(
         entity.entity_id, settings.name, expected, version,

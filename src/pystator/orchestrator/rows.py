@@ -41,7 +41,7 @@ def row(
         )
     return Entry(
         version, kind, trigger, case.payload, now, patch, source, target, planned, True, None, None,
-        case.event_id, case.request_hash, case.actor, case.occurred_at, spent,
+        case.event_id, case.request_hash, case.actor, case.occurred_at, spent, None, case.trace,
     )  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def failed_row(
         )  # fmt: skip
     return Entry(
         version, kind, trigger, case.payload, now, None, source, target, (), False, code, message,
-        case.event_id, case.request_hash, case.actor, case.occurred_at, spent,
+        case.event_id, case.request_hash, case.actor, case.occurred_at, spent, None, case.trace,
     )  # fmt: skip
 
 
