@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pystator.errors import FSMError, InvalidValueError
-from pystator.records import Commit, Entry, EntryKind, Key, Outcome, OutcomeKind
+from pystator.records import UNARCHIVE, Commit, Entry, EntryKind, Key, Outcome, OutcomeKind
 from pystator.stores.codec import encode
 from pystator.stores.columns import (
     encode_actions,
@@ -49,7 +49,8 @@ class Write:
     Attributes:
         expected: The version that is expected; ``""`` when it only appends.
         state: ``""`` stays.
-        due: The earliest deadline; ``""`` stays, ``-`` is none.
+        due: The earliest deadline; ``""`` stays, ``-`` is none. ``@`` and a time archives, ``@``
+            alone takes back.
         ids: How many event ids its rows have.
         fields: Values of the entity: five that every change has, then names and values.
         rows: For each history entry its version, its event id or ``""``, and its text.
@@ -104,17 +105,19 @@ def prepared(commit: Commit, recorded_at: int, limit: int) -> Write:
         check_commit(commit)
         if changes:
             _entity(write, commit, limit)
-        end = (
+        start = (
             f"{quoted(commit.commit_id)},{_texts[commit.machine_version]},"
-            f"{_texts[commit.fingerprint]},{recorded_at}]"
+            f"{_texts[commit.fingerprint]},"
         )
+        end = f"{start}{recorded_at}]"
         for entry in commit.entries:
             if entry.event_id is not None:
                 write.ids += 1
             write.rows += (
                 _version(entry.version),
                 entry.event_id or "",
-                _row(entry, limit) + end,
+                _row(entry, limit)
+                + (end if entry.trace is None else f"{start}{quoted(entry.trace)},{recorded_at}]"),
             )
     except _BROKEN as error:
         write.answer = refusal(error)
@@ -169,6 +172,8 @@ def _entity(write: Write, commit: Commit, limit: int) -> None:
         write.due = "-" if due is None else str(due)
         fields += ("timers", encode_timers(commit.timers) or "")
         fields += ("next_due", "" if due is None else write.due)
+    if commit.archived_at is not None:
+        write.due = "@" if commit.archived_at == UNARCHIVE else f"@{commit.archived_at}"
     if not commit.expected_version:
         fields += ("machine_name", commit.machine_name, "created_at", now)
     write.fields = fields

@@ -7,19 +7,20 @@ and within one in the order in which they say that they were recorded: nobody wa
 that is busier than others, and rows of one entity are always in their order.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from pystator.records import HistoryEntry, Page
-from pystator.stores.keys import read_cursor, rows_asked, write_cursor
+from pystator.stores.keys import is_storable, read_cursor, rows_asked, write_cursor
 from pystator.stores.redis.layout import Layout
 from pystator.stores.redis.merging import Part, Place, Walk
-from pystator.stores.redis.ops import Command, Operation
+from pystator.stores.redis.ops import Command, Operation, Request, chosen, pack
 from pystator.stores.redis.rows import SEQUENCE, entry_of
 from pystator.stores.redis.scripts import Script
 
-__all__ = ["entry_id", "feed"]
+__all__ = ["entry_id", "feed", "feed_end"]
 
-FEED: Final = Script("feed", "names")
+FEED: Final = Script("feed", "names", "states")
 
 BYTES: Final = 4_000_000
 """Of rows that a server looks up at once, about."""
@@ -28,27 +29,58 @@ _Item = tuple[int, int, int, int, HistoryEntry]
 """Milliseconds and time of recording, both as far as they grow; partition, row's id, row."""
 
 
-def feed(layout: Layout, cursor: str | None, limit: int) -> Operation[Page[HistoryEntry]]:
-    """Rows of all entities, each partition's in the order of their commits."""
+LOOKED: Final = 1_000
+"""Entries that are looked at in one script, where not all rows are asked for."""
+
+
+def feed(
+    layout: Layout,
+    cursor: str | None,
+    limit: int,
+    machines: Sequence[str] | None = None,
+    entity_id: str | None = None,
+) -> Operation[Page[HistoryEntry]]:
+    """Rows of all entities, or of those that are asked for, each partition's in their order.
+
+    What is not asked for is passed over in the scripts, up to the end of the feed.
+    """
     count = len(layout.partitions)
     places = [0] * count
     if cursor is not None:
         places = list(read_cursor("feed", cursor, *[int] * count))
     limit = rows_asked(limit)
-    walk = _Feed(layout, places)
+    if not is_storable(entity_id):
+        return Page([], write_cursor("feed", *places))
+    walk = _Feed(layout, places, machines, entity_id)
     found: list[HistoryEntry] = []
+    cursors: list[str] = []
     while len(found) < limit and not walk.is_done:
         for _, _, number, row_id, row in (yield from walk.next(limit - len(found))):
             found.append(row)
             places[number] = row_id
+            cursors.append(write_cursor("feed", *places))
     for part in walk.parts:
         if not part.found:  # what comes next is behind the gaps, too
             places[part.number] = walk.seen[part.number]
-    return Page(found, write_cursor("feed", *places))
+    return Page(found, write_cursor("feed", *places), cursors)
+
+
+def feed_end(layout: Layout) -> Operation[str]:
+    """The cursor after everything that is there now."""
+    commands = [
+        (part, pack(("XREVRANGE", layout.shared("feed", part), "+", "-", "COUNT", 1)))
+        for part in layout.partitions
+    ]
+    replies = yield Request(commands, reads=True)
+    places = [
+        row_id_of(layout, part, entries[0][0]) if entries else 0
+        for part, entries in zip(layout.partitions, replies, strict=True)
+    ]
+    return write_cursor("feed", *places)
 
 
 class _Feed(Walk[_Item]):
-    """Rows of all partitions.
+    """Rows of all partitions, or of the one that can have those that are asked for.
 
     Attributes:
         seen: The row id of the last entry looked at in each partition.
@@ -56,9 +88,18 @@ class _Feed(Walk[_Item]):
 
     width: ClassVar[int] = 4
 
-    def __init__(self, layout: Layout, places: list[int]) -> None:
-        super().__init__((number, None) for number in layout.partitions)
+    def __init__(
+        self,
+        layout: Layout,
+        places: list[int],
+        machines: Sequence[str] | None,
+        entity_id: str | None,
+    ) -> None:
+        numbers = layout.partitions if entity_id is None else (layout.partition(entity_id),)
+        super().__init__((number, None) for number in numbers)
         self._layout = layout
+        self._asked = ("" if entity_id is None else entity_id, *chosen(machines))
+        self._looked = 0 if machines is None and entity_id is None else LOOKED
         self.seen = list(places)
 
     def ask(self, part: Part[_Item], count: int) -> Command:
@@ -66,7 +107,15 @@ class _Feed(Walk[_Item]):
         layout, number = self._layout, part.number
         place = self.seen[number]
         start = entry_id(layout, place) if place else "-"
-        arguments = (layout.opening(number), start, count, BYTES)
+        looked = max(count, self._looked)
+        arguments: tuple[str | int, ...] = (
+            layout.opening(number),
+            start,
+            looked,
+            count,
+            BYTES,
+            *self._asked,
+        )
         return number, FEED.call(layout.index(number, "feed"), arguments)
 
     def take(self, part: Part[_Item], reply: Any) -> None:

@@ -65,8 +65,8 @@ class Layout:
         """A key of a whole partition.
 
         Args:
-            name: ``entities``, ``histories``, ``states``, ``feed``, ``machines``, ``epoch`` or
-                ``replication``.
+            name: ``entities``, ``archived``, ``histories``, ``states``, ``archived-states``,
+                ``feed``, ``machines``, ``epoch`` or ``replication``.
             partition: Its number.
         """
         return self.pres[partition] + name
@@ -93,7 +93,7 @@ class Layout:
 
     @staticmethod
     def in_index(machine: str) -> str:
-        """A machine in names: ``state:<machine>:<state>``, ``due:<machine>``."""
+        """A machine in names: ``state:<machine>:<state>``, ``archived:...``, ``due:<machine>``."""
         return _escaped(machine).replace(":", "%3A")
 
     def opening(self, partition: int) -> str:

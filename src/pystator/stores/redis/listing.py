@@ -15,13 +15,14 @@ asks for those that are long in their state has each entity of it looked at: an 
 would cost every commit a fifth more.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from pystator.records import Entity, Key, Lookup, Page
 from pystator.stores.keys import is_storable, read_cursor, rows_asked, write_cursor
 from pystator.stores.redis.layout import Layout, key_of, member_of
 from pystator.stores.redis.merging import Part, Place, Walk
-from pystator.stores.redis.ops import Command, Operation, loading, pack
+from pystator.stores.redis.ops import Command, Operation, chosen, loading, pack
 from pystator.stores.redis.scripts import Script
 
 __all__ = ["LOOKED", "entities"]
@@ -38,21 +39,23 @@ LOADED: Final = 250
 def entities(
     layout: Layout,
     state: str | None,
-    machine_name: str | None,
+    machines: Sequence[str] | None,
     since: int | None,
     after: str | None,
     limit: int,
+    *,
+    archived: bool,
 ) -> Operation[Page[Entity]]:
     """Entities in the order of their keys."""
     place: Place | None = None
     if after is not None:
         place = read_cursor("entities", after, str, str)
     limit = rows_asked(limit)
-    if not is_storable(state, machine_name):
+    if not is_storable(state):
         return Page([])
-    walk: Walk[Key] = _All(layout, place)
-    if state is not None or machine_name is not None or since is not None:
-        walk = _Chosen(layout, place, state, machine_name, since)
+    walk: Walk[Key] = _All(layout, place, archived=archived)
+    if state is not None or machines is not None or since is not None:
+        walk = _Chosen(layout, place, state, machines, since, archived=archived)
     found: list[Entity] = []
     while len(found) <= limit and not walk.is_done:
         keys = yield from walk.next(min(limit + 1 - len(found), LOADED))
@@ -61,7 +64,7 @@ def entities(
             found += [
                 each.entity
                 for each in loaded
-                if each.entity is not None and _fits(each.entity, state, since)
+                if each.entity is not None and _fits(each.entity, state, since, archived=archived)
             ]
     items = found[:limit]
     if not items or len(found) <= limit:
@@ -69,7 +72,9 @@ def entities(
     return Page(items, write_cursor("entities", *items[-1].key))
 
 
-def _fits(entity: Entity, state: str | None, since: int | None) -> bool:
+def _fits(entity: Entity, state: str | None, since: int | None, *, archived: bool) -> bool:
+    if (entity.archived_at is not None) is not archived:
+        return False
     if since is not None and entity.state_since >= since:
         return False
     return state is None or state == entity.state or state in entity.state.split("+")
@@ -80,15 +85,16 @@ class _All(Walk[Key]):
 
     width: ClassVar[int] = 2
 
-    def __init__(self, layout: Layout, place: Place | None) -> None:
+    def __init__(self, layout: Layout, place: Place | None, *, archived: bool) -> None:
         super().__init__((number, place) for number in layout.partitions)
         self._layout = layout
+        self._index = "archived" if archived else "entities"
         self._counts = [0] * len(self.parts)
 
     def ask(self, part: Part[Key], count: int) -> Command:
         """The next keys of a partition."""
         self._counts[part.number] = count
-        key = self._layout.shared("entities", part.number)
+        key = self._layout.shared(self._index, part.number)
         start = "-" if part.place is None else f"({member_of(*part.place)}"
         return part.number, pack(("ZRANGEBYLEX", key, start, "+", "LIMIT", 0, count))
 
@@ -110,12 +116,15 @@ class _Chosen(Walk[Key]):
         layout: Layout,
         place: Place | None,
         state: str | None,
-        machine: str | None,
+        machines: Sequence[str] | None,
         since: int | None,
+        *,
+        archived: bool,
     ) -> None:
         super().__init__((number, place) for number in layout.partitions)
         self._layout = layout
-        self._machine = ("", "") if machine is None else ("1", machine)
+        self._states, self._mark = ("archived-states", "1") if archived else ("states", "")
+        self._machines = chosen(machines)
         self._state = ("", "") if state is None else ("1", state)
         self._since = "" if since is None else str(since)
 
@@ -125,15 +134,16 @@ class _Chosen(Walk[Key]):
         start = "" if part.place is None else part.place[0]
         arguments = (
             self._layout.pres[number],
-            *self._machine,
+            self._mark,
             *self._state,
             start,
             count,
             self._since,
             LOOKED,
             self._layout.opening(number),
+            *self._machines,
         )
-        return number, LIST.call(self._layout.index(number, "states"), arguments)
+        return number, LIST.call(self._layout.index(number, self._states), arguments)
 
     def take(self, part: Part[Key], reply: Any) -> None:
         """Keys of each state, up to where those of all states are known."""

@@ -16,7 +16,7 @@ from pystator.stores.keys import is_storable
 from pystator.stores.redis.layout import Layout
 from pystator.stores.redis.rows import ENTITY_FIELDS, Reply, entity_of, entry_of
 
-__all__ = ["FEW", "Command", "One", "Operation", "Request", "getting", "loading", "pack"]
+__all__ = ["FEW", "Command", "One", "Operation", "Request", "chosen", "getting", "loading", "pack"]
 
 T = TypeVar("T")
 
@@ -53,6 +53,11 @@ class Request(NamedTuple):
     commands: Iterable[Command]
     reads: bool
     blames: bool = False
+
+
+def chosen(machines: Sequence[str] | None) -> tuple[str, ...]:
+    """The machines that are asked for, None for all, as scripts take them at their end."""
+    return ("",) if machines is None else ("1", *filter(is_storable, machines))
 
 
 FEW: Final = 4

@@ -5,6 +5,7 @@ for long while somebody reads much.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from pystator.records import HistoryEntry, Key, Lookup, Page
@@ -13,7 +14,7 @@ from pystator.stores.keys import is_storable, read_cursor, rows_asked, write_cur
 from pystator.stores.programs import the_machine
 from pystator.stores.redis.layout import Layout, key_of, member_of
 from pystator.stores.redis.merging import MOST, Part, Walk
-from pystator.stores.redis.ops import Command, Operation, Request, loading, pack
+from pystator.stores.redis.ops import Command, Operation, Request, chosen, loading, pack
 from pystator.stores.redis.rows import DIGITS, digits_of, entry_of
 from pystator.stores.redis.scripts import Script
 
@@ -26,18 +27,21 @@ _AFTER_NUL: Final = "\x01"
 
 def machines(layout: Layout, entity_id: str) -> Operation[list[str]]:
     """Names of the machines that have an entity of this id, sorted."""
-    return (yield from _owners(layout, "entities", entity_id))
+    return (yield from _owners(layout, ("entities", "archived"), entity_id))
 
 
-def _owners(layout: Layout, index: str, entity_id: str) -> Operation[list[str]]:
-    """The machines whose keys of an id are in an index, sorted."""
+def _owners(layout: Layout, indexes: Sequence[str], entity_id: str) -> Operation[list[str]]:
+    """The machines whose keys of an id are in some indexes, sorted."""
     if not is_storable(entity_id):
         return []
     part = layout.partition(entity_id)
     first, end = f"[{member_of(entity_id, '')}", f"({entity_id}{_AFTER_NUL}"
-    command = pack(("ZRANGEBYLEX", layout.shared(index, part), first, end))
-    [members] = yield Request([(part, command)], reads=True)
-    return [key_of(member)[1] for member in members]
+    commands = [
+        (part, pack(("ZRANGEBYLEX", layout.shared(index, part), first, end))) for index in indexes
+    ]
+    replies = yield Request(commands, reads=True)
+    # One that is archived, or taken back, between the two may be met twice, and never not at all.
+    return sorted({key_of(member)[1] for members in replies for member in members})
 
 
 # History ------------------------------------------------------------------------------------------
@@ -59,7 +63,7 @@ def history(
         place = (version, number)
     limit = rows_asked(limit)
     if machine_name is None:
-        names = yield from _owners(layout, "histories", entity_id)
+        names = yield from _owners(layout, ("histories",), entity_id)
         machine_name = the_machine(entity_id, names)
     if machine_name is None or not is_storable(entity_id, machine_name):
         return Page([])
@@ -99,14 +103,17 @@ def _range(key: str, digits: str | None, newest_first: bool) -> tuple[str | byte
 # Counts -------------------------------------------------------------------------------------------
 
 
-def count_by_state(layout: Layout, machine_name: str | None) -> Operation[dict[str, int]]:
+def count_by_state(
+    layout: Layout, machines: Sequence[str] | None, *, archived: bool
+) -> Operation[dict[str, int]]:
     """Configuration -> number of entities."""
-    if not is_storable(machine_name):
-        return {}
-    named = ("", "") if machine_name is None else ("1", machine_name)
+    keys, mark = ("archived-states", "1") if archived else ("states", "")
     replies = yield Request(
         [
-            (part, COUNTS.call(layout.index(part, "states"), (layout.pres[part], *named)))
+            (
+                part,
+                COUNTS.call(layout.index(part, keys), (layout.pres[part], mark, *chosen(machines))),
+            )
             for part in layout.partitions
         ],
         reads=True,

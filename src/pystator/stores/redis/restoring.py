@@ -13,7 +13,7 @@ from pystator.stores.redis.writing import Terms
 
 __all__ = ["restore"]
 
-RESTORE: Final = Script("restore", "names")
+RESTORE: Final = Script("restore", "names", "apart")
 
 _APPLIED: Final = Outcome(OutcomeKind.APPLIED)
 _STALE: Final = Outcome(OutcomeKind.STALE)
@@ -98,18 +98,27 @@ def _entity(parcel: RawParcel) -> tuple[str, str, list[str]]:
     """State, deadline, and what the entity's hash says; empty when none comes."""
     if parcel.entity is None:
         return "", "-", []
-    values = dict(zip(ENTITY_VALUES, parcel.entity, strict=True))
+    values: dict[str, Any] = dict(zip(ENTITY_VALUES, parcel.entity, strict=True))
     _digits(values["version"])
+    archived_at, due = values.pop("archived_at", None), values["next_due"]
+    if archived_at is not None:
+        values["version"] = f"{values['version']}@{archived_at}"
     fields = ["machine_name", parcel.machine_name]
     for name, value in values.items():
         fields += (name, "" if value is None else str(value))
-    due = values["next_due"]
-    return values["state"], "-" if due is None else str(due), fields
+    deadline = "-" if due is None else str(due)
+    return values["state"], deadline if archived_at is None else "@", fields
 
 
 def _row(values: dict[str, Any]) -> str:
     """The text of a row, as `pystator.stores.redis.encode` writes it."""
-    return f"[{','.join([_field(name, values[name]) for name in ROW_VALUES if name != 'version'])}]"
+    texts = [_field(name, values[name]) for name in _ROW]
+    if values.get("trace") is not None:
+        texts.insert(-1, quoted(values["trace"]))
+    return f"[{','.join(texts)}]"
+
+
+_ROW: Final = tuple([name for name in ROW_VALUES if name not in {"version", "trace"}])
 
 
 def _field(name: str, value: Any) -> str:

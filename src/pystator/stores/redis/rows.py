@@ -8,7 +8,9 @@ their bytes::
       version         id            the rest, as text of the codec
 
 - version: 12 hexadecimal digits; of rows that change nothing, the version they saw;
-- id: 16 of them: 11 of the milliseconds and 5 of the sequence of the row's entry in the feed.
+- id: 16 of them: 11 of the milliseconds and 5 of the sequence of the row's entry in the feed;
+- the rest: a list, whose last value is the time of recording; before it stands the trace, in rows
+  that have one.
 
 Reading needs nothing but the codec: payload, patch and actions stand in the row as they are.
 """
@@ -27,6 +29,7 @@ __all__ = [
     "ENTITY_FIELDS",
     "LARGEST_VERSION",
     "SEQUENCE",
+    "archived_of",
     "digits_of",
     "entity_of",
     "entry_of",
@@ -89,10 +92,15 @@ def entity_of(entity_id: str, reply: Reply) -> Entity | None:
             return None
         raise foreign(entity_id)
     machine_version, fingerprint, created, updated, commit_id, since = rest
+    archived_at: int | None = None
+    try:
+        number = int(version)
+    except ValueError:
+        number, archived_at = archived_of(version)
     return Entity(
         entity_id,
         machine,
-        int(version),
+        number,
         state,
         decode(context),
         decode_history(history) if history else None,
@@ -103,7 +111,14 @@ def entity_of(entity_id: str, reply: Reply) -> Entity | None:
         int(updated),
         commit_id,
         int(since),
+        archived_at,
     )
+
+
+def archived_of(version: str) -> tuple[int, int | None]:
+    """The version in an entity's hash, and when the entity was archived: see ``lua/apart.lua``."""
+    number, _, since = version.partition("@")
+    return int(number), int(since) if since else None
 
 
 def foreign(entity_id: str) -> SchemaError:
@@ -123,7 +138,7 @@ def entry_of(entity_id: str, machine: str, member: str) -> HistoryEntry:
     """A member of the sorted set -> the row."""
     kind, trigger, payload, now, patch, source, target, actions, *rest = decode(member[DIGITS:])
     success, code, message, event_id, digest, actor, occurred_at, duration, ref, *rest = rest
-    commit_id, machine_version, fingerprint, recorded_at = rest
+    commit_id, machine_version, fingerprint, *traced, recorded_at = rest
     return HistoryEntry(
         id_of(member),
         entity_id,
@@ -150,4 +165,5 @@ def entry_of(entity_id: str, machine: str, member: str) -> HistoryEntry:
         machine_version,
         fingerprint,
         recorded_at,
+        traced[0] if traced else None,
     )

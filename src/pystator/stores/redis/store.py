@@ -22,7 +22,7 @@ from pystator.records import (
 )
 from pystator.stores.codec import LIMIT
 from pystator.stores.linked import LinkedStore, check_options
-from pystator.stores.operated import OperatedStore, end_of, later, nothing_asked, the_only
+from pystator.stores.operated import OperatedStore
 
 with from_extra("redis", "redis", "hiredis"):
     from pystator.db.redis_url import find_redis
@@ -234,14 +234,14 @@ class RedisStateStore(LinkedStore[Link, Write], OperatedStore[Request]):
         *,
         archived: bool,
     ) -> Operation[Page[Entity]]:
-        machine = the_only(machines, archived=archived)
-        return listing.entities(self.layout, state, machine, since, after, limit)
+        return listing.entities(
+            self.layout, state, machines, since, after, limit, archived=archived
+        )
 
     def _count_by_state(
         self, machines: tuple[str, ...] | None, *, archived: bool
     ) -> Operation[dict[str, int]]:
-        machine = the_only(machines, archived=archived)
-        return reads.count_by_state(self.layout, machine)
+        return reads.count_by_state(self.layout, machines, archived=archived)
 
     def _due(self, now: int, limit: int, machine: str | None) -> Operation[list[Key]]:
         return reads.due(self.layout, now, limit, machine)
@@ -253,11 +253,10 @@ class RedisStateStore(LinkedStore[Link, Write], OperatedStore[Request]):
         machines: tuple[str, ...] | None,
         entity_id: str | None,
     ) -> Operation[Page[HistoryEntry]]:
-        nothing_asked(machines, entity_id)
-        return feed.feed(self.layout, cursor, limit)
+        return feed.feed(self.layout, cursor, limit, machines, entity_id)
 
     def _feed_end(self) -> Operation[str]:
-        return end_of(lambda cursor: self._feed(cursor, 1_000, None, None))
+        return feed.feed_end(self.layout)
 
     def _prune_keys(self, after: Key | None, limit: int) -> Operation[list[tuple[Key, int | None]]]:
         return pruning.prune_keys(self.layout, after, limit)
@@ -278,8 +277,7 @@ class RedisStateStore(LinkedStore[Link, Write], OperatedStore[Request]):
         return machines.machines(self.layout, after, limit)
 
     def _delete_machine(self, name: str, version: str | None) -> Operation[int]:
-        del name, version
-        later("machines that are deleted")
+        return machines.delete(self.layout, name, version)
 
 
 # Running ------------------------------------------------------------------------------------------
@@ -344,7 +342,7 @@ def _checked_prefix(prefix: object) -> str:
     return prefix
 
 
-_INSIDE: Final = re.compile(r":(entity|state|due)(?=:|$)")
+_INSIDE: Final = re.compile(r":(entity|state|due|archived)(?=:|$)")
 """What stands in a prefix that other stores' keys begin with, too."""
 
 

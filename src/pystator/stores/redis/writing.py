@@ -17,8 +17,8 @@ from pystator.stores.redis.scripts import Script
 
 __all__ = ["Terms", "committing", "writing"]
 
-COMMIT: Final = Script("commit", "write")
-COMMITS: Final = Script("commits", "write")
+COMMIT: Final = Script("commit", "apart", "write")
+COMMITS: Final = Script("commits", "apart", "write")
 
 TOGETHER: Final = 16
 """Commits of one call: the server is busy with them for less than a millisecond."""

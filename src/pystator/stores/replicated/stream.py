@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pystator.records import Key, record
 from pystator.stores.codec import rewrite
-from pystator.stores.parcels import EntityRow, HistoryRow, RawParcel
+from pystator.stores.parcels import ENTITY_VALUES, ROW_VALUES, EntityRow, HistoryRow, RawParcel
 from pystator.stores.redis.ops import Command, Operation, Request, pack
-from pystator.stores.redis.rows import DIGITS, version_of
+from pystator.stores.redis.rows import DIGITS, archived_of, version_of
 from pystator.stores.redis.scripts import Script
 
 if TYPE_CHECKING:
@@ -37,8 +37,10 @@ _Entry = Sequence[Any]
 
 _SHARED: Final = (
     "entities",
+    "archived",
     "histories",
     "states",
+    "archived-states",
     "feed",
     "machines",
     "epoch",
@@ -231,7 +233,7 @@ class Stream:
         """There is no entity and no row."""
         return not any(
             number
-            for name in ("entities", "histories")
+            for name in ("entities", "archived", "histories")
             for number in self._of_all(("EXISTS",), name, reads=True)
         )
 
@@ -243,7 +245,7 @@ class Stream:
         """
         layout = self._link.layout
         prefix = _WILD.sub(r"\\\g<0>", layout.prefix)
-        patterns = [f"{prefix}:{name}:*" for name in ("entity", "state", "due")]
+        patterns = [f"{prefix}:{name}:*" for name in ("entity", "state", "archived", "due")]
         patterns.append(f"{{{prefix}:entity:*")
         self._of_all(("DEL",), "epoch", reads=False)
         if layout.is_cluster:
@@ -309,7 +311,7 @@ def parcels_of(entries: Sequence[_Entry]) -> list[RawParcel]:
         key = (fields["id"], fields["machine"])
         of_key = merged.get(key)
         if of_key is None:
-            of_key = merged[key] = _Merged(int(fields["base"]))
+            of_key = merged[key] = _Merged(archived_of(fields["base"])[0])
         if "version" in fields:
             of_key.entity = _entity(fields)
         if fields["rows"]:
@@ -330,8 +332,9 @@ class _Merged:
 
 def _entity(fields: Mapping[str, str]) -> EntityRow:
     due = fields.get("next_due")
-    return (
-        int(fields["version"]),
+    version, archived_at = archived_of(fields["version"])
+    values = (
+        version,
         fields["state"],
         fields["context"],
         fields.get("history") or None,
@@ -343,15 +346,22 @@ def _entity(fields: Mapping[str, str]) -> EntityRow:
         int(fields["updated_at"]),
         fields["commit_id"],
         int(fields["state_since"]),
+        archived_at,
     )
+    return values[: len(ENTITY_VALUES)]
 
 
 _load: Final = json.loads
 
+_UNTRACED: Final = 12
+"""Values of a row from its success to its fingerprint; where there is one more, it is the trace."""
+
 
 def _row(text: str) -> HistoryRow:
     kind, trigger, payload, now, patch, source, target, actions, *rest = _load(text[DIGITS:])
-    return (
+    *told, recorded_at = rest
+    trace = told.pop() if len(told) > _UNTRACED else None
+    values = (
         version_of(text),
         kind,
         trigger,
@@ -361,5 +371,8 @@ def _row(text: str) -> HistoryRow:
         source,
         target,
         None if actions is None else rewrite(actions),
-        *rest,
+        *told,
+        recorded_at,
+        trace,
     )
+    return values[: len(ROW_VALUES)]

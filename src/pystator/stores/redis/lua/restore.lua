@@ -4,8 +4,8 @@
 --      4 event ids (in a cluster also 5, which is never there)
 -- ARGV 1 what shared keys begin with, 2 id, 3 machine, 4 epoch, 5 version that the entity has here, 6
 --      version and 7 commit id of the newest row here ('' none), 8 the machine in names of indexes, 9
---      state ('' no entity comes), 10 deadline ('-' none), 11 number of names and values of the
---      entity, these, and for each row version, event id and text
+--      state ('' no entity comes), 10 deadline ('-' none, '@' it is archived), 11 number of names
+--      and values of the entity, these, and for each row version, event id and text
 -- Answers 1 written, 0 something else is here.
 
 local pre, id, machine, state = ARGV[1], ARGV[2], ARGV[3], ARGV[9]
@@ -26,7 +26,8 @@ end
 if not was[1] and (was[2] or was[3]) then
   return {err = 'FOREIGN ' .. key .. ' has no version'}
 end
-if (was[1] or '0') ~= ARGV[5] then
+local version, was_archived = string.match(was[1] or '0', '^(%d+)(.*)$')
+if version ~= ARGV[5] then
   return 0
 end
 local newest = call('ZRANGE', history, -1, -1)[1]
@@ -43,22 +44,15 @@ if any_known(known, first) then
 end
 
 local comes = state ~= ''
-local moves = comes and state ~= was[3]
-local deadlines = pre .. 'due:' .. ARGV[8]
-local states = pre .. 'state:' .. ARGV[8] .. ':'
-local keys = {history, 'zset', known, 'hash', pre .. 'feed', 'stream', pre .. 'histories', 'zset'}
-local function also(touched, name, kind)
-  if touched then
-    keys[#keys + 1], keys[#keys + 2] = name, kind
-  end
+local wrong = foreign({
+  history, 'zset', known, 'hash', pre .. 'feed', 'stream', pre .. 'histories', 'zset',
+  pre .. 'replication', 'stream',
+})
+local settle
+if comes and not wrong then
+  wrong, settle = settling(pre, id, machine, ARGV[8], was_archived ~= '', was[3],
+    ARGV[10] == '@', state)
 end
-also(epoch, pre .. 'replication', 'stream')
-also(comes, pre .. 'entities', 'zset')
-also(comes, deadlines, 'zset')
-also(comes, states .. state, 'zset')
-also(comes, pre .. 'states', 'set')
-also(moves and was[3], states .. (was[3] or ''), 'zset')
-local wrong = foreign(keys)
 if wrong then
   return wrong
 end
@@ -83,23 +77,11 @@ if #rows > 0 then
 end
 if comes then
   call('HSET', key, unpack(ARGV, 12, 11 + fields))
-  call('ZADD', pre .. 'entities', 0, member)
-  call('ZADD', states .. state, 0, id)
-  call('SADD', pre .. 'states', machine .. '\0' .. state)
-  if moves and was[3] then
-    if call('ZREM', states .. was[3], id) == 1 and call('EXISTS', states .. was[3]) == 0 then
-      call('SREM', pre .. 'states', machine .. '\0' .. was[3])
-    end
-  end
-  if ARGV[10] == '-' then
-    call('ZREM', deadlines, id)
-  else
-    call('ZADD', deadlines, ARGV[10], id)
-  end
+  settle(ARGV[10])
 end
 if epoch then
   local entity = comes and told_of(key) or {}
   call('XADD', pre .. 'replication', '*', 'id', id, 'machine', machine,
-    'base', was[1] or '0', 'rows', table.concat(rows, '\n'), unpack(entity))
+    'base', version, 'rows', table.concat(rows, '\n'), unpack(entity))
 end
 return 1

@@ -25,13 +25,15 @@ for i = 1, 2 do
 end
 need(KEYS[3], {'ZCARD'}, {'ZADD', '0', 'm'}, {'ZREM', 'm'}, {'ZRANGEBYLEX', '-', '+'}, {'TYPE'})
 need(KEYS[4], {'HMGET', 'f'}, {'HSET', 'f', 'v'}, {'HDEL', 'f'})
-for _, name in ipairs({'entities', 'histories', 'due', 'state:m:s'}) do
+for _, name in ipairs({'entities', 'archived', 'histories', 'due', 'state:m:s', 'archived:m:s'}) do
   need(pre .. name, {'TYPE'}, {'ZCARD'}, {'ZADD', '0', 'm'}, {'ZREM', 'm'})
 end
 for _, name in ipairs({'feed', 'replication'}) do
   need(pre .. name, {'TYPE'}, {'XADD', '*', 'f', 'v'}, {'XDEL', '1-1'}, {'XRANGE', '-', '+'})
 end
-need(pre .. 'states', {'TYPE'}, {'SADD', 'm'}, {'SREM', 'm'}, {'SMEMBERS'})
+for _, name in ipairs({'states', 'archived-states'}) do
+  need(pre .. name, {'TYPE'}, {'SADD', 'm'}, {'SREM', 'm'}, {'SMEMBERS'})
+end
 need(pre .. 'machines', {'TYPE'}, {'HGET', 'f'}, {'HSET', 'f', 'v'})
 need(pre .. 'epoch', {'GET'})
 return missing

@@ -1,7 +1,7 @@
 -- One commit: all of it, or nothing. It stands in ARGV from a place on:
 --
---   id, version that is expected ('' only appends), state ('' stays), deadline ('' stays, '-' none),
---   number of event ids, number of what follows about the entity: version, machine's version,
+--   id, version that is expected ('' only appends), state ('' stays), deadline ('' stays, '-' none,
+--   '@' and when it is archived, '@' alone takes it back), number of event ids, number of what follows about the entity: version, machine's version,
 --   fingerprint, updated_at, commit_id, and names and values of further fields; number of what follows
 --   about rows: for each version, event id and text
 --
@@ -81,8 +81,13 @@ local function write(key, at)
     return {err = 'FOREIGN ' .. key .. ' has no version'}
   end
   local changes = expected ~= ''
+  local archived -- when it was
   if changes and (version or '0') ~= expected then
-    return 0
+    local number, since = string.match(version or '', '^(%d+)@(.+)$')
+    if number ~= expected then
+      return 0
+    end
+    archived = since
   end
   local known = ARGV[at + 4] ~= '0' and stem .. 'ids:' .. ARGV[4]
   if known and any_known(known, first, last) then
@@ -109,6 +114,18 @@ local function write(key, at)
     pre .. 'histories', 'zset', pre .. 'entities', 'zset', pre .. 'due:' .. ARGV[5], 'zset',
     pre .. 'states', 'set', pre .. 'replication', 'stream',
   })
+  local settle -- for one that is archived, or will be
+  local number = ARGV[at + 7]
+  if not wrong and (archived or due ~= '' and string.byte(due) == 64) then
+    local was = archived
+    if string.byte(due) == 64 then
+      archived = due ~= '@' and string.sub(due, 2)
+    end
+    wrong, settle = settling(pre, id, machine, ARGV[5], was, before, archived,
+      after == '' and before or after)
+    number = archived and number .. '@' .. archived or number
+    is_new, due = false, ''
+  end
   if wrong then
     return wrong
   end
@@ -126,10 +143,13 @@ local function write(key, at)
     row = add_rows(pre, id, machine, history, known, first, last)
   end
   if changes then
-    call('HSET', key, 'version', ARGV[at + 7], 'machine_version', ARGV[at + 8],
+    call('HSET', key, 'version', number, 'machine_version', ARGV[at + 8],
       'fingerprint', ARGV[at + 9], 'updated_at', ARGV[at + 10], 'commit_id', ARGV[at + 11],
       unpack(ARGV, at + 12, first - 1))
-    if after ~= '' then
+    if settle then
+      settle(call('HGET', key, 'next_due'))
+      sizes = {}
+    elseif after ~= '' then
       move(id, before, after)
     end
   end
