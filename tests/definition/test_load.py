@@ -220,3 +220,21 @@ def test_no_data_breaks_the_checks(states, transitions, more):
     for candidate in (states, config, {**config, "transitions": transitions}):
         definition, issues = check_config(candidate)
         assert definition is not None or issues
+
+
+def test_very_many_warnings_leave_room_for_the_mistake():
+    """What keeps a machine from loading is always said, however much else there is to say."""
+    effects = [{"set": {f"x{n}": {"expr": "y"}}} for n in range(2_000)]
+    config = {
+        "states": [{"name": "a", "type": "initial"}],
+        "transitions": [
+            {"trigger": "t", "source": "a", "dest": "a", "actions": effects},
+            {"trigger": "u", "source": "a", "dest": "nowhere"},
+        ],
+    }
+    definition, issues = check_config(config)
+    assert definition is None
+    assert len(issues) == 500
+    assert [issue.path for issue in issues if issue.severity == "error"] == [
+        ("transitions", 1, "dest")
+    ]

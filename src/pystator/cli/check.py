@@ -147,21 +147,13 @@ def right(report: Report, strict: bool) -> bool:
 
 def facts(report: Report) -> dict[str, Any]:
     """The report as plain data."""
+    from pystator.service.checking import summary  # with the format's validator
+
     definition = report.definition
     return {
         "file": report.file,
         "ok": right(report, strict=False),
-        "machine": None
-        if definition is None
-        else {
-            "name": definition.name,
-            "version": definition.version,
-            "states": states(definition),
-            "transitions": len(definition.transitions),
-            "triggers": list(definition.triggers),
-            "refs": refs(definition),
-            "fingerprint": definition.fingerprint,
-        },
+        "machine": None if definition is None else summary(definition),
         "issues": [issue.to_dict() for issue in report.issues],
     }
 

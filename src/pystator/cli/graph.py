@@ -1,6 +1,5 @@
 """``pystator graph``: a machine as a diagram."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,23 +10,12 @@ from pystator.cli.output import note, say, say_json
 from pystator.errors import EntityNotFoundError
 
 if TYPE_CHECKING:
-    from pystator.definition.drawing.chart import Chart
     from pystator.definition.model import Definition
+    from pystator.service.drawing import Whereabouts
 
 __all__ = ["graph"]
 
-LARGE = 150
-"""States that can still be taken in."""
-
 FORMATS = ("mermaid", "dot", "svg", "json")
-
-
-@dataclass(frozen=True, slots=True)
-class Whereabouts:
-    """The states to mark: where an entity is, and where it has been."""
-
-    current: tuple[str, ...] = ()
-    visited: tuple[str, ...] = ()
 
 
 def graph(
@@ -66,6 +54,8 @@ def graph(
         raise typer.BadParameter("--highlight and --entity both say what to mark: give one")
     if brief and form == "json":
         raise typer.BadParameter("--brief is for pictures; JSON always has everything")
+    from pystator.service.drawing import Whereabouts, drawn, named  # after the options are right
+
     definition = find_definition(machine, url)
     marks = Whereabouts()
     if highlight is not None:
@@ -75,51 +65,16 @@ def graph(
     if form == "json":
         tell(definition, marks, json=json)
         return
-    text = drawn(definition, form, marks, brief=brief)
+    text, sentences = drawn(definition, form, marks, brief=brief)
+    for sentence in sentences:
+        note(f"note: {sentence}", "dim")
     if json:
         say_json({"format": form, "machine": definition.name, "diagram": text})
     else:
         say(text.rstrip("\n"))
 
 
-def drawn(definition: "Definition", form: str, marks: Whereabouts, *, brief: bool) -> str:
-    """The picture in one of its languages; what it cannot show is told beside it."""
-    from pystator.definition.drawing.chart import draw  # loads the model
-
-    chart = draw(definition, brief=brief, current=marks.current, visited=marks.visited)
-    if form == "dot":
-        from pystator.definition.drawing.dot import dot  # one language, not all
-
-        return dot(chart)
-    if form == "svg":
-        return picture(chart, len(definition.nodes))
-    from pystator.definition.drawing.mermaid import MOST, compromises, mermaid
-
-    text = mermaid(chart)
-    sentences = compromises(chart)
-    if len(text) > MOST:
-        sentences.append(
-            f"most pages draw {MOST:,} characters of Mermaid, and these are {len(text):,}: "
-            "try --brief, or --format svg"
-        )
-    for sentence in sentences:
-        note(f"note: {sentence}", "dim")
-    return text
-
-
-def picture(chart: "Chart", states: int) -> str:
-    """The SVG, with a word about a machine that is too large for one."""
-    from pystator.definition.drawing.svg import drawing  # only when asked for
-
-    text, straight = drawing(chart)
-    if states > LARGE:
-        note(f"note: {states} states are more than a picture shows well; --brief helps", "dim")
-    if straight:
-        note(f"note: {straight} long arrows run behind the states, without their labels", "dim")
-    return text
-
-
-def tell(definition: "Definition", marks: Whereabouts, *, json: bool) -> None:
+def tell(definition: "Definition", marks: "Whereabouts", *, json: bool) -> None:
     """The facts; with ``--json`` in the same envelope as the other languages."""
     from pystator.definition.drawing.facts import facts  # only when asked for
 
@@ -130,22 +85,11 @@ def tell(definition: "Definition", marks: Whereabouts, *, json: bool) -> None:
         say_json(told)
 
 
-def named(definition: "Definition", text: str) -> tuple[str, ...]:
-    """The active states of a configuration, completed as the engine completes it.
-
-    Raises:
-        UndefinedStateError: A name is no state of this machine.
-    """
-    from pystator.engine.tree import Tree  # only when asked for
-
-    tree = Tree(definition)
-    return tuple(tree.nodes[leaf].name for leaf in tree.read(text))
-
-
-def whereabouts(definition: "Definition", entity: str, url: str | None) -> Whereabouts:
+def whereabouts(definition: "Definition", entity: str, url: str | None) -> "Whereabouts":
     """The states an entity is in and the states it has been in."""
     from pystator.cli.pages import all_history  # only when asked for
     from pystator.records import Lookup
+    from pystator.service.drawing import Whereabouts
 
     with open_store(url, create=False) as store:
         (loaded,) = store.load([Lookup(entity, definition.name)])

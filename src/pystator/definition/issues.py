@@ -131,6 +131,8 @@ class Report:
         self.failed = False
         """Whether there is any error."""
         self._seen: set[tuple[str, Path, str]] = set()
+        self._milder: list[int] = []
+        """Which findings are no errors: they make room for one."""
         self._comparisons = 50_000
 
     def add(
@@ -149,10 +151,18 @@ class Report:
         if severity == "error":
             self.failed = True
         identity = (code, path, message)
-        if identity in self._seen or len(self.findings) >= MAX_ISSUES:
+        if identity in self._seen:
+            return
+        finding = Finding(code, severity, message, path, text, suggestion, key, offset)
+        if len(self.findings) < MAX_ISSUES:
+            if severity != "error":
+                self._milder.append(len(self.findings))
+            self.findings.append(finding)
+        elif severity == "error" and self._milder:
+            self.findings[self._milder.pop()] = finding
+        else:
             return
         self._seen.add(identity)
-        self.findings.append(Finding(code, severity, message, path, text, suggestion, key, offset))
 
     def warn(self, code: str, path: Path, message: str, *, text: str | None = None) -> None:
         """Report something legal that was probably not meant."""

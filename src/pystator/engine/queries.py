@@ -88,6 +88,11 @@ class Queries:
         return {**named, **{trigger: trigger for trigger in triggers}}
 
     @property
+    def guard_names(self) -> list[str]:
+        """Every guard that has to be registered, in order of document."""
+        return [*self._topology.guard_names]
+
+    @property
     def terminal_states(self) -> list[str]:
         """States that nothing leads out of."""
         return [

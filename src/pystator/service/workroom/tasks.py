@@ -1,0 +1,18 @@
+"""What a worker can be asked for: functions of bytes and plain data, to plain data."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from pystator.service.checking import check, prepare
+from pystator.service.drawing import draw
+from pystator.service.trial import attempt
+
+__all__ = ["TASKS"]
+
+TASKS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
+    "check": check,
+    "prepare": prepare,
+    "draw": draw,
+    "attempt": attempt,
+}
+"""By name."""
