@@ -3,7 +3,8 @@
 A page is run from top to bottom in an empty folder: ``yaml`` and ``json`` blocks whose first line is ``# file: NAME``
 (or ``// file: NAME``) are written there, other ``yaml`` blocks have to be well-formed, ``python`` blocks share one
 namespace, ``bash`` blocks run with the installed ``pystator`` on the path. Blocks of ``text`` and ``mermaid`` show
-output. Only a block that installs is left out. Where a page names a server by its usual address it is run against one
+output; in pages that say what commands print they are compared with it, times and speeds aside. Only a block that
+installs is left out. Where a page names a server by its usual address it is run against one
 that was started for it.
 """
 
@@ -24,6 +25,14 @@ BLOCK = re.compile(
 )
 FILE = re.compile(r"\A(?:#|//) file: (?P<name>[\w./-]+)\n")
 SHOWN = {"text", "mermaid", "sql"}
+
+TRUE = {"command-line.md": 8, "check.md": 16}
+"""Pages that show what commands print, and how often at the least."""
+
+VARIES = (
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "<time>"),
+    (re.compile(r"in [\d.]+ s, [\d,]+ a second"), "<speed>"),
+)
 
 MANUAL = "postgresql://user:pass@localhost/pystator"
 """The server that a page may use; its database is empty at the top of the page."""
@@ -54,18 +63,27 @@ def served(page: Path, request: pytest.FixtureRequest) -> list[tuple[int, str, s
     return found
 
 
-def run_bash(code: str) -> None:
-    """Run it, and show what it printed when it fails."""
+def steady(text: str) -> str:
+    """Without what differs from run to run."""
+    for pattern, word in VARIES:
+        text = pattern.sub(word, text)
+    return text.strip()
+
+
+def run_bash(code: str) -> str:
+    """Run it; what it printed on both outputs."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", code],
         env={**os.environ, "PATH": path, "NO_COLOR": "1"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         timeout=100,
         check=False,
     )
-    assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, f"{code}\n{done.stdout}"
+    return done.stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -78,6 +96,8 @@ def test_every_block_of_the_page_runs(
     for name in ("PYSTATOR_DATABASE_URL", "PYSTATOR_REDIS_URL", "PYSTATOR_MONGODB_URL"):
         monkeypatch.delenv(name, raising=False)
     namespace: dict[str, object] = {"__name__": "__main__"}
+    printed: str | None = None
+    compared = 0
     for line, language, code in code_blocks:
         where = f"{page.name}:{line}"
         named = FILE.match(code)
@@ -85,15 +105,20 @@ def test_every_block_of_the_page_runs(
             target = tmp_path / named["name"]
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(code if code.startswith("#") else code[named.end() :])
+            printed = None
         elif language == "python":
             exec(compile(code, where, "exec"), namespace)
         elif language == "bash":
             if "pip install" not in code:
-                run_bash(code)
+                printed = run_bash(code)
         elif language in {"yaml", "json"}:
             yaml.safe_load(code)
         else:
             assert language in SHOWN, f"{where}: a block of {language!r} is not run"
+            if page.name in TRUE and printed is not None and language != "sql":
+                assert steady(code) == steady(printed), where
+                compared += 1
+    assert compared >= TRUE.get(page.name, 0)
 
 
 def test_no_page_hides_a_block_from_this_test() -> None:

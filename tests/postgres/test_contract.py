@@ -7,6 +7,8 @@ from servers.sessions import Settled
 
 
 class TestPostgresStateStore(StoreContract):
+    daily = "either"
+
     @pytest.fixture
     def tmp_path(self, tmp_path, postgres_url):
         """Whoever makes a store asks for this first."""

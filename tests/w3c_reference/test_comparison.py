@@ -111,20 +111,20 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_does_so_the_second_time() -> None:
     """Plans are a matter of speed: what was made for one entity serves the next."""
-    compared(range(200), again=True)
+    compared(range(100), again=True)
 
 
 def test_it_does_so_where_plans_are_spliced(spliced: list[object]) -> None:
-    compared(range(300), again=True)
-    assert len(spliced) > 300
+    compared(range(150), again=True)
+    assert len(spliced) > 150
 
 
 def test_it_does_so_with_next_to_no_memory(
     spliced: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forget(monkeypatch)
-    compared(range(200), again=True)
-    assert len(spliced) > 1_000
+    compared(range(100), again=True)
+    assert len(spliced) > 500
 
 
 def test_the_interpreter_owes_nothing_to_the_package() -> None:
