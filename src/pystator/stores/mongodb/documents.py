@@ -7,6 +7,8 @@
       entity_id, machine_name, version, state, context, history, timers, next_due,
       machine_version, fingerprint, created_at, updated_at, commit_id, state_since
       leaves             the leaves of ``state``, and where they are several ``state`` itself
+      archived_at        of an archived entity: when; its ``state``, ``leaves`` and ``next_due`` are
+                         under the names of `APART`, where nothing that asks for others meets them
       snapshot           the version that the newest snapshot row is of
       rev                a number that every write changes which adds something
       seq                rows that this key ever got; the id of a row is its number, from 1
@@ -47,6 +49,7 @@ from pystator.stores.columns import (
 
 __all__ = [
     "AFTER",
+    "APART",
     "BETWEEN",
     "ENTITY",
     "HISTORY",
@@ -89,9 +92,17 @@ ENTITY: Final[Document] = dict.fromkeys(
     (
         "entity_id", "machine_name", "version", "state", "context", "history", "timers",
         "machine_version", "fingerprint", "created_at", "updated_at", "commit_id", "state_since",
+        "archived_at", "archived_state",
     ), 1,
 ) | {"_id": 0}  # fmt: skip
 """The projection that `entity_of` needs."""
+
+APART: Final = {
+    "state": "archived_state",
+    "leaves": "archived_leaves",
+    "next_due": "archived_due",
+}
+"""What an archived entity is not to be found by -> where it is kept meanwhile."""
 
 _KINDS: Final = {str(kind.value): kind for kind in EntryKind}
 
@@ -124,12 +135,12 @@ def entity_of(document: Mapping[str, Any]) -> Entity | None:
     if not version:
         return None
     get = document.get
-    history, timers = get("history"), get("timers")
+    history, timers, archived_at = get("history"), get("timers"), get("archived_at")
     return Entity(
         document["entity_id"],
         document["machine_name"],
         version,
-        document["state"],
+        document["state" if archived_at is None else "archived_state"],
         decode(document["context"]),
         None if history is None else decode_history(history),
         {} if timers is None else decode_timers(timers),
@@ -139,6 +150,7 @@ def entity_of(document: Mapping[str, Any]) -> Entity | None:
         int(document["updated_at"]),
         document["commit_id"],
         int(document["state_since"]),
+        None if archived_at is None else int(archived_at),
     )
 
 
@@ -189,6 +201,7 @@ def entry_of(
         row["machine_version"],
         row["fingerprint"],
         int(row["recorded_at"]),
+        get("trace"),
     )
 
 
@@ -226,6 +239,7 @@ def row_of(entry: Entry, commit: Commit, recorded_at: int, limit: int) -> Docume
         ("occurred_at", entry.occurred_at),
         ("duration_us", entry.duration_us),
         ("ref", entry.ref),
+        ("trace", entry.trace),
     ):
         if value is not None:
             row[name] = value

@@ -6,13 +6,13 @@ from itertools import count
 from typing import Final
 
 from pystator.errors import FSMError, InvalidValueError
-from pystator.records import Commit, Outcome, OutcomeKind
+from pystator.records import UNARCHIVE, Commit, Outcome, OutcomeKind
 from pystator.stores.codec import encode
 from pystator.stores.columns import encode_history, encode_timers, next_due, state_since
 from pystator.stores.keys import check_commit
-from pystator.stores.mongodb.documents import Document, id_of, leaves_of, row_of
+from pystator.stores.mongodb.documents import APART, Document, id_of, leaves_of, row_of
 
-__all__ = ["LARGEST", "Write", "next_rev", "over", "prepare", "refusal", "too_large"]
+__all__ = ["LARGEST", "Write", "apart", "next_rev", "over", "prepare", "refusal", "too_large"]
 
 ROOM: Final = 50
 """Rows of a tail that has no room: it is relayed first."""
@@ -150,9 +150,16 @@ def _change(write: Write, commit: Commit, rows: list[Document], limit: int) -> N
     if commit.timers is not None:
         _set(values, gone, "timers", encode_timers(commit.timers))
         _set(values, gone, "next_due", next_due(commit.timers))
+    query: Document = {"_id": write.key, "version": commit.expected_version}
+    moved: Document = {}
+    if commit.archived_at is None:
+        query["archived_at"] = _NOT_THERE  # or else `apart` changes the statement
+    else:
+        moved = _archive(values, gone, commit.archived_at)
     if commit.expected_version:
         update: Document = {"$set": values, "$unset": gone} if gone else {"$set": values}
-        query = {"_id": write.key, "version": commit.expected_version}
+        if moved:
+            update["$rename"] = moved
         _append(write, query, update, rows, upsert=False)
         return
     values["entity_id"] = commit.entity_id
@@ -160,6 +167,39 @@ def _change(write: Write, commit: Commit, rows: list[Document], limit: int) -> N
     values["created_at"] = commit.now
     _name(write, rows)
     write.made = {"_id": write.key, **values, "seq": len(rows), "tail": rows, "ids": write.ids}
+
+
+_NOT_THERE: Final[Document] = {"$exists": False}
+
+
+def _archive(values: Document, gone: Document, archived_at: int) -> Document:
+    """Let a change archive its entity, or take it back; what is to be renamed for that."""
+    back = archived_at == UNARCHIVE
+    if back:
+        gone["archived_at"] = ""
+    else:
+        values["archived_at"] = archived_at
+    moved: Document = {}
+    for name, kept in APART.items():
+        before, after = (kept, name) if back else (name, kept)
+        if name in values:
+            values[after] = values.pop(name)
+            gone[before] = ""
+        elif name in gone:
+            gone[before] = gone[after] = ""
+        else:
+            moved[before] = after
+    return moved
+
+
+def apart(write: Write) -> None:
+    """Let a change that does not know of it be one of an entity that is archived, and stays so."""
+    query: Document = write.statement.get("q", {})
+    if query.get("archived_at") is _NOT_THERE:
+        query["archived_at"] = {"$exists": True}
+        for part in (write.statement["u"]["$set"], write.statement["u"].get("$unset", {})):
+            for name in APART.keys() & part.keys():
+                part[APART[name]] = part.pop(name)
 
 
 def over(write: Write) -> None:

@@ -5,14 +5,20 @@ from typing import Any, Final
 
 from pystator.errors import StoreUnavailableError
 from pystator.records import Page, StoredMachine
-from pystator.stores.definitions import is_same, machine_page, machines_after
+from pystator.stores.definitions import (
+    age,
+    check_deletion,
+    is_same,
+    machine_page,
+    machines_after,
+)
 from pystator.stores.keys import is_storable, rows_asked
-from pystator.stores.mongodb.documents import MACHINES, Document, id_of
+from pystator.stores.mongodb.documents import MACHINES, STATES, Document, id_of
 from pystator.stores.mongodb.encode import next_rev
-from pystator.stores.mongodb.link import OWN, Operation, Rows
+from pystator.stores.mongodb.link import LOCAL, OWN, Operation, Rows
 from pystator.stores.mongodb.relay import insist
 
-__all__ = ["save_machine", "stored_machine", "stored_machines"]
+__all__ = ["delete_machine", "save_machine", "stored_machine", "stored_machines"]
 
 _FIELDS: Final[Document] = {
     "_id": 0, "name": 1, "version": 1, "fingerprint": 1, "description": 1, "definition": 1,
@@ -55,6 +61,51 @@ def save_machine(machine: StoredMachine) -> Operation[bool]:
         {"find": MACHINES, "filter": {"_id": key}, "readConcern": OWN}
     )
     return found[0]["rev"] == mark or is_same(machine, found[0]["fingerprint"])
+
+
+def delete_machine(name: str, version: str | None) -> Operation[int]:
+    """Delete a version, or all of them; how many there were.
+
+    The server need not have transactions. So entities are counted before and after: when one came
+    in between, the versions are put back. Who is killed there has deleted them.
+
+    Raises:
+        ConfigurationError: Entities of this machine are alive.
+    """
+    if not is_storable(name, version):
+        return 0
+    command: Document = {"find": MACHINES, "filter": {"name": name}, "readConcern": LOCAL}
+    there: list[Document] = yield Rows(command)
+    gone = [each for each in there if version in {None, each["version"]}]
+    if not gone:
+        return 0
+    newest = max(map(_machine, there), key=age)
+    last = version if version != newest.version else None
+    check_deletion(name, version, (yield from _alive(name, last)))
+    which = {"_id": {"$in": [each["_id"] for each in gone]}}
+    yield from insist({"delete": MACHINES, "deletes": [{"q": which, "limit": 0}]})
+    alive = yield from _alive(name, last)
+    if alive:
+        yield from insist({"insert": MACHINES, "documents": gone, "ordered": False})
+    check_deletion(name, version, alive)
+    return len(gone)
+
+
+def _alive(name: str, version: str | None) -> Operation[int]:
+    """Entities of a machine that are not archived; of a version, those that it wrote last."""
+    which: Document = {"machine_name": name, "state": {"$gt": ""}}
+    if version is not None:
+        which["machine_version"] = version
+    found: list[Document] = yield Rows(
+        {
+            "aggregate": STATES,
+            "pipeline": [{"$match": which}, {"$count": "count"}],
+            "cursor": {},
+            "readConcern": LOCAL,
+        }
+    )
+    number: int = found[0]["count"] if found else 0
+    return number
 
 
 def stored_machine(name: str, version: str | None) -> Operation[StoredMachine | None]:

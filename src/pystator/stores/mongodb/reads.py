@@ -12,12 +12,14 @@ Laws:
   keys.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pystator.records import Entity, HistoryEntry, Key, Page
 from pystator.stores.keys import is_storable, read_cursor, rows_asked, write_cursor
 from pystator.stores.mongodb.documents import (
     AFTER,
+    APART,
     ENTITY,
     HISTORY,
     SNAPSHOT,
@@ -31,7 +33,7 @@ from pystator.stores.mongodb.documents import (
 from pystator.stores.mongodb.link import Operation, Rows
 from pystator.stores.programs import the_machine
 
-__all__ = ["count_by_state", "due", "entities", "history", "machines", "row_lookup"]
+__all__ = ["any_of", "count_by_state", "due", "entities", "history", "machines", "row_lookup"]
 
 _LARGEST: Final = 2**63 - 1
 
@@ -226,10 +228,12 @@ def row_lookup(name: str, which: Document, *, newest: bool = False) -> Document:
 
 def entities(
     state: str | None,
-    machine_name: str | None,
+    machines: Sequence[str] | None,
     since: int | None,
     after: str | None,
     limit: int,
+    *,
+    archived: bool,
 ) -> Operation[Page[Entity]]:
     """Entities in the order of their keys.
 
@@ -237,12 +241,12 @@ def entities(
     """
     limit = rows_asked(limit)
     place: Any = None if after is None else read_cursor("entities", after, str, str)
-    if not is_storable(state, machine_name):
+    if not is_storable(state):
         return Page([])
     found = yield Rows(
         {
             "find": STATES,
-            "filter": _wanted(state, machine_name, since, place),
+            "filter": _wanted(state, machines, since, place, archived=archived),
             "projection": {**ENTITY, "_id": 1},
             "sort": {"_id": 1},
             "limit": limit + 1,
@@ -255,36 +259,46 @@ def entities(
 
 
 def _wanted(
-    state: str | None, machine_name: str | None, since: int | None, place: Key | None
+    state: str | None,
+    machines: Sequence[str] | None,
+    since: int | None,
+    place: Key | None,
+    *,
+    archived: bool,
 ) -> Document:
     wanted: Document = {}
     if state is not None:
-        wanted["leaves"] = state
-    if machine_name is not None:
-        wanted["machine_name"] = machine_name
+        wanted[APART["leaves"] if archived else "leaves"] = state
+    if machines is not None:
+        wanted["machine_name"] = any_of(machines)
     if since is not None:
         wanted["state_since"] = {"$lt": since}
     if state is None:  # else it is an entity, for it has leaves
-        wanted["state"] = {"$gt": ""}
+        wanted[APART["state"] if archived else "state"] = {"$gt": ""}
     if place is not None:
         wanted["_id"] = {"$gt": id_of(*place)}
     return wanted
 
 
-def count_by_state(machine_name: str | None) -> Operation[dict[str, int]]:
+def any_of(machines: Sequence[str]) -> Any:
+    """What one of these machines' names fits."""
+    names = [name for name in machines if is_storable(name)]
+    return names[0] if len(names) == 1 else {"$in": names}
+
+
+def count_by_state(machines: Sequence[str] | None, *, archived: bool) -> Operation[dict[str, int]]:
     """Configuration -> number of entities."""
-    if not is_storable(machine_name):
-        return {}
+    state = APART["state"] if archived else "state"
     wanted: Document = {  # of all machines, too: so that an index has all it takes
-        "machine_name": {"$gte": ""} if machine_name is None else machine_name,
-        "state": {"$gt": ""},
+        "machine_name": {"$gte": ""} if machines is None else any_of(machines),
+        state: {"$gt": ""},
     }
     found: list[Document] = yield Rows(
         {
             "aggregate": STATES,
             "pipeline": [
                 {"$match": wanted},
-                {"$group": {"_id": "$state", "count": {"$sum": 1}}},
+                {"$group": {"_id": f"${state}", "count": {"$sum": 1}}},
             ],
             "cursor": {},
         }

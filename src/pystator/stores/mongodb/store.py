@@ -24,7 +24,7 @@ from pystator.records import (
 from pystator.stores.codec import LIMIT
 from pystator.stores.definitions import check_machine
 from pystator.stores.linked import LinkedStore, check_options
-from pystator.stores.operated import OperatedStore, end_of, later, nothing_asked, the_only
+from pystator.stores.operated import OperatedStore
 
 with from_extra("mongodb", "pymongo", "bson"):
     from pystator.stores.mongodb import feed, indexes, machines, pruning, reads, restoring
@@ -198,14 +198,12 @@ class MongoDBStateStore(LinkedStore[Link, Write], OperatedStore[Request | Rows])
         *,
         archived: bool,
     ) -> Operation[Page[Entity]]:
-        machine = the_only(machines, archived=archived)
-        return reads.entities(state, machine, since, after, limit)
+        return reads.entities(state, machines, since, after, limit, archived=archived)
 
     def _count_by_state(
         self, machines: tuple[str, ...] | None, *, archived: bool
     ) -> Operation[dict[str, int]]:
-        machine = the_only(machines, archived=archived)
-        return reads.count_by_state(machine)
+        return reads.count_by_state(machines, archived=archived)
 
     def _due(self, now: int, limit: int, machine: str | None) -> Operation[list[Key]]:
         return reads.due(now, limit, machine)
@@ -217,11 +215,10 @@ class MongoDBStateStore(LinkedStore[Link, Write], OperatedStore[Request | Rows])
         machines: tuple[str, ...] | None,
         entity_id: str | None,
     ) -> Operation[Page[HistoryEntry]]:
-        nothing_asked(machines, entity_id)
-        return feed.feed(cursor, limit, self._numbers)
+        return feed.feed(cursor, limit, machines, entity_id, self._numbers)
 
     def _feed_end(self) -> Operation[str]:
-        return end_of(lambda cursor: self._feed(cursor, 1_000, None, None))
+        return feed.feed_end(self._numbers)
 
     def _prune_keys(self, after: Key | None, limit: int) -> Operation[list[tuple[Key, int | None]]]:
         return pruning.prune_keys(after, limit)
@@ -243,8 +240,7 @@ class MongoDBStateStore(LinkedStore[Link, Write], OperatedStore[Request | Rows])
         return machines.stored_machines(after, limit)
 
     def _delete_machine(self, name: str, version: str | None) -> Operation[int]:
-        del name, version
-        later("machines that are deleted")
+        return machines.delete_machine(name, version)
 
 
 class _Forgotten(OrderedDict[str, tuple[int, frozenset[str]]]):

@@ -24,7 +24,7 @@ from typing import Final
 from pystator.errors import StoreUnavailableError
 from pystator.records import Outcome, OutcomeKind
 from pystator.stores.mongodb.documents import BETWEEN, HISTORY, STATES, Document
-from pystator.stores.mongodb.encode import LARGEST, Write, over, refusal, too_large
+from pystator.stores.mongodb.encode import LARGEST, Write, apart, over, refusal, too_large
 from pystator.stores.mongodb.errors import LEAVING, UNSENDABLE, Unanswered, refused
 from pystator.stores.mongodb.link import OWN, Operation, Request, Rows
 from pystator.stores.mongodb.loading import Forgotten, remember
@@ -256,6 +256,8 @@ class _Batch:
                 self.outcomes[write.key] = outcome
                 continue
             rows = () if document is None else document.get("tail", ())
+            if document is not None and "archived_at" in document:
+                apart(write)
             if write.key in self._enlarged or len(rows) > write.room:
                 full.append(write.key)
             again.append(write)
@@ -363,6 +365,7 @@ _FACTS: Final[Document] = {
     "machine_name": 1,
     "version": 1,
     "commit_id": 1,
+    "archived_at": 1,
     "rev": 1,
     "ids": 1,
     "forgotten": 1,
