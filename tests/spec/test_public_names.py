@@ -106,7 +106,17 @@ def test_examples_in_docstrings_run(module: str) -> None:
         (StateMachine.can_transition, "(state, trigger, context=None)"),
         (StateMachine.evaluate_destination, "(state, dest, context=None)"),
         (Orchestrator.get_entity, "(entity_id, *, connection=None)"),
-        (Orchestrator.force_state, "(entity_id, state, *, reason, actor, connection=None)"),
+        (
+            Orchestrator.force_state,
+            "(entity_id, state, *, reason, actor, expected_version=None, trace=None, connection=None)",
+        ),
+        *[
+            (
+                call,
+                "(entity_id, *, reason, actor, expected_version=None, trace=None, connection=None)",
+            )
+            for call in (Orchestrator.archive, Orchestrator.unarchive)
+        ],
         (Orchestrator.fire_due, "(now=None, limit=100)"),
         (Orchestrator.process_events, "(items, *, actor=None, connection=None)"),
         (GuardRegistry.register, "(name, fn)"),

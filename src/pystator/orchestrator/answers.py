@@ -32,6 +32,7 @@ __all__ = [
 REFUSALS = frozenset(
     {
         "context_invalid",
+        "entity_archived",
         "entity_not_found",
         "guard_rejected",
         "no_transition",

@@ -5,6 +5,7 @@ from typing import Any
 from pystator.engine.copying import detach
 from pystator.engine.result import TransitionResult
 from pystator.errors import (
+    EntityArchivedError,
     EntityMachineMismatchError,
     EntityNotFoundError,
     ErrorCode,
@@ -16,9 +17,9 @@ from pystator.errors import (
 from pystator.orchestrator.answers import raised, refusal
 from pystator.orchestrator.cases import Case
 from pystator.orchestrator.settings import Settings, Validator
-from pystator.records import HISTORY, Context, Entity
+from pystator.records import HISTORY, Context, Entity, to_datetime
 
-__all__ = ["check_entity", "no_entity", "validate"]
+__all__ = ["archived", "check_entity", "no_entity", "validate"]
 
 
 def check_entity(
@@ -71,6 +72,15 @@ def no_entity(settings: Settings, entity_id: str) -> EntityNotFoundError:
         f"there is no entity {entity_id!r} of machine {settings.name!r}:"
         " create it first with create_entity",
         context={"entity_id": entity_id, "machine_name": settings.name},
+    )
+
+
+def archived(settings: Settings, entity_id: str, since: int) -> EntityArchivedError:
+    """The error of an event for an entity that was put away."""
+    return EntityArchivedError(
+        f"entity {entity_id!r} of machine {settings.name!r} is archived and takes no events:"
+        " take it back first with unarchive",
+        context={"entity_id": entity_id, "archived_at": to_datetime(since).isoformat()},
     )
 
 

@@ -164,15 +164,19 @@ class Core:
         asker = DECIDING.get()
         if asker is not None:
             asker.admit(self._settings, case.entity_id)
+        if case.expected is not None and not self._settings.versioned:
+            raise self._lacking("expected_version= needs a store that keeps versions")
         if case.event_id is None:
             return
         if not self._settings.idempotent:
-            raise TypeError(
-                "event_id= needs a store that keeps event ids, and"
-                f" {type(self.state_store).__name__} does not:"
-                " leave it out, or use one of PyStator's stores"
-            )
+            raise self._lacking("event_id= needs a store that keeps event ids")
         case.identify(None if case.is_data else self._settings.normalise(case.trigger))
+
+    def _lacking(self, need: str) -> TypeError:
+        name = type(self.state_store).__name__
+        return TypeError(
+            f"{need}, and {name} does not: leave it out, or use one of PyStator's stores"
+        )
 
     def _chunks(self, items: Iterable[Item], actor: str | None) -> Iterator[list[Case]]:
         rest = iter(items)

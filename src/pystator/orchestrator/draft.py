@@ -5,6 +5,7 @@ Laws of a draft:
 - Before an event at time t, every timer with a deadline at or before t fires, in the order
   (deadline, document), each with its deadline as its time and a row of its own.
 - A timer is consumed by its firing, also when its guard says no; one that no longer counts is void.
+- Of an archived entity no timer fires, and every event is rejected.
 - One that is armed again and again for a moment that is past fails in the end, as by an error.
 
 What becomes of an event that fails: an ordinary rejection
@@ -18,7 +19,7 @@ from pystator.engine.result import TransitionResult
 from pystator.errors import ErrorCode, EvaluationError, FSMError
 from pystator.orchestrator.answers import REFUSALS, not_met, refusal
 from pystator.orchestrator.cases import Case, Todo
-from pystator.orchestrator.checks import no_entity, validate
+from pystator.orchestrator.checks import archived, no_entity, validate
 from pystator.orchestrator.paper import Paper
 from pystator.orchestrator.rows import failed_row, row
 from pystator.orchestrator.settings import Settings
@@ -92,13 +93,16 @@ class Draft(Paper):
         """
         settings = self.settings
         now = self._time(case)
-        if self.timers and settings.timed:
+        if self.timers and settings.timed and self.archived_at is None:
             self.fire(now)
         if case.expected is not None and case.expected != self.version:
             # What has fired is kept, for whoever looks again is to find what the case was told.
             if self.fired and not settings.holds:
                 raise Overdue
             raise not_met(self.entity_id, case.expected, self.version)
+        if self.archived_at is not None:
+            self.turn_away(case)
+            return
         state, context = self.state, self.given()
         if state is None:
             begun = self._begin(case, now)
@@ -168,6 +172,14 @@ class Draft(Paper):
         result.written = version
         self._answer(case, result)
         return result
+
+    def turn_away(self, case: Case) -> None:
+        """Reject it because the entity is archived."""
+        now = self._time(case)
+        error = archived(self.settings, self.entity_id, self.archived_at or 0)
+        refused = self._refusal(case, error, error.code.value, now)
+        error.context.update(state=refused.source_state, trigger=refused.trigger)
+        self._refuse(case, refused, now)
 
     def fail(self, case: Case | None, error: FSMError) -> None:
         """An async guard raised: the firing timer is used up, or else the case is rejected."""

@@ -1,14 +1,14 @@
-"""An orchestrator's calls about an entity as a whole: start it, read it, put it by hand."""
+"""An orchestrator's calls about an entity as a whole: start, read, put by hand, put away."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from pystator.engine.result import TransitionResult
-from pystator.orchestrator import ops
+from pystator.orchestrator import archiving, ops
 from pystator.orchestrator.cases import Case
 from pystator.orchestrator.core import Core
-from pystator.orchestrator.options import check_forced
+from pystator.orchestrator.options import check_by_hand, check_state
 from pystator.records import Entity
 
 __all__ = ["Entities"]
@@ -92,7 +92,7 @@ class Entities(Core):
         """Put an entity into a state by hand: no guard is asked, no action runs.
 
         History says who did it and why. Its timers are those of the new state, armed now; its
-        context stays.
+        context stays. An archived entity is not moved: that is a rejection (``entity_archived``).
 
         Args:
             entity_id: The entity.
@@ -109,8 +109,8 @@ class Entities(Core):
             UndefinedStateError: There is no such state.
             InvalidValueError: ``reason`` or ``actor`` is empty.
         """
-        check_forced(state, reason, actor)
-        case = self._by_hand(entity_id, reason, actor, expected_version, trace)
+        check_state(state)
+        case = self._by_hand("force_state", entity_id, reason, actor, expected_version, trace)
         settings, driver = self._home(connection)
         return self._run(ops.force(settings, case, state), driver)
 
@@ -126,15 +126,120 @@ class Entities(Core):
         connection: object = None,
     ) -> TransitionResult:
         """`force_state` for asyncio."""
-        check_forced(state, reason, actor)
-        case = self._by_hand(entity_id, reason, actor, expected_version, trace)
+        check_state(state)
+        case = self._by_hand("force_state", entity_id, reason, actor, expected_version, trace)
         settings, driver = self._home(connection)
         return await self._arun(ops.force(settings, case, state), driver)
 
+    def archive(
+        self,
+        entity_id: str,
+        *,
+        reason: str,
+        actor: str,
+        expected_version: int | None = None,
+        trace: str | None = None,
+        connection: object = None,
+    ) -> TransitionResult:
+        """Put an entity away: it stays readable, with its history, and takes no events.
+
+        Events, data and `force_state` are rejected then (``entity_archived``), its timers do not
+        fire, and lists and counts leave it out unless they are asked for what is archived.
+        Archiving is a change: it makes a version, and history says who did it and why. An entity
+        that is archived already stays as it is (the result's ``ignored`` is true, and nothing is
+        written), so the call can be made again.
+
+        Args:
+            entity_id: The entity.
+            reason: Why; kept in history.
+            actor: Who does it; kept in history.
+            expected_version: The version that the entity has to have.
+            trace: The W3C ``traceparent`` it belongs to; kept in history.
+            connection: Do it in the caller's own transaction, see `process_event`.
+
+        Raises:
+            EntityNotFoundError: There is no such entity.
+            StaleVersionError: It is not at ``expected_version``.
+            InvalidValueError: ``reason`` or ``actor`` is empty.
+            TypeError: The store is one of your own that has no place for it.
+        """
+        case = self._archived("archive", entity_id, reason, actor, expected_version, trace)
+        settings, driver = self._home(connection)
+        return self._run(archiving.archive(settings, case, back=False), driver)
+
+    async def async_archive(
+        self,
+        entity_id: str,
+        *,
+        reason: str,
+        actor: str,
+        expected_version: int | None = None,
+        trace: str | None = None,
+        connection: object = None,
+    ) -> TransitionResult:
+        """`archive` for asyncio."""
+        case = self._archived("archive", entity_id, reason, actor, expected_version, trace)
+        settings, driver = self._home(connection)
+        return await self._arun(archiving.archive(settings, case, back=False), driver)
+
+    def unarchive(
+        self,
+        entity_id: str,
+        *,
+        reason: str,
+        actor: str,
+        expected_version: int | None = None,
+        trace: str | None = None,
+        connection: object = None,
+    ) -> TransitionResult:
+        """Take an archived entity back, as it was.
+
+        Timers that became due meanwhile fire now: with the next `fire_due`, a scheduler's sweep, or
+        before the next event. For everything else see `archive`, which also says what is raised.
+        """
+        case = self._archived("unarchive", entity_id, reason, actor, expected_version, trace)
+        settings, driver = self._home(connection)
+        return self._run(archiving.archive(settings, case, back=True), driver)
+
+    async def async_unarchive(
+        self,
+        entity_id: str,
+        *,
+        reason: str,
+        actor: str,
+        expected_version: int | None = None,
+        trace: str | None = None,
+        connection: object = None,
+    ) -> TransitionResult:
+        """`unarchive` for asyncio."""
+        case = self._archived("unarchive", entity_id, reason, actor, expected_version, trace)
+        settings, driver = self._home(connection)
+        return await self._arun(archiving.archive(settings, case, back=True), driver)
+
+    def _archived(
+        self,
+        call: str,
+        entity_id: str,
+        reason: str,
+        actor: str,
+        expected: int | None,
+        trace: str | None,
+    ) -> Case:
+        if not self._settings.archives:
+            raise self._lacking(f"{call} needs a store that knows archived entities")
+        return self._by_hand(call, entity_id, reason, actor, expected, trace)
+
     def _by_hand(
-        self, entity_id: str, reason: str, actor: str, expected: int | None, trace: str | None
+        self,
+        call: str,
+        entity_id: str,
+        reason: str,
+        actor: str,
+        expected: int | None,
+        trace: str | None,
     ) -> Case:
         """The case of what somebody does by hand: its data is the reason."""
+        check_by_hand(call, reason, actor)
         return self._case(
             entity_id, "", {"reason": reason}, None, actor, None, None, expected, trace
         )

@@ -57,11 +57,7 @@ def _create(settings: Settings, case: Case) -> Program[None]:
             case.result = replayed(row)
             return
         if found.entity is not None:
-            raise EntityExistsError(
-                f"entity {case.entity_id!r} of machine {settings.name!r} exists already,"
-                f" in state {found.entity.state!r}: send it events, or use another id",
-                context={"entity_id": case.entity_id, "state": found.entity.state},
-            )
+            raise _exists(settings, found.entity)
         draft = Draft(settings, case.entity_id, None, now, began)
         if settings.tracer is None:
             yield from _begin(draft, case)
@@ -69,6 +65,18 @@ def _create(settings: Settings, case: Case) -> Program[None]:
             with settings.tracer.within("step", case, {"entity_id": case.entity_id}):
                 yield from _begin(draft, case)
         yield from _write(settings, draft, case, patience)
+
+
+def _exists(settings: Settings, entity: Entity) -> EntityExistsError:
+    if entity.archived_at is None:
+        where, remedy = f"in state {entity.state!r}", "send it events"
+    else:
+        where, remedy = "and is archived", "take it back with unarchive"
+    return EntityExistsError(
+        f"entity {entity.entity_id!r} of machine {settings.name!r} exists already, {where}:"
+        f" {remedy}, or use another id",
+        context={"entity_id": entity.entity_id, "state": entity.state},
+    )
 
 
 def _begin(draft: Draft, case: Case) -> Program[None]:
@@ -97,8 +105,11 @@ def force(settings: Settings, case: Case, state: str) -> Program[TransitionResul
         if case.expected is not None and case.expected != entity.version:
             raise not_met(case.entity_id, case.expected, entity.version)
         draft = Draft(settings, case.entity_id, entity, now, began, by_hand=True)
-        placed = settings.machine.place(state, entity.context, max(now, entity.updated_at))
-        draft.put(case, placed.raise_for_error())
+        if entity.archived_at is not None:
+            draft.turn_away(case)
+        else:
+            placed = settings.machine.place(state, entity.context, max(now, entity.updated_at))
+            draft.put(case, placed.raise_for_error())
         yield from _write(settings, draft, case, patience)
     return case.answer()
 
@@ -164,7 +175,7 @@ def _sweep_all(
     drafts: list[Draft] = []
     commits: list[Commit] = []
     for found in answer[0]:
-        if found.entity is None:
+        if found.entity is None or found.entity.archived_at is not None:
             continue
         draft = yield from _sweep(settings, found.entity, now, began)
         commit = None if draft is None else draft.commit()

@@ -9,7 +9,7 @@ from pystator.errors import ConfigurationError, InvalidValueError
 from pystator.orchestrator.hooks import NAMES
 from pystator.orchestrator.scheduling import SCHEDULER
 
-__all__ = ["check_forced", "check_limit", "check_most", "check_options"]
+__all__ = ["check_by_hand", "check_limit", "check_most", "check_options", "check_state"]
 
 
 def check_options(
@@ -91,21 +91,29 @@ def _check_telemetry(telemetry: object) -> None:
         )
 
 
-def check_forced(state: object, reason: object, actor: object) -> None:
-    """Who puts an entity somewhere by hand says where, and why: history is to tell it.
+def check_state(state: object) -> None:
+    """A state to put an entity into.
 
     Raises:
-        InvalidValueError: The state is no text, or one of the other two is empty.
+        InvalidValueError: It is no text.
     """
     if not isinstance(state, str):
         raise InvalidValueError(
             f"a state is a text, several are joined by '+', e.g. 'packed+paid'; not {state!r:.80}",
             context={"what": "state", "value": repr(state)},
         )
+
+
+def check_by_hand(call: str, reason: object, actor: object) -> None:
+    """Who does something to an entity by hand says so, and why: history is to tell it.
+
+    Raises:
+        InvalidValueError: One of the two is empty.
+    """
     for name, value in (("reason", reason), ("actor", actor)):
         if not isinstance(value, str) or not value.strip():
             raise InvalidValueError(
-                f"force_state needs reason= and actor=, who moves the entity and why,"
+                f"{call} needs reason= and actor=, who does it and why,"
                 f" as texts for its history: {name} is {value!r:.80}",
                 context={"what": name, "value": repr(value)},
             )

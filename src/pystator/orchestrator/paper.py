@@ -36,6 +36,7 @@ class Paper:
         version, state, context, history, timers: As they are after what was decided so far;
             ``state`` is None for no entity, ``history`` None where nothing is recorded.
         updated: The latest time of a step.
+        archived_at: When the entity was archived.
         entries: History rows to write.
         now: The wall clock.
         began: The tick at which the deciding began.
@@ -48,6 +49,7 @@ class Paper:
         "_foreign",
         "_loaded",
         "_voided",
+        "archived_at",
         "began",
         "commit_id",
         "context",
@@ -84,6 +86,7 @@ class Paper:
         self.timers: Timers = {}
         self.version = 0
         self.updated = 0
+        self.archived_at: int | None = None
         self._foreign: Entity | None = None
         self._voided = False
         self._carried = False
@@ -107,6 +110,7 @@ class Paper:
             self._carried = self.timers.keys() != entity.timers.keys()
         self.version = entity.version
         self.updated = entity.updated_at
+        self.archived_at = entity.archived_at
 
     # Contexts -----------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """The decision about a plain event, as one function: no case, no draft, no group is made for it.
 
-Plain is an event of an entity that is there, was written by this very machine and has no timers,
-and whose step succeeds without an async guard. Hooks and validators make no event plain.
+Plain is an event of an entity that is there, was written by this very machine, has no timers and is
+not archived, and whose step succeeds without an async guard. Hooks, validators and telemetry make
+no event plain.
 """
 
 from typing import Any, Final
@@ -52,6 +53,7 @@ def decide_one(
         or entity.fingerprint != settings.fingerprint
         or entity.machine_name != settings.name
         or entity.timers
+        or entity.archived_at is not None
     ):
         return None
     wall = now

@@ -27,6 +27,7 @@ class Settings:
 
     Attributes:
         name, version, fingerprint: Of the machine, as they stand on entities and rows.
+        versioned, archives: The store keeps versions; and that an entity is archived.
         timed: The machine has timers.
         remembers: The machine has history states, so that entities have records of them.
         start_missing: An event for a missing entity starts it.
@@ -45,6 +46,7 @@ class Settings:
     """
 
     __slots__ = (
+        "archives",
         "fallback",
         "fallback_state",
         "fingerprint",
@@ -68,6 +70,7 @@ class Settings:
         "tracer",
         "validator",
         "version",
+        "versioned",
     )
 
     def __init__(
@@ -98,6 +101,8 @@ class Settings:
         self.normalise = _normaliser(definition.normalizer)
         self.idempotent = store.idempotent
         self.rows = store.keeps_history
+        self.versioned: bool = getattr(store, "keeps_versions", True)
+        self.archives: bool = getattr(store, "archives", True)
         self.takes_ahead: bool = getattr(store, "takes_ahead", False)
         self.holds = False
         self.home: object = self

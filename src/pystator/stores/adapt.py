@@ -161,6 +161,7 @@ class LiftedStore(ImmediateAsync):
     idempotent: ClassVar[bool] = False
     keeps_history: ClassVar[bool] = False
     has_feed: ClassVar[bool] = False
+    archives: ClassVar[bool] = False
     combines: ClassVar[bool] = False
     in_flight: ClassVar[int] = 1
 
@@ -181,6 +182,11 @@ class LiftedStore(ImmediateAsync):
     def has_async(self) -> bool:
         """It can be driven from asyncio, by its twins or by its blocking methods."""
         return True
+
+    @property
+    def keeps_versions(self) -> bool:
+        """The versions it gives are the entities' own: it compares them, too."""
+        return all(face.versioned for face in (self._blocking, self._twins) if face is not None)
 
     # Decisions ------------------------------------------------------------------------------------
 

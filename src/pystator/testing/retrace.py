@@ -16,7 +16,16 @@ from pystator.stores.columns import apply_patch
 
 __all__ = ["retrace"]
 
-_BY_HAND = frozenset({EntryKind.SET, EntryKind.FORCED, EntryKind.MIGRATED, EntryKind.SNAPSHOT})
+_BY_HAND = frozenset(
+    {
+        EntryKind.SET,
+        EntryKind.FORCED,
+        EntryKind.MIGRATED,
+        EntryKind.SNAPSHOT,
+        EntryKind.ARCHIVED,
+        EntryKind.UNARCHIVED,
+    }
+)
 
 
 def retrace(machine: StateMachine, rows: Iterable[HistoryEntry]) -> tuple[str | None, Context]:
