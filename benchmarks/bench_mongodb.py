@@ -52,14 +52,14 @@ def run() -> list[Row]:
     """The rows of this benchmark."""
     with MongoDB(os.getpid(), durable=True) as server:
         bare = Bare(server.url)
+        floor = events.Floor(bare, DOES, updates=50, rounds=3, together=100)
         with MongoDBStateStore(url_with(server.url, "events")) as store:
             events.fill(store)
             try:
                 return [
-                    *events.of_the_store("mongodb", store, bare, one=0.4, many=0.5, does=DOES),
+                    *events.of_the_store("mongodb", store, floor, one=0.4, many=0.5),
                     *events.of_events(
-                        "mongodb", store, bare, one=0.4, many=0.5, many_ids=None, callers=None,
-                        does=DOES,
+                        "mongodb", store, floor, one=0.4, many=0.5, many_ids=None, callers=None
                     ),
                 ]  # fmt: skip
             finally:

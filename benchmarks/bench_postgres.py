@@ -44,12 +44,13 @@ def run() -> list[Row]:
     with Server(os.getpid()) as server:
         databases = Databases(server.url)
         bare = Bare(databases.database())
+        floor = events.Floor(bare)
         with PostgresStateStore(databases.database()) as store:
             events.fill(store)
             try:
                 return [
-                    *events.of_the_store("postgres", store, bare, one=0.6, many=8),
-                    *events.of_events("postgres", store, bare, many=5, many_ids=5, callers=5),
+                    *events.of_the_store("postgres", store, floor, one=0.6, many=8),
+                    *events.of_events("postgres", store, floor, many=5, many_ids=5, callers=5),
                 ]
             finally:
                 bare.connection.close()

@@ -39,14 +39,14 @@ def run() -> list[Row]:
     """The rows of this benchmark."""
     with Redis(os.getpid(), *EVERY_SECOND) as server:
         bare = Bare(server.url)
+        floor = events.Floor(bare, DOES)
         with RedisStateStore(server.url) as store:
             events.fill(store)
             try:
                 return [
-                    *events.of_the_store("redis", store, bare, one=0.4, many=1.5, does=DOES),
+                    *events.of_the_store("redis", store, floor, one=0.4, many=1.5),
                     *events.of_events(
-                        "redis", store, bare, one=0.35, many=1.5, many_ids=None, callers=None,
-                        does=DOES,
+                        "redis", store, floor, one=0.35, many=1.5, many_ids=None, callers=None
                     ),
                 ]  # fmt: skip
             finally:

@@ -35,12 +35,13 @@ def run() -> list[Row]:
     """The rows of this benchmark."""
     with tempfile.TemporaryDirectory(prefix="pystator-bench-") as folder:
         bare = Bare(Path(folder))
+        floor = events.Floor(bare)
         with SQLiteStateStore(f"sqlite:///{folder}/store.db") as store:
             events.fill(store)
             try:
                 return [
-                    *events.of_the_store("sqlite", store, bare, one=0.6, many=8),
-                    *events.of_events("sqlite", store, bare, many=6, many_ids=None, callers=3),
+                    *events.of_the_store("sqlite", store, floor, one=0.6, many=8),
+                    *events.of_events("sqlite", store, floor, many=6, many_ids=None, callers=3),
                 ]
             finally:
                 bare.connection.close()

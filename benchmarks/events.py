@@ -7,6 +7,7 @@ writes no history.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import cycle
 from typing import Protocol
 
@@ -28,15 +29,30 @@ MACHINE = {
 }
 NAMES = [f"door-{n}" for n in range(ENTITIES)]
 DOES = "one compare-and-set UPDATE in its own durable transaction, same tables"
-UPDATES = 150
-"""Bare updates in a round."""
 
 
 class Bare(Protocol):
-    """The floor of a store."""
+    """The least a store could do."""
 
     def update(self) -> None:
         """One durable compare-and-set of the next door."""
+
+
+@dataclass(slots=True)
+class Floor:
+    """What a store is measured beside, and how often: fewer times at a slow server.
+
+    Attributes:
+        does: What the floor does, in a sentence.
+        updates: Bare updates in a round.
+        together: Events of a batch.
+    """
+
+    bare: Bare
+    does: str = DOES
+    updates: int = 150
+    rounds: int = 7
+    together: int = 1_000
 
 
 def doors() -> Callable[[], tuple[str, int, str, str]]:
@@ -78,23 +94,18 @@ def write(store: NativeStore, names: list[str]) -> None:
     assert all(outcome.kind == "applied" for outcome in store.commit(commits))
 
 
-def of_the_store(
-    of: str, store: NativeStore, bare: Bare, one: float, many: float, *, does: str = DOES
-) -> list[Row]:
-    """Loads and commits alone; the goals of one and of a thousand."""
+def of_the_store(of: str, store: NativeStore, floor: Floor, one: float, many: float) -> list[Row]:
+    """Loads and commits alone; the goals of one and of many."""
     names = cycle(NAMES[::7])
-    thousand = NAMES[:1_000]
+    many_names = NAMES[: floor.together]
     return [
-        single(
-            f"{of}: load + commit", lambda: write(store, [next(names)]), bare, goal=one, does=does
-        ),
+        single(f"{of}: load + commit", lambda: write(store, [next(names)]), floor, goal=one),
         per_event(
-            f"{of}: load + commit of 1,000",
-            lambda: write(store, thousand),
-            bare,
-            1_000,
+            f"{of}: load + commit of {floor.together:,}",
+            lambda: write(store, many_names),
+            floor,
+            floor.together,
             goal=many,
-            does=does,
         ),
     ]
 
@@ -102,25 +113,25 @@ def of_the_store(
 def of_events(
     of: str,
     store: NativeStore,
-    bare: Bare,
+    floor: Floor,
     *,
     one: float = 0.6,
     many: float,
     many_ids: float | None,
     callers: float | None,
-    does: str = DOES,
 ) -> list[Row]:
-    """Events of an orchestrator; the goals of one, of a thousand, with ids, and of 64 callers."""
+    """Events of an orchestrator; the goals of one, of many, with ids, and of 64 callers."""
     orchestrator = Orchestrator(StateMachine.from_dict(MACHINE), store)
     names = cycle(NAMES[::7])
     numbers = iter(range(10**9))
-    items = [(name, "turn") for name in NAMES[:1_000]]
+    items = [(name, "turn") for name in NAMES[: floor.together]]
     event = orchestrator.process_event
     loop = asyncio.new_event_loop()
 
     def with_ids() -> None:
         requests = [
-            EventRequest(name, "turn", event_id=f"b-{next(numbers)}") for name in NAMES[:1_000]
+            EventRequest(name, "turn", event_id=f"b-{next(numbers)}")
+            for name in NAMES[: floor.together]
         ]
         orchestrator.process_events(requests)
 
@@ -133,37 +144,33 @@ def of_events(
 
     try:
         return [
-            single(f"{of}: event", lambda: event(next(names), "turn"), bare, goal=one, does=does),
+            single(f"{of}: event", lambda: event(next(names), "turn"), floor, goal=one),
             single(
                 f"{of}: event with event id",
                 lambda: event(next(names), "turn", event_id=f"e-{next(numbers)}"),
-                bare,
-                does=does,
+                floor,
             ),
-            single(f"{of}: event rejected", lambda: event(next(names), "lock"), bare, does=does),
+            single(f"{of}: event rejected", lambda: event(next(names), "lock"), floor),
             per_event(
-                f"{of}: process_events of 1,000",
+                f"{of}: process_events of {floor.together:,}",
                 lambda: orchestrator.process_events(items),
-                bare,
-                1_000,
+                floor,
+                floor.together,
                 goal=many,
-                does=does,
             ),
             per_event(
-                f"{of}: process_events of 1,000 with ids",
+                f"{of}: process_events of {floor.together:,} with ids",
                 with_ids,
-                bare,
-                1_000,
+                floor,
+                floor.together,
                 goal=many_ids,
-                does=does,
             ),
             per_event(
                 f"{of}: 64 async callers",
                 lambda: loop.run_until_complete(call_64_times()),
-                bare,
+                floor,
                 640,
                 goal=callers,
-                does=does,
             ),
         ]
     finally:
@@ -172,33 +179,30 @@ def of_events(
 
 
 def single(
-    name: str,
-    call: Callable[[], object],
-    bare: Bare,
-    *,
-    goal: float | None = None,
-    does: str = DOES,
+    name: str, call: Callable[[], object], floor: Floor, *, goal: float | None = None
 ) -> Row:
     """A case of one event."""
-    return compare(name, call, bare.update, does=does, goal=goal, number=UPDATES, rounds=7)
+    return compare(
+        name,
+        call,
+        floor.bare.update,
+        does=floor.does,
+        goal=goal,
+        number=floor.updates,
+        rounds=floor.rounds,
+    )
 
 
 def per_event(
-    name: str,
-    call: Callable[[], object],
-    bare: Bare,
-    events: int,
-    *,
-    goal: float | None,
-    does: str = DOES,
+    name: str, call: Callable[[], object], floor: Floor, events: int, *, goal: float | None
 ) -> Row:
     """A case of many events in one call, beside a round of single updates."""
 
     def updates() -> None:
-        for _ in range(UPDATES):
-            bare.update()
+        for _ in range(floor.updates):
+            floor.bare.update()
 
-    row = compare(name, call, updates, does=does, goal=goal, number=1, rounds=7)
+    row = compare(name, call, updates, does=floor.does, goal=goal, number=1, rounds=floor.rounds)
     row.case_ns /= events
-    row.floor_ns /= UPDATES
+    row.floor_ns /= floor.updates
     return row
