@@ -61,19 +61,20 @@ def names_in(plan):
     ("operation", "index"),
     [
         (reads.machines("e05"), "_id_"),
-        (reads.entities(None, None, None, None, 5), "_id_"),
-        (reads.entities("left", None, None, None, 5), "leaves"),
-        (reads.entities("left", "m", 10, None, 5), "leaves"),
-        (reads.entities(None, "m", None, None, 5), "states"),
-        (reads.count_by_state(None), "states"),
-        (reads.count_by_state("m"), "states"),
+        (reads.entities(None, None, None, None, 5, archived=False), "_id_"),
+        (reads.entities("left", None, None, None, 5, archived=False), "leaves"),
+        (reads.entities("left", ["m"], 10, None, 5, archived=False), "leaves"),
+        (reads.entities(None, ["m"], None, None, 5, archived=False), "states"),
+        (reads.count_by_state(None, archived=False), "states"),
+        (reads.count_by_state(["m"], archived=False), "states"),
         (reads.due(1_000, 5, None), "due"),
         (reads.due(1_000, 5, "m"), "due"),
-        (feed.feed(None, 5, Numbers()), "feed"),
+        (feed.feed(None, 5, None, None, Numbers()), "feed"),
+        (feed.feed(None, 5, ["m"], None, Numbers()), "feed"),
     ],
     ids=[
         "machines", "all", "leaf", "leaf-since", "of-machine", "count", "count-machine", "due",
-        "due-machine", "feed",
+        "due-machine", "feed", "feed-machine",
     ],
 )  # fmt: skip
 def test_an_index_finds_what_is_asked_for(store, operation, index) -> None:
@@ -104,7 +105,7 @@ def test_history_is_found_by_its_index(store, newest_first: bool) -> None:
 def test_what_waits_is_found_by_an_index(store) -> None:
     applied(store, change())
     link = store.parts[0]
-    sent = commands(link, feed.feed(None, 5, Numbers()))
+    sent = commands(link, feed.feed(None, 5, None, None, Numbers()))
     [waiting] = [each for each in sent if each.get("filter", {}).get("waiting")]
     assert indexes_of(link, waiting, "waiting") == {"waiting"}
 
@@ -115,8 +116,10 @@ def test_an_entity_that_the_server_meets_twice_comes_once() -> None:
     for name in "aabb":
         fields = dict.fromkeys(ENTITY, 1)
         fields |= {"_id": id_of(name, "m"), "entity_id": name, "machine_name": "m", "state": "s"}
-        documents.append(fields | {"context": "{}", "history": None, "timers": None})
-    read = reads.entities("s", None, None, None, 3)
+        documents.append(
+            fields | {"context": "{}", "history": None, "timers": None, "archived_at": None}
+        )
+    read = reads.entities("s", None, None, None, 3, archived=False)
     read.send(None)
     with pytest.raises(StopIteration) as end:
         read.send(documents)

@@ -108,7 +108,7 @@ def test_relays_that_meet_and_die_show_every_row_once(store, database, seed: int
             [
                 *[Actor(link, each) for each in relays],
                 *[Actor(link, each, pages.append) for each in reads],
-                Actor(link, feed(cursor, 5, Numbers()), feeds.append),
+                Actor(link, feed(cursor, 5, None, None, Numbers()), feeds.append),
             ],
             luck,
             deaths=0.05,
