@@ -14,7 +14,7 @@ from pystator.api.context import Services
 from pystator.api.openapi import describe
 from pystator.api.paths import RawPaths
 from pystator.api.problems import handle_problems
-from pystator.api.routes import entities, health
+from pystator.api.routes import entities, health, transitions
 from pystator.api.settings import ApiSettings
 from pystator.db.resolve import find_store
 from pystator.service.application import Application
@@ -29,6 +29,7 @@ ROUTERS: Final[tuple[tuple[APIRouter, str], ...]] = (
     (health.router, ""),
     (health.router, PREFIX),
     (entities.router, PREFIX),
+    (transitions.router, PREFIX),
 )
 """Each router and what its paths begin with."""
 
@@ -72,6 +73,7 @@ def create_app(
         try:
             yield
         finally:
+            services.stop()
             await services.machines.close()
             if own:
                 await cast("Any", used).adisconnect()

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request
 
+from pystator.api.feed import follow_feed
 from pystator.api.problems import Problem
 from pystator.api.settings import ApiSettings
 from pystator.records import record
@@ -69,6 +70,11 @@ class Services:
         self.settings = settings
         self.machines = Machines(store, application)
         self.entities = EntityService(store, self.machines)
+        self.live = follow_feed(store, settings)
+
+    def stop(self) -> None:
+        """End what would go on for ever: the process is asked to end."""
+        self.live.stop()
 
 
 async def services(request: Request) -> Services:

@@ -29,6 +29,7 @@ _log = logging.getLogger("pystator.api")
 TABLE: Final[Mapping[str, tuple[int, str]]] = {
     # The request
     "invalid_json": (400, "The body is not JSON"),
+    "invalid_cursor": (400, "The cursor is none of this feed"),
     "invalid_header": (400, "A header cannot be understood"),
     "unauthorized": (401, "Authentication is needed"),
     "forbidden": (403, "Not allowed"),
@@ -67,6 +68,7 @@ TABLE: Final[Mapping[str, tuple[int, str]]] = {
     ErrorCode.IDEMPOTENCY_CONFLICT: (422, "The idempotency key belongs to another request"),
     ErrorCode.CONFIGURATION: (422, "The configuration has mistakes"),
     # What lies behind
+    "too_many_streams": (503, "No room for another stream"),
     ErrorCode.STALE_VERSION: (503, "Others changed the entity first"),
     ErrorCode.STORE_UNAVAILABLE: (503, "The store does not answer"),
     ErrorCode.SCHEMA: (503, "The database's schema does not fit"),

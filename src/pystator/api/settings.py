@@ -32,9 +32,13 @@ class ApiSettings:
 
     Attributes:
         most_items: The most items of a page, or of a bulk request.
+        most_streams: The most streams of transitions that a process keeps open.
+        most_streams_each: The most of them of one caller.
     """
 
     most_items: int = setting(1_000, "PYSTATOR_API_MOST_ITEMS")
+    most_streams: int = setting(500, "PYSTATOR_API_MOST_STREAMS")
+    most_streams_each: int = setting(50, "PYSTATOR_API_MOST_STREAMS_EACH")
 
     @classmethod
     def load(

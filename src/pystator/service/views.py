@@ -76,6 +76,7 @@ def entry_view(entry: "HistoryEntry") -> dict[str, Any]:
         "now": _time(entry.now),
         "recorded_at": _time(entry.recorded_at),
         "duration_us": entry.duration_us,
+        "trace": entry.trace,
     }
 
 

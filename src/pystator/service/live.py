@@ -1,0 +1,409 @@
+"""Live transitions: the store's ordered feed, page by page or followed for as long as one likes.
+
+::
+
+    store's feed <-- one watcher a process --> recent rows --> followers at the feed's end
+         ^                  (only while somebody follows)
+         '------------------------------------------------------ followers that are behind
+
+Laws:
+
+- A follower has a cursor of its own: it gets every row after it that it wants, once, in the feed's
+  order, from wherever it comes. It can be resumed behind every row, in any process.
+- Nothing waits in a queue for a slow follower: it is given what comes next when it asks. One that
+  falls behind the recent rows reads them from the store, at its own pace.
+- A store that is down ends no follower: it goes on where it was.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Final, Self
+
+from pystator.errors import FSMError, InvalidValueError
+from pystator.records import HistoryEntry, Page, record
+from pystator.service.choice import EVERYTHING, Choice
+from pystator.service.recent import Recent, Slot
+from pystator.stores.protocols import NativeStore
+
+__all__ = [
+    "NOW",
+    "BadCursorError",
+    "Follower",
+    "Live",
+    "NoFeedError",
+    "Told",
+    "TooManyFollowersError",
+    "Transitions",
+]
+
+_log = logging.getLogger("pystator.live")
+
+NOW: Final = "now"
+"""Stands for the cursor after everything that is there now."""
+
+PAGE: Final = 100
+"""Rows that are read, and given to a follower, at once."""
+
+LOOK: Final = 500
+"""Rows that are read at once where most of them may not be wanted."""
+
+PATIENCE: Final = 10
+"""Reads for one page of rows that are looked at one by one."""
+
+QUICK, SLOW, LONGEST = 0.05, 0.1, 5.0
+"""Seconds between two looks at the feed: when rows come, when none do, when the store is down."""
+
+READERS: Final = 4
+"""Followers that read from the store at once: the others' events need it, too."""
+
+
+class NoFeedError(Exception):
+    """The store has no ordered feed; the text says why and what to do."""
+
+
+class BadCursorError(Exception):
+    """The cursor is none of this store's feed; the text says what to do."""
+
+
+class TooManyFollowersError(Exception):
+    """There is no room for one more.
+
+    Attributes:
+        own: The caller has too many; otherwise all callers together do.
+        most: How many there may be.
+    """
+
+    def __init__(self, most: int, *, own: bool) -> None:
+        super().__init__(f"there are {most} streams already")
+        self.own = own
+        self.most = most
+
+
+@record
+class Told:
+    """A row as text, and the cursor after it."""
+
+    cursor: str
+    text: str
+
+
+@record
+class Transitions:
+    """One page of the feed.
+
+    Attributes:
+        items: The rows.
+        next: The cursor to go on with.
+        end: There were no more rows.
+    """
+
+    items: list[HistoryEntry]
+    next: str
+    end: bool
+
+
+class Live:
+    """The feed of one store for the callers of one process; it belongs to one event loop.
+
+    Args:
+        store: The store.
+        render: A row as text, for followers.
+        most: Followers at most.
+        most_each: Followers of one caller at most.
+        recent: Rows that are kept for followers at the feed's end.
+
+    Attributes:
+        stopping: When it is set, followers end.
+        begun: Looks of the watcher that have begun, so far.
+        saw_end: The newest one of them that saw all there was: ``recent.end`` is behind everything
+            that anybody had read before it.
+        newest: When the newest row that the watcher saw was recorded; None before the first one.
+    """
+
+    def __init__(
+        self,
+        store: NativeStore,
+        render: Callable[[HistoryEntry], str],
+        *,
+        most: int = 500,
+        most_each: int = 50,
+        recent: int = 1_000,
+    ) -> None:
+        self.store = store
+        self.render = render
+        self.stopping = asyncio.Event()
+        self.newest: int | None = None
+        self.recent: Recent | None = None
+        self.begun = 0
+        self.saw_end = 0
+        self._most = most
+        self._most_each = most_each
+        self._kept = recent
+        self._followers: Counter[str] = Counter()
+        self._watcher: asyncio.Task[None] | None = None
+        self._moved = asyncio.Event()
+        self._readers = asyncio.Semaphore(READERS)
+
+    @property
+    def following(self) -> int:
+        """Followers that there are."""
+        return self._followers.total()
+
+    # Pages --------------------------------------------------------------------------------------
+
+    async def page(self, choice: Choice, cursor: str | None, limit: int) -> Transitions:
+        """The next rows that are wanted after a cursor; from the beginning without one.
+
+        Raises:
+            NoFeedError: The store has none.
+            BadCursorError: It is none of its cursors.
+        """
+        place = await self.place(cursor)
+        if choice.is_nothing:
+            return Transitions([], place or await self.store.afeed_end(), end=True)
+        items: list[HistoryEntry] = []
+        end = False
+        for _ in range(PATIENCE):
+            page = await self.read(choice, place, limit - len(items))
+            found, place, end = _wanted(choice, page, place, limit - len(items))
+            items += [row for row, _ in found]
+            if end or len(items) >= limit:
+                break
+        return Transitions(items, place or "", end)
+
+    async def place(self, cursor: str | None) -> str | None:
+        """The cursor itself, or the one that it stands for; a wrong one is found out.
+
+        Raises:
+            NoFeedError: The store has no feed.
+            BadCursorError: It is none of the store's cursors.
+        """
+        if not getattr(self.store, "has_feed", False):  # a store of a user's need not say
+            raise NoFeedError(
+                f"{type(self.store).__name__} has no ordered feed of transitions: it keeps no"
+                " history. Ask for the entities themselves, or serve one of PyStator's stores"
+            )
+        if cursor == NOW:
+            return await self.store.afeed_end()
+        if cursor is not None:
+            try:
+                await self.store.afeed(cursor, 0)
+            except InvalidValueError as error:
+                raise BadCursorError(
+                    f"{ascii(cursor)[:60]} is no cursor of this store's feed: give back what an"
+                    " earlier answer had, or leave it out"
+                ) from error
+        return cursor
+
+    async def read(self, choice: Choice, cursor: str | None, limit: int) -> Page[HistoryEntry]:
+        """A page as the store's own query gives it."""
+        asked = choice.asked
+        limit = LOOK if choice.looks else limit
+        page = await self.store.afeed(cursor, limit, **asked)
+        if page.items and not page.cursors:  # a store that knows only where a page ends
+            page = await self.store.afeed(cursor, 1, **asked)
+        return page
+
+    # Followers ----------------------------------------------------------------------------------
+
+    async def follow(self, caller: str, choice: Choice, cursor: str | None) -> "Follower":
+        """Follow the feed after a cursor, from now on without one; close what this gives.
+
+        Raises:
+            NoFeedError: The store has none.
+            BadCursorError: It is none of its cursors.
+            TooManyFollowersError: There is no room.
+            StoreUnavailableError: The store does not answer.
+        """
+        place = await self.place(NOW if cursor is None else cursor)
+        if self._followers[caller] >= self._most_each:
+            raise TooManyFollowersError(self._most_each, own=True)
+        if self.following >= self._most:
+            raise TooManyFollowersError(self._most, own=False)
+        self._followers[caller] += 1
+        if self._watcher is None:
+            self._watcher = asyncio.create_task(self._watch(), name="pystator-live")
+        return Follower(self, caller, choice, place or "")
+
+    def leave(self, caller: str) -> None:
+        """One follower of this caller is gone."""
+        self._followers[caller] -= 1
+        if not self._followers[caller]:
+            del self._followers[caller]
+        if not self._followers and self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None
+            self.recent = None
+
+    def stop(self) -> None:
+        """End all followers; call it when the process is asked to end."""
+        self.stopping.set()
+
+    @property
+    def moved(self) -> asyncio.Event:
+        """Is set when there is something new since now."""
+        return self._moved
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncGenerator[None]:
+        """A turn to read from the store."""
+        async with self._readers:
+            yield
+
+    # The watcher --------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Look at the feed's end again and again."""
+        failed = 0
+        while True:
+            try:
+                more = await self._look()
+            except Exception as error:  # noqa: BLE001 # it goes on when the store is back
+                failed += 1
+                if failed == 1:
+                    _log.warning("the feed cannot be read, streams wait: %s", _told(error))
+                await asyncio.sleep(min(SLOW * 2**failed, LONGEST))
+            else:
+                if failed:
+                    _log.info("the feed can be read again")
+                failed = 0
+                await asyncio.sleep(more)
+
+    async def _look(self) -> float:
+        """Take what is new; for how many seconds nobody needs to look again."""
+        recent = self.recent
+        self.begun += 1
+        look = self.begun
+        if recent is None:
+            recent = Recent(await self.store.afeed_end(), most_rows=self._kept)
+            self.recent = recent
+            self._wake()
+        before = recent.end
+        page = await self.read(EVERYTHING, before, LOOK)
+        cursors = page.cursors or [page.next or before] * len(page.items)
+        for row, cursor in zip(page.items, cursors, strict=True):
+            recent.add(Slot(cursor, row, self.render(row)))
+            self.newest = row.recorded_at
+        if page.next is not None:
+            recent.stand(page.next)
+        if not page.items:
+            if page.next in {None, before}:
+                self.saw_end = look
+            return SLOW
+        self._wake()
+        return 0.0 if len(page.items) >= LOOK else QUICK
+
+    def _wake(self) -> None:
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+
+class Follower:
+    """Somebody who follows the feed. Close it in the end, or use it in a ``with`` statement.
+
+    Attributes:
+        cursor: Everything up to here was taken, or is not wanted.
+    """
+
+    def __init__(self, live: Live, caller: str, choice: Choice, cursor: str) -> None:
+        self.cursor = cursor
+        self._live = live
+        self._caller = caller
+        self._choice = choice
+        self._closed = False
+        self._failed = 0
+        self._ahead = live.begun  # looks that may not have come as far as this one has
+
+    async def take(self, seconds: float) -> list[Told]:
+        """The next rows, a hundred or so at most; none after so many seconds without any."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + seconds
+        while True:
+            moved = self._live.moved  # before the look: what comes during it counts
+            told, wait = await self._next()
+            left = until - clock()
+            if told or left <= 0:
+                return told
+            if wait:
+                await _wait(moved, min(left, wait))
+
+    async def _next(self) -> tuple[list[Told], float]:
+        """What comes next, and for how many seconds there is nothing more, unless it is told."""
+        recent, choice = self._live.recent, self._choice
+        if choice.is_nothing:
+            return [], LONGEST
+        slots = None if recent is None else recent.after(self.cursor, PAGE)
+        if slots is None:
+            met = recent is not None and self._live.saw_end > self._ahead
+            return await self._read(recent.end if recent is not None and met else None)
+        if not slots:
+            return [], LONGEST
+        self.cursor = slots[-1].cursor
+        return [Told(each.cursor, each.text) for each in slots if choice.takes(each.row)], 0.0
+
+    async def _read(self, seen: str | None) -> tuple[list[Told], float]:
+        """The same from the store; the watcher saw all up to ``seen``, and stands no less far."""
+        live, choice = self._live, self._choice
+        try:
+            async with live.reading():
+                page = await live.read(choice, self.cursor, PAGE)
+        except FSMError as error:
+            self._failed += 1
+            _log.debug("a stream cannot read, it tries again: %s", error)
+            return [], min(SLOW * 2**self._failed, LONGEST)
+        self._failed = 0
+        found, self.cursor, end = _wanted(choice, page, self.cursor, LOOK)
+        if end and seen is not None:
+            # Nothing is left for this one, so nothing up to there: from now on it stands there.
+            self.cursor = seen
+        elif not end:
+            self._ahead = live.begun
+        return [Told(cursor, live.render(row)) for row, cursor in found], SLOW if end else 0.0
+
+    def close(self) -> None:
+        """Make room for others; a second call does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._live.leave(self._caller)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _wanted(
+    choice: Choice, page: Page[HistoryEntry], place: str | None, limit: int
+) -> tuple[list[tuple[HistoryEntry, str]], str, bool]:
+    """Rows of a page that are wanted with the cursors after them, where to go on, and the end."""
+    if not page.items:
+        return [], page.next or place or "", page.next is None or page.next == place
+    found: list[tuple[HistoryEntry, str]] = []
+    for row, cursor in zip(page.items, page.cursors or [page.next or ""], strict=True):
+        if choice.takes_of_store(row):
+            found.append((row, cursor))
+            if len(found) >= limit:
+                return found, cursor, False
+    return found, page.next or found[-1][1], False
+
+
+async def _wait(moved: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await moved.wait()
+    except TimeoutError:
+        pass
+
+
+def _told(error: Exception) -> str:
+    return error.message if isinstance(error, FSMError) else type(error).__name__
