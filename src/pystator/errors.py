@@ -20,6 +20,7 @@
      |- EntityNotFoundError
      |- AmbiguousEntityError             several machines have an entity of this id
      |- EntityMachineMismatchError
+     |- MachineConflictError             a machine cannot be stored, replaced or deleted like this
      |- MachineNotFoundError             no machine of this name is served
      |- MachineVersionMismatchError
      |- IdempotencyConflictError         an event id was used for another event
@@ -51,6 +52,7 @@ __all__ = [
     "IdempotencyConflictError",
     "InvalidTransitionError",
     "InvalidValueError",
+    "MachineConflictError",
     "MachineNotFoundError",
     "MachineVersionMismatchError",
     "ReplicationError",
@@ -85,6 +87,7 @@ class ErrorCode(StrEnum):
     INVALID_TRANSITION = "invalid_transition"
     INVALID_VALUE = "invalid_value"
     LIVELOCK = "livelock"
+    MACHINE_CONFLICT = "machine_conflict"
     MACHINE_NOT_FOUND = "machine_not_found"
     MACHINE_VERSION_MISMATCH = "machine_version_mismatch"
     REPLICATION = "replication_error"
@@ -288,3 +291,9 @@ class MachineNotFoundError(FSMError):
     """There is no machine of this name; the message lists what there is."""
 
     default_code = ErrorCode.MACHINE_NOT_FOUND
+
+
+class MachineConflictError(FSMError):
+    """What is there stands in the way: another machine of this version, code, or live entities."""
+
+    default_code = ErrorCode.MACHINE_CONFLICT

@@ -14,7 +14,7 @@ from pystator.api.context import Services
 from pystator.api.openapi import describe
 from pystator.api.paths import RawPaths
 from pystator.api.problems import handle_problems
-from pystator.api.routes import entities, health, transitions
+from pystator.api.routes import entities, health, machines, process, transitions
 from pystator.api.settings import ApiSettings
 from pystator.db.resolve import find_store
 from pystator.service.application import Application
@@ -30,6 +30,8 @@ ROUTERS: Final[tuple[tuple[APIRouter, str], ...]] = (
     (health.router, PREFIX),
     (entities.router, PREFIX),
     (transitions.router, PREFIX),
+    (machines.router, PREFIX),
+    (process.router, PREFIX),
 )
 """Each router and what its paths begin with."""
 
@@ -74,6 +76,7 @@ def create_app(
             yield
         finally:
             services.stop()
+            services.workroom.close()
             await services.machines.close()
             if own:
                 await cast("Any", used).adisconnect()

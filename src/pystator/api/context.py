@@ -11,7 +11,10 @@ from pystator.api.settings import ApiSettings
 from pystator.records import record
 from pystator.service.application import Application
 from pystator.service.entities import EntityService
+from pystator.service.machine_admin import MachineAdmin
 from pystator.service.machines import Machines
+from pystator.service.process import Trials
+from pystator.service.workroom.pool import Workroom
 from pystator.stores.prunable import CompleteStore
 
 __all__ = [
@@ -71,6 +74,9 @@ class Services:
         self.machines = Machines(store, application)
         self.entities = EntityService(store, self.machines)
         self.live = follow_feed(store, settings)
+        self.workroom = Workroom()
+        self.admin = MachineAdmin(store, application, self.machines, self.workroom)
+        self.trials = Trials(application, self.machines, self.admin, self.workroom)
 
     def stop(self) -> None:
         """End what would go on for ever: the process is asked to end."""

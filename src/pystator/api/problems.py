@@ -48,6 +48,7 @@ TABLE: Final[Mapping[str, tuple[int, str]]] = {
     "event_not_found": (404, "No such event"),
     ErrorCode.AMBIGUOUS_ENTITY: (409, "Several machines have an entity of this id"),
     ErrorCode.ENTITY_EXISTS: (409, "The entity exists"),
+    ErrorCode.MACHINE_CONFLICT: (409, "The machine cannot be changed like this"),
     # Events that are not allowed
     ErrorCode.INVALID_TRANSITION: (409, "The event is not allowed in this state"),
     "no_transition": (409, "The event is not allowed in this state"),
@@ -162,7 +163,15 @@ def answer_of(error: FSMError, instance: str) -> Response:
             headers["ETag"] = f'"{actual}"'
     elif TABLE.get(code, (500,))[0] == 503:
         headers["Retry-After"] = _SECONDS
-    return problem_response(code, error.message, instance, headers=headers, **error.context)
+    return problem_response(code, _sentence(error), instance, headers=headers, **error.context)
+
+
+def _sentence(error: FSMError) -> str:
+    """The message; of many mistakes, a line each, the first: all are among the issues."""
+    if "issues" not in error.context:
+        return error.message
+    first, *more = error.message.splitlines() or [""]
+    return f"{first} (and {len(more)} more)" if more else first
 
 
 # Handlers ---------------------------------------------------------------------------------------

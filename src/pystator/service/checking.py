@@ -9,7 +9,7 @@ from pystator.definition.issues import Issue, configuration_error
 from pystator.definition.load import check_bytes, check_config
 from pystator.definition.model import Definition, Kind
 
-__all__ = ["MOST_ISSUES", "check", "prepare", "read", "right", "summary"]
+__all__ = ["MOST_ISSUES", "as_yaml", "check", "prepare", "read", "right", "summary"]
 
 MOST_ISSUES: Final = 500
 """Issues that are told; of more, the first."""
@@ -63,6 +63,14 @@ def prepare(content: bytes, *, plain: bool = False) -> dict[str, Any]:
         "definition": json.dumps(definition.config, ensure_ascii=False),
         "issues": [_told(issue) for issue in issues],
     }
+
+
+def as_yaml(content: bytes) -> dict[str, Any]:
+    """The YAML of a machine that is kept as JSON."""
+    import yaml  # the loader has its own way into it
+
+    dump: Any = vars(yaml)["safe_dump"]  # its stubs are partial
+    return {"text": dump(json.loads(content), sort_keys=False, allow_unicode=True)}
 
 
 def right(issues: Collection[Issue], *, strict: bool) -> bool:

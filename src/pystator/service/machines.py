@@ -133,7 +133,7 @@ class Machines:
             return None
         before = self._known.get(name)
         served = None if before is None else before.served
-        if served is None or served.fingerprint != stored.fingerprint:
+        if served is None or _is_other(served, stored):
             self._retire(served)
             made = await asyncio.to_thread(_made, stored)
             served = self._serve(made, stored.fingerprint)
@@ -228,6 +228,11 @@ def missing(name: str, known: tuple[str, ...]) -> MachineNotFoundError:
         f"there is no machine {name!r}: {there}",
         context={"machine": name, "machines": list(known[:_SHOWN])},
     )
+
+
+def _is_other(served: Served, stored: StoredMachine) -> bool:
+    """A new version may mean the same, and is another one to history all the same."""
+    return (served.machine.version, served.fingerprint) != (stored.version, stored.fingerprint)
 
 
 def _made(stored: StoredMachine) -> StateMachine:

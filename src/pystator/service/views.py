@@ -9,9 +9,9 @@ from pystator.records import to_datetime
 
 if TYPE_CHECKING:
     from pystator.engine.result import TransitionResult
-    from pystator.records import Entity, HistoryEntry, Patch
+    from pystator.records import Entity, HistoryEntry, Patch, StoredMachine
 
-__all__ = ["entity_view", "entry_view", "result_view"]
+__all__ = ["entity_view", "entry_view", "machine_view", "result_view"]
 
 NO_PATCH: "Patch" = ({}, ())
 
@@ -77,6 +77,17 @@ def entry_view(entry: "HistoryEntry") -> dict[str, Any]:
         "recorded_at": _time(entry.recorded_at),
         "duration_us": entry.duration_us,
         "trace": entry.trace,
+    }
+
+
+def machine_view(machine: "StoredMachine") -> dict[str, Any]:
+    """A version of a machine, without its definition."""
+    return {
+        "name": machine.name,
+        "version": machine.version,
+        "fingerprint": machine.fingerprint,
+        "description": machine.description,
+        "created_at": _time(machine.created_at),
     }
 
 

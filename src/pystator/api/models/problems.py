@@ -30,6 +30,23 @@ class Issue(BaseModel):
         examples=["body"],
     )
     message: str = Field(description="What is wrong.", examples=["Field required"])
+    code: str | None = Field(
+        default=None, description="In a machine: the kind of mistake.", examples=[None]
+    )
+    path: list[str | int] | None = Field(
+        default=None,
+        description="In a machine: keys and list positions that lead there.",
+        examples=[None],
+    )
+    line: int | None = Field(
+        default=None, description="In a machine's text: the line, from 1.", examples=[None]
+    )
+    column: int | None = Field(
+        default=None, description="In a machine's text: the column, from 1.", examples=[None]
+    )
+    suggestion: str | None = Field(
+        default=None, description="What was probably meant.", examples=[None]
+    )
 
 
 class ProblemDocument(BaseModel):
@@ -61,7 +78,7 @@ class ProblemDocument(BaseModel):
         examples=["guard_rejected"],
     )
     issues: list[Issue] | None = Field(
-        default=None, description="Of a request that does not fit: each mistake."
+        default=None, description="Of a request or a machine that does not fit: each mistake."
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from pystator.service.checking import check, prepare
+from pystator.service.checking import as_yaml, check, prepare
 from pystator.service.drawing import draw
 from pystator.service.trial import attempt
 
@@ -12,6 +12,7 @@ __all__ = ["TASKS"]
 TASKS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
     "check": check,
     "prepare": prepare,
+    "as_yaml": as_yaml,
     "draw": draw,
     "attempt": attempt,
 }

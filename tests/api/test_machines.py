@@ -1,0 +1,521 @@
+"""Machines over HTTP: a version never changes, every mistake has its place, nothing of code is touched."""
+
+import asyncio
+import json
+import time
+
+import httpx
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pystator import StateMachine
+from pystator.api import Application, create_app
+from pystator.definition.load import load_file
+from pystator.service.machine_admin import following
+
+YAML = {"content-type": "application/yaml"}
+
+
+@pytest.fixture(scope="session")
+def text(order) -> str:
+    from pathlib import Path
+
+    return (Path(__file__).parents[2] / "examples" / "order.yaml").read_text(encoding="utf-8")
+
+
+def small(version="1", name="small", dest="b", **more):
+    return {
+        "meta": {"machine_name": name, "version": version},
+        "states": [{"name": "a", "type": "initial"}, {"name": "b"}, {"name": "c"}],
+        "transitions": [{"trigger": "go", "source": "a", "dest": dest}],
+        **more,
+    }
+
+
+def test_a_day_of_a_machine(serve, text) -> None:
+    """Stored, read, used, changed, drawn, deleted."""
+
+    async def go() -> None:
+        async with serve() as client:
+            made = await client.post("/machines", content=text, headers=YAML)
+            assert made.status_code == 201
+            assert made.json()["source"] == "store"
+            where = made.headers["location"]
+            assert where == "/api/v1/machines/shop_order?version=2.0"
+            again = await client.post("/machines", content=text, headers=YAML)
+            assert (again.status_code, again.json()) == (200, made.json())
+
+            read = await client.get(f"http://test{where}")
+            assert read.headers["etag"].startswith(f'"{made.json()["fingerprint"]}')
+            assert read.json()["definition"]["meta"]["machine_name"] == "shop_order"
+            same = await client.get(
+                f"http://test{where}", headers={"if-none-match": f'"x", {read.headers["etag"]}'}
+            )
+            assert (same.status_code, same.content) == (304, b"")
+
+            entity = await client.post("/entities/order-1/create", json={"context": {"total": 5}})
+            assert entity.json()["machine_version"] == "2.0"
+            refused = await client.delete("/machines/shop_order")
+            assert (refused.status_code, refused.json()["code"]) == (409, "machine_conflict")
+            assert refused.json()["live"] == 1
+
+            changed = text.replace('version: "2.0"', 'version: "2.1"').replace(
+                "total > 0", "total > 9"
+            )
+            put = await client.put("/machines/shop_order", content=changed, headers=YAML)
+            assert (put.status_code, put.json()["version"]) == (201, "2.1")
+            versions = (await client.get("/machines/shop_order/versions")).json()
+            assert [each["version"] for each in versions["items"]] == ["2.0", "2.1"]
+            other = await client.post("/entities/order-2/create", json={"context": {"total": 5}})
+            assert other.json()["machine_version"] == "2.1"
+
+            gone = await client.delete("/machines/shop_order", params={"version": "9"})
+            assert (gone.status_code, gone.json()["versions"]) == (404, ["2.0", "2.1"])
+
+    asyncio.run(go())
+
+
+def test_a_machine_without_live_entities_is_deleted(serve) -> None:
+    async def go() -> None:
+        async with serve() as client:
+            for version in "12":
+                await client.post("/machines", json=small(version, dest="bc"[int(version) - 1]))
+            assert (await client.delete("/machines/small?version=1")).status_code == 204
+            assert (await client.get("/machines/small?version=1")).status_code == 404
+            assert (await client.get("/machines/small")).json()["version"] == "2"
+            assert (await client.delete("/machines/small")).status_code == 204
+            gone = await client.get("/machines/small")
+            assert (gone.status_code, gone.json()["code"]) == (404, "machine_not_found")
+            lost = await client.post("/entities/x/create", json={"machine_name": "small"})
+            assert lost.status_code == 404
+            assert (await client.delete("/machines/small")).status_code == 404
+
+    asyncio.run(go())
+
+
+def test_a_version_never_changes(serve) -> None:
+    """And the answer says which version may come next."""
+
+    async def go() -> None:
+        async with serve() as client:
+            await client.post("/machines", json=small("2.9"))
+            answer = await client.put("/machines/small", json=small("2.9", dest="c"))
+            assert answer.status_code == 409
+            assert answer.json()["code"] == "machine_conflict"
+            assert 'meta.version: "2.10"' in answer.json()["detail"]
+            kept = await client.get("/machines/small")
+            assert kept.json()["definition"]["transitions"][0]["dest"] == "b"
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    ("version", "after"),
+    [("2.0", "2.1"), ("v9", "v10"), ("beta", "beta-2"), ("1.2-rc3", "1.2-rc4")],
+)
+def test_the_version_that_may_come_next(version, after) -> None:
+    assert following(version) == after
+
+
+def test_every_mistake_is_told_with_its_place(serve, text) -> None:
+    async def go() -> None:
+        wrong = text.replace("dest: open", "dest: opne").replace("in_state: paid", "in_state: piad")
+        async with serve() as client:
+            answer = await client.post("/machines", content=wrong, headers=YAML)
+            told = answer.json()
+            assert (answer.status_code, told["code"]) == (422, "configuration_error")
+            assert "did you mean" in told["detail"]
+            assert told["detail"].endswith("(and 1 more)")
+            places = {(each["line"], each["column"]) for each in told["issues"]}
+            lines = wrong.splitlines()
+            assert len(places) == 2
+            for line, column in places:
+                assert lines[line - 1][column - 1 :].startswith(("opne", "piad"))
+
+            checked = await client.post("/machines/validate", content=wrong, headers=YAML)
+            assert checked.status_code == 200
+            assert checked.json()["valid"] is False
+            assert {(i["line"], i["column"]) for i in checked.json()["issues"]} == places
+            assert (await client.get("/machines")).json() == {"items": [], "next": None}
+
+    asyncio.run(go())
+
+
+def test_validation_says_what_can_never_happen(everything, text) -> None:
+    async def go(client) -> None:
+        right = (await client.post("/machines/validate", content=text, headers=YAML)).json()
+        assert (right["valid"], right["issues"]) == (True, [])
+        assert right["machine"]["states"] == 19
+        odd = small()
+        answer = (await client.post("/machines/validate", json=odd)).json()
+        assert answer["valid"] is True
+        found = {(issue["code"], issue["severity"]) for issue in answer["issues"]}
+        assert ("unreachable", "warning") in found
+        strict = await client.post("/machines/validate?strict=true", json=odd)
+        assert strict.json()["valid"] is False
+
+    everything(go)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status", "code"),
+    [
+        ("{", "application/json", 400, "invalid_json"),
+        ("", "application/json", 400, "invalid_json"),
+        ("", "application/yaml", 422, "configuration_error"),
+        ("a: [", "application/yaml", 422, "configuration_error"),
+        (b"\xff", "application/yaml", 422, "configuration_error"),
+        ("a: b", "text/plain", 415, "unsupported_media_type"),
+        ("a: b", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
+        ('{"states": NaN}', "application/json", 400, "invalid_json"),
+        ("5", "application/json", 422, "configuration_error"),
+    ],
+)
+def test_what_is_no_machine_is_refused(everything, content, kind, status, code) -> None:
+    async def go(client) -> None:
+        answer = await client.post("/machines", content=content, headers={"content-type": kind})
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+        assert answer.headers["content-type"] == "application/problem+json"
+
+    everything(go)
+
+
+def test_a_machine_of_the_application_is_its_codes(serve, order) -> None:
+    async def go() -> None:
+        async with serve(order) as client:
+            listed = (await client.get("/machines")).json()["items"]
+            assert [(each["name"], each["source"], each["created_at"]) for each in listed] == [
+                ("shop_order", "application", None)
+            ]
+            assert (await client.get("/machines/shop_order")).json()["version"] == "2.0"
+            for answer in (
+                await client.put("/machines/shop_order", json=small(name="shop_order")),
+                await client.post("/machines", json=small(name="shop_order")),
+                await client.delete("/machines/shop_order"),
+            ):
+                assert (answer.status_code, answer.json()["code"]) == (409, "machine_conflict")
+                assert "registered by the application" in answer.json()["detail"]
+            assert (await client.get("/machines/shop_order/versions")).json()["items"] == listed
+
+    asyncio.run(go())
+
+
+def test_the_name_in_the_path_is_the_machines(serve) -> None:
+    async def go() -> None:
+        async with serve() as client:
+            answer = await client.put("/machines/other", json=small())
+            assert (answer.status_code, answer.json()["code"]) == (422, "invalid_value")
+            assert (await client.put("/machines/small", json=small())).status_code == 201
+
+    asyncio.run(go())
+
+
+def test_lists_go_page_by_page_through_both_homes(serve) -> None:
+    """In order, nothing twice; of one name and version, the application's."""
+
+    async def go() -> None:
+        own = [StateMachine.from_dict(small("1", name)) for name in ("b", "d")]
+        async with serve(own) as client:
+            store = (
+                client._transport.app.state.services.store
+            )  # behind the API's back: `b` is taken
+            for name, version in (
+                ("a", "1"),
+                ("b", "0"),
+                ("b", "1"),
+                ("c", "1"),
+                ("c", "2"),
+                ("e", "1"),
+            ):
+                prepared = await client._transport.app.state.services.admin.prepare(
+                    json.dumps(small(version, name, dest="abc"[int(version)])).encode()
+                )
+                await store.asave_machine(prepared)
+            found, after = [], None
+            for _ in range(20):
+                params = {"limit": 2, **({"after": after} if after else {})}
+                page = (await client.get("/machines", params=params)).json()
+                assert len(page["items"]) <= 2
+                found += [(m["name"], m["version"], m["source"]) for m in page["items"]]
+                after = page["next"]
+                if after is None:
+                    break
+            assert found == [
+                ("a", "1", "store"), ("b", "0", "store"), ("b", "1", "application"),
+                ("c", "1", "store"), ("c", "2", "store"), ("d", "1", "application"),
+                ("e", "1", "store"),
+            ]  # fmt: skip
+            named = (await client.get("/machines", params={"name": "c"})).json()["items"]
+            assert [(m["name"], m["version"]) for m in named] == [("c", "1"), ("c", "2")]
+            bad = await client.get("/machines", params={"after": "x"})
+            assert bad.status_code == 422
+
+    asyncio.run(go())
+
+
+def test_the_definition_as_a_file(serve, text, tmp_path) -> None:
+    async def go() -> None:
+        async with serve() as client:
+            await client.post("/machines", content=text, headers=YAML)
+            answer = await client.get("/machines/shop_order?format=yaml")
+            assert answer.headers["content-type"].startswith("application/yaml")
+            file = tmp_path / "order.yaml"
+            file.write_text(answer.text, encoding="utf-8")
+            stored = (await client.get("/machines/shop_order")).json()
+            assert load_file(file).fingerprint == stored["fingerprint"]
+            assert (
+                answer.headers["etag"] != (await client.get("/machines/shop_order")).headers["etag"]
+            )
+            assert yaml.safe_load(answer.text) == stored["definition"]
+
+    asyncio.run(go())
+
+
+def test_a_picture_in_four_languages(serve, order) -> None:
+    async def go() -> None:
+        async with serve(order) as client:
+            for form, kind, begins in (
+                ("svg", "image/svg+xml", "<svg"),
+                ("mermaid", "text/plain", "---\ntitle:"),
+                ("dot", "text/vnd.graphviz", "digraph"),
+                ("json", "application/json", '{"machine":"shop_order"'),
+            ):
+                answer = await client.get("/machines/shop_order/diagram", params={"format": form})
+                assert answer.status_code == 200
+                assert answer.headers["content-type"].startswith(kind)
+                assert answer.text.startswith(begins)
+            await client.post("/entities/o/create", json={"context": {"total": 5}})
+            marked = await client.get("/machines/shop_order/diagram?format=json&entity_id=o")
+            states = {each["name"]: each for each in marked.json()["states"]}
+            assert states["draft"]["current"]
+            asked = await client.get(
+                "/machines/shop_order/diagram?format=json&highlight=unpaid%2Bqueued"
+            )
+            assert [s["name"] for s in asked.json()["states"] if s["current"]] == [
+                "unpaid",
+                "queued",
+            ]
+            for query, status, code in (
+                ("highlight=nope", 422, "undefined_state"),
+                ("entity_id=nobody", 404, "entity_not_found"),
+                ("entity_id=o&highlight=draft", 422, "invalid_value"),
+                ("format=png", 422, "invalid_request"),
+                ("version=9", 404, "machine_not_found"),
+            ):
+                answer = await client.get(f"/machines/shop_order/diagram?{query}")
+                assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+    asyncio.run(go())
+
+
+# Trials -------------------------------------------------------------------------------------------
+
+
+def test_an_event_is_tried_with_a_machine_that_is_sent_along(everything) -> None:
+    async def go(client) -> None:
+        body = {"machine": small(), "state": "a", "trigger": "go", "context": {"n": 1}}
+        answer = await client.post("/process", json=body)
+        assert answer.status_code == 200
+        told = answer.json()
+        assert (told["success"], told["target_state"], told["context"]) == (True, "b", {"n": 1})
+        refused = await client.post("/process", json={**body, "state": "b"})
+        assert (refused.status_code, refused.json()["reason"]) == (200, "no_transition")
+
+    everything(go)
+
+
+def test_an_event_is_tried_with_a_machine_that_is_served(serve) -> None:
+    """With the guards of the application, async ones too; its actions are not run."""
+
+    async def rich(context) -> bool:
+        await asyncio.sleep(0)
+        return context["n"] > 5
+
+    def never(context) -> None:
+        raise AssertionError("an action was run")
+
+    config = small(transitions=[
+        {"trigger": "go", "source": "a", "dest": "b", "guards": ["rich"], "actions": ["never"]}
+    ])  # fmt: skip
+
+    async def go() -> None:
+        machine = StateMachine.from_dict(config)
+        application = Application([machine], guards={"rich": rich}, actions={"never": never})
+        async with serve(application) as client:
+            body = {"state": "a", "trigger": "go", "context": {"n": 9}}
+            told = (await client.post("/process", json=body)).json()
+            assert (told["target_state"], told["actions"][0]["name"]) == ("b", "never")
+            body["context"]["n"] = 1
+            told = (await client.post("/process", json=body)).json()
+            assert (told["success"], told["reason"]) == (False, "guard_rejected")
+            sent = await client.post("/process", json={**body, "machine": config})
+            assert (sent.status_code, sent.json()["code"]) == (422, "configuration_error")
+            assert "rich" in sent.json()["detail"]
+
+    asyncio.run(go())
+
+
+def test_an_older_version_can_be_tried(serve) -> None:
+    async def go() -> None:
+        async with serve() as client:
+            await client.post("/machines", json=small("1", dest="b"))
+            await client.post("/machines", json=small("2", dest="c"))
+            for version, target in (("1", "b"), ("2", "c"), (None, "c")):
+                body = {"machine_name": "small", "version": version, "state": "a", "trigger": "go"}
+                told = (await client.post("/process", json=body)).json()
+                assert told["target_state"] == target
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"machine": small(), "machine_name": "small"}, 422, "invalid_value"),
+        ({"machine_name": "nope"}, 404, "machine_not_found"),
+        ({}, 422, "invalid_value"),
+        ({"machine": small(), "state": "zz", "trigger": "go"}, 422, "undefined_state"),
+        ({"machine": small(), "state": "a"}, 422, "invalid_value"),
+        ({"machine": small(), "state": "a", "trigger": ""}, 422, "invalid_request"),
+        ({"machine": small(), "now": "2026-01-01T00:00:00"}, 422, "invalid_request"),
+        ({"machine": small(), "now": 5}, 422, "invalid_request"),
+        ({"machine": small(), "context": {"_x": 1}}, 422, "invalid_value"),
+        ({"machine": {}}, 422, "configuration_error"),
+        ({"machine": []}, 422, "invalid_request"),
+        ({"machine": small(), "unknown": 1}, 422, "invalid_request"),
+    ],
+)
+def test_a_trial_that_cannot_be_says_why(everything, body, status, code) -> None:
+    async def go(client) -> None:
+        answer = await client.post("/process", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+    everything(go)
+
+
+def test_health_is_quick_while_a_stranger_takes_all_there_is(serve) -> None:
+    config = small(transitions=[{
+        "trigger": "go", "source": "a", "dest": "b",
+        "actions": [{"compute": {f"x{n}": "xs + xs"}} for n in range(3_000)],
+    }])  # fmt: skip
+    body = {"machine": config, "state": "a", "trigger": "go", "context": {"xs": [1] * 30_000}}
+
+    async def go() -> None:
+        async with serve() as client:
+            work = [asyncio.ensure_future(client.post("/process", json=body)) for _ in range(2)]
+            await asyncio.sleep(0.3)
+            times = []
+            while not all(task.done() for task in work):
+                began = time.perf_counter()
+                assert (await client.get("/health")).status_code == 200
+                times.append(time.perf_counter() - began)
+                await asyncio.sleep(0.02)
+            for task in work:
+                answer = task.result()
+                assert (answer.status_code, answer.json()["code"]) == (422, "evaluation_failed")
+            assert len(times) > 5
+            assert sorted(times)[len(times) // 2] < 0.1
+
+    asyncio.run(go())
+
+
+def test_a_crowd_is_told_to_come_again(serve, text) -> None:
+    """Some are answered, the others get a 503 with Retry-After, none a failure."""
+
+    async def go() -> None:
+        async with serve() as client:
+            asked = [
+                client.post("/machines/validate", content=text, headers=YAML) for _ in range(40)
+            ]
+            answers = await asyncio.gather(*asked)
+            statuses = {answer.status_code for answer in answers}
+            assert statuses == {200, 503}
+            assert all(a.headers["retry-after"] for a in answers if a.status_code == 503)
+
+    asyncio.run(go())
+
+
+# Whatever comes -----------------------------------------------------------------------------------
+
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.text(max_size=10) | st.floats(allow_nan=False)
+)
+plain = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+bodies = st.fixed_dictionaries(
+    {},
+    optional={
+        "machine": plain | st.just(small()) | st.builds(small, st.text(), st.text(), st.text()),
+        "machine_name": plain,
+        "version": plain,
+        "state": st.sampled_from(["a", "b", "a+b"]) | plain,
+        "trigger": st.sampled_from(["go"]) | plain,
+        "context": st.dictionaries(st.text(max_size=3), plain, max_size=2) | plain,
+        "payload": st.dictionaries(st.text(max_size=3), plain, max_size=2) | plain,
+        "now": st.datetimes().map(lambda moment: f"{moment.isoformat()}Z") | plain,
+    },
+)
+
+
+@settings(max_examples=25)
+@given(
+    drawn=st.lists(
+        st.tuples(bodies, plain, st.binary(max_size=60), st.text()), min_size=2, max_size=2
+    )
+)
+def test_whatever_comes_is_never_a_failure_of_ours(everything, drawn) -> None:
+    async def go(client: httpx.AsyncClient) -> None:
+        for body, config, raw, word in drawn:
+            named = (
+                httpx.URL("http://test")
+                .copy_with(path="/")
+                .join(
+                    "/api/v1/machines/"
+                    + "".join(f"%{byte:02X}" for byte in (word or "x").encode("utf-8", "replace"))
+                )
+            )
+            for answer in (
+                await client.post(
+                    "/process",
+                    content=json.dumps(body),
+                    headers={"content-type": "application/json"},
+                ),
+                await client.post(
+                    "/machines",
+                    content=json.dumps(config),
+                    headers={"content-type": "application/json"},
+                ),
+                await client.post("/machines/validate", content=raw, headers=YAML),
+                await client.put(named, content=raw, headers=YAML),
+                await client.get(named),
+                await client.get(f"{named}/diagram"),
+                await client.delete(named),
+            ):
+                assert answer.status_code < 500, (answer.status_code, answer.text)
+
+    everything(go)
+
+
+@pytest.fixture(scope="module")
+def everything():
+    """One application for all examples: ``everything(coroutine function of a client)``."""
+    runner = asyncio.Runner()
+    app = create_app(store="memory://")
+    opened = app.router.lifespan_context(app)
+    runner.run(opened.__aenter__())
+
+    async def use(go) -> None:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test/api/v1") as client:
+            await go(client)
+
+    yield lambda go: runner.run(use(go))
+    runner.run(opened.__aexit__(None, None, None))
+    runner.close()
