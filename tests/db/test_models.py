@@ -47,7 +47,8 @@ def test_migrations_make_exactly_the_models(url) -> None:
 
 def _parts(sql):
     """Columns and keys in any order: a migration adds a column at the end."""
-    return [part.strip(" ,\n\t") for part in re.split(r"\n|, (?=\w+ [A-Z])", sql)]
+    parts = re.split(r"\n|, (?=\w+ [A-Z])", sql.removesuffix(")"))
+    return [part.strip(" ,\t") for part in parts if part.strip()]
 
 
 def test_migrated_tables_are_the_models_to_the_letter(url, tmp_path) -> None:

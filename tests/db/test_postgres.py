@@ -104,7 +104,8 @@ def test_migrations_make_the_models_and_what_only_postgresql_has(engine) -> None
         context = MigrationContext.configure(connection, opts=options)
         found = [str(each) for each in compare_metadata(context, Model.metadata)]
     ours = (
-        *("txid", "ix_entity_states_long", "ix_transition_history_feed"),
+        *("txid", "ix_entity_states_archived", "ix_entity_states_due", "ix_entity_states_since"),
+        *("ix_entity_states_state", "ix_entity_states_long", "ix_transition_history_feed"),
         *("ix_transition_history_entity", "uq_transition_history_long_event"),
         "uq_worker_events_long_event",
     )

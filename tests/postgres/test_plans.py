@@ -14,7 +14,7 @@ import pytest
 from psycopg import pq, sql
 
 from pystator.records import Cut, EntryKind, Lookup
-from pystator.stores.postgres import listing, pruning, reads
+from pystator.stores.postgres import definitions, feed, listing, pruning, reads
 from pystator.stores.postgres.encode import prepare
 from pystator.stores.postgres.ops import loading
 from pystator.stores.postgres.writing import committing
@@ -31,12 +31,13 @@ STATES: Final = "open open+dry paid shipped done done done done+x open+wet a+b+c
 
 FILL: Final = f"""
 INSERT INTO entity_states (entity_id, machine_name, version, state, context, next_due, machine_version, fingerprint,
-  created_at, updated_at, commit_id, state_since)
+  created_at, updated_at, commit_id, state_since, archived_at)
 SELECT 'e-' || lpad(i::text, 6, '0'), (array['order', 'order', 'order', 'payment'])[1 + i % 4], 1,
   CASE WHEN i % 333 = 7 THEN repeat('long', 200) || i % 5 || '+open' ELSE
     (string_to_array('{STATES}', ' '))[1 + i * 7919 % 10] END,
   '{{"n":' || i || ',"customer":"somebody who ordered something and waits for it"}}',
-  CASE WHEN i % 20 = 0 THEN to_timestamp(i) END, '1.0', 'f', 'epoch', 'epoch', 'c', to_timestamp(i)
+  CASE WHEN i % 20 = 0 THEN to_timestamp(i) END, '1.0', 'f', 'epoch', 'epoch', 'c', to_timestamp(i),
+  CASE WHEN i % 10 = 9 THEN to_timestamp(i) END
 FROM generate_series(1, {ENTITIES}) i;
 INSERT INTO transition_history (entity_id, machine_name, version, kind, now, success, event_id, commit_id,
   machine_version, fingerprint, recorded_at)
@@ -75,9 +76,8 @@ def indexes(plan: dict[str, Any]) -> set[str]:
     reads = nodes(plan)
     ways = {each["Node Type"] for each in reads if "Index Name" not in each}
     # The first writes what others found; the others have found it already.
-    return {each["Index Name"] for each in reads if "Index Name" in each} | (
-        ways - {"ModifyTable", "Tid Scan", "Bitmap Heap Scan"}
-    )
+    used = {each["Index Name"] for each in reads if "Index Name" in each}
+    return (used - {"pk_machines"}) | (ways - {"ModifyTable", "Tid Scan", "Bitmap Heap Scan"})
 
 
 def touched(plan: dict[str, Any]) -> int:
@@ -123,8 +123,9 @@ class Read(NamedTuple):
 
 
 def entities(most: int, indexes: str, *place: Any, **asked: Any) -> Read:
-    which = {name: name in asked for name in ("state", "machine", "since")}
-    values = [asked[name] for name, is_asked in which.items() if is_asked]
+    names = ("state", "machine", "machines", "since", "archived")
+    which = {name: name in asked for name in names}
+    values = [asked[name] for name in names[:-1] if which[name]]
     return Read(
         listing.statement(**which),
         (*(place or ("", "")), 11, *values),
@@ -144,6 +145,8 @@ PK: Final = {"pk_entity_states"}
 ENTITY: Final = {"ix_transition_history_entity"}
 FEED: Final = {"ix_transition_history_feed"}
 DUE: Final = {"ix_entity_states_due"}
+TWO: Final = "order\x1fpayment"
+ARCHIVES: Final = {"ix_entity_states_archived", "ix_entity_states_long"}
 COUNTS: Final = {"ix_entity_states_state", "ix_entity_states_long"}
 LAST: Final = 2**63 - 1
 
@@ -159,12 +162,35 @@ READS: Final = {
     "due of a machine": Read(reads.DUE_OF, (RECENT, 10, "order"), DUE, 40),
     "prune keys": Read(pruning.KEYS, ("", "", 10), ENTITY, 22),
     "prune keys, later": Read(pruning.KEYS, (*MIDDLE, 10), ENTITY, 22),
-    "feed": Read(reads.FEED, ("0", 0, 10), FEED, 10),
-    "feed at the end": Read(reads.FEED, ("4000000000", 0, 10), FEED, 0),
-    "count": Read(reads.COUNT, (), COUNTS, ENTITIES + LONG),
-    "count of a machine": Read(reads.COUNT_OF, ("payment",), COUNTS, ENTITIES // 4 + LONG),
-    "all": entities(11, ""),
-    "all, later": entities(11, "", *MIDDLE),
+    "feed": Read(feed.FEED, ("0", 0, 10), FEED, 10),
+    "feed at the end": Read(feed.FEED, ("4000000000", 0, 10), FEED, 0),
+    "feed's end": Read(feed.FEED_END, (), FEED, 1),
+    "feed, a part": Read(feed.FEED_PART, ("0", 0), FEED, feed.LOOKED_AT),
+    "feed among": Read(feed.FEED_AMONG, ("0", 0, 10, "4000000000", 1_000, TWO, None), FEED, 10),
+    "feed among, of an entity": Read(
+        feed.FEED_AMONG, ("0", 0, 10, "4000000000", 0, None, "e-000100"), FEED, 2 * ENTITIES + 500
+    ),
+    "feed of an entity": Read(
+        feed.FEED_OF_ENTITY, ("0", 0, 10, "4000000000", 0, None, "e-000200"), ENTITY, 1_004
+    ),
+    "count": Read(reads.COUNT[False], (), COUNTS, ENTITIES + LONG),
+    "count of a machine": Read(reads.COUNT_OF[False], ("payment",), COUNTS, ENTITIES // 4 + LONG),
+    "count of two": Read(reads.COUNT_OF[False], (TWO,), COUNTS, ENTITIES + 2 * LONG),
+    "count of archived": Read(reads.COUNT_OF[True], ("payment",), ARCHIVES, ENTITIES // 10 + LONG),
+    "all": Read(listing.ALL, ("", "", 11), PK, 14),
+    "all, later": Read(listing.ALL, (*MIDDLE, 11), PK, 14),
+    "is any archived": Read(listing.IS_ANY_ARCHIVED, (), ARCHIVES, 1),
+    "all that live": entities(EVERY_PAIR, "state long"),
+    "all that live, later": entities(EVERY_PAIR, "state long", *MIDDLE),
+    "archived": entities(EVERY_PAIR, "archived long", archived=True),
+    "archived, later": entities(EVERY_PAIR, "archived long", *MIDDLE, archived=True),
+    "archived, both": entities(
+        EVERY_PAIR, "archived long", *MIDDLE, archived=True, machine="payment", state="open"
+    ),
+    "archived, since": entities(EVERY_PAIR + 300, "archived long", archived=True, since=RECENT),
+    "of machines": entities(EVERY_PAIR, "state long", machines=TWO),
+    "machines, state": entities(EVERY_PAIR, "state long", *MIDDLE, machines=TWO, state="open"),
+    "machines, since": entities(EVERY_PAIR + 800, "state long since", machines=TWO, since=OLD),
     "state": entities(EVERY_PAIR, "state long", state="dry"),
     "state, later": entities(EVERY_PAIR, "state long", *MIDDLE, state="open"),
     "machine": entities(EVERY_PAIR, "state long", machine="order"),
@@ -249,6 +275,10 @@ OPERATIONS: Final = {
     "load many with event ids": (
         lambda: request(loading([Lookup(*key(n), (f"event-{n}", "new")) for n in range(1, 1_001)])),
         PK | KNOWN,
+    ),
+    "delete a machine": (
+        lambda: request(definitions.deleting_machine("order", None)),
+        {"ix_entity_states_state", "ix_entity_states_long"},
     ),
     "change": (lambda: changes(5, event_id="x"), PK),
     "change many": (lambda: changes(*range(1, 1_001), event_id="x"), PK),

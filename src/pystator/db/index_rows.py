@@ -1,4 +1,6 @@
-"""What PostgreSQL's indexes hold of texts that are too long for them, as statements have to say it.
+"""Which rows an index holds, as statements have to say it.
+
+PostgreSQL's have no room for long texts.
 
 An index row holds 2,704 bytes. The two names of a key take up to 2,040 of them (255 characters of
 four bytes each), so that some 600 are left for a third text: a state or an event id.
@@ -7,6 +9,8 @@ four bytes each), so that some 600 are left for a third text: a state or an even
 from typing import Final
 
 __all__ = [
+    "ALIVE",
+    "ARCHIVED",
     "HASH",
     "LONG_EVENT_ID",
     "LONG_STATE",
@@ -27,6 +31,12 @@ time cannot be given this index in the place of the other."""
 
 LONG_STATE: Final = "octet_length(state) > 512"
 """The few others: `ix_entity_states_long` has their keys, without the text."""
+
+ALIVE: Final = "archived_at IS NULL"
+"""The entities that are found, on every database: an index of theirs has no others."""
+
+ARCHIVED: Final = "archived_at IS NOT NULL"
+"""The others, in an index of their own."""
 
 SHORT_EVENT_ID: Final = "octet_length(event_id) <= 512"
 """The event ids that are in their unique index; again, a look-up has to say so."""

@@ -6,7 +6,8 @@ compares them. Times are integers, microseconds since 1970-01-01 UTC (PostgreSQL
 
 PostgreSQL has besides: ``transition_history.txid``, the transaction that wrote a row, which orders
 the feed; the id in the index of an entity's rows, which is in every index of SQLite; and indexes
-that long states and event ids fit into (`pystator.db.index_rows`).
+that long states and event ids fit into (`pystator.db.index_rows`). It has not ``archived_at`` in
+indexes of which it is known.
 
 ::
 
@@ -19,7 +20,13 @@ from sqlalchemy import BigInteger, Boolean, Index, Integer, MetaData, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from pystator.db.column_types import BIG_ID, EPOCH, NAME, Time
-from pystator.db.index_rows import SHORT_EVENT_ID, SHORT_STATE, SHORT_STATE_SINCE
+from pystator.db.index_rows import (
+    ALIVE,
+    ARCHIVED,
+    SHORT_EVENT_ID,
+    SHORT_STATE,
+    SHORT_STATE_SINCE,
+)
 
 __all__ = [
     "EntityStateModel",
@@ -71,6 +78,7 @@ class EntityStateModel(Model):
         next_due: The earliest deadline in ``timers``.
         updated_at: The step time of the last change.
         state_since: The step time of the change that led into ``state``.
+        archived_at: When it was archived; NULL for an entity that lives.
     """
 
     __tablename__ = "entity_states"
@@ -89,6 +97,7 @@ class EntityStateModel(Model):
     updated_at: Mapped[int] = mapped_column(Time)
     commit_id: Mapped[str] = mapped_column(NAME)
     state_since: Mapped[int] = mapped_column(Time, server_default=EPOCH)
+    archived_at: Mapped[int | None] = mapped_column(Time)
 
     __table_args__ = (
         Index(
@@ -96,7 +105,18 @@ class EntityStateModel(Model):
             "machine_name",
             "state",
             "entity_id",
-            postgresql_where=text(SHORT_STATE),
+            "archived_at",
+            sqlite_where=text(ALIVE),
+            postgresql_where=text(f"{SHORT_STATE} AND {ALIVE}"),
+        ),
+        Index(
+            "ix_entity_states_archived",
+            "machine_name",
+            "state",
+            "entity_id",
+            "archived_at",
+            sqlite_where=text(ARCHIVED),
+            postgresql_where=text(f"{SHORT_STATE} AND {ARCHIVED}"),
         ),
         Index(
             "ix_entity_states_since",
@@ -104,15 +124,18 @@ class EntityStateModel(Model):
             "state",
             "state_since",
             "entity_id",
-            postgresql_where=text(SHORT_STATE_SINCE),
+            "archived_at",
+            sqlite_where=text(ALIVE),
+            postgresql_where=text(f"{SHORT_STATE_SINCE} AND {ALIVE}"),
         ),
         Index(
             "ix_entity_states_due",
             "next_due",
             "entity_id",
             "machine_name",
-            sqlite_where=text("next_due IS NOT NULL"),
-            postgresql_where=text("next_due IS NOT NULL"),
+            "archived_at",
+            sqlite_where=text(f"next_due IS NOT NULL AND {ALIVE}"),
+            postgresql_where=text(f"next_due IS NOT NULL AND {ALIVE}"),
         ),
     )
 
@@ -130,6 +153,7 @@ class TransitionHistoryModel(Model):
         actions: Planned actions, or for ``kind = 'action'`` their outcomes, JSON text.
         ref: For ``kind = 'action'``, the version whose actions these are.
         recorded_at: When the row was written.
+        trace: The W3C ``traceparent`` of the event.
     """
 
     __tablename__ = "transition_history"
@@ -159,6 +183,7 @@ class TransitionHistoryModel(Model):
     machine_version: Mapped[str] = mapped_column(NAME)
     fingerprint: Mapped[str] = mapped_column(NAME)
     recorded_at: Mapped[int] = mapped_column(Time)
+    trace: Mapped[str | None] = mapped_column(NAME)
 
     __table_args__ = (
         Index("ix_transition_history_entity", "entity_id", "machine_name", "version"),

@@ -36,7 +36,7 @@ __all__ = [
 
 ENTITY_COLUMNS: Final = (
     "entity_id, machine_name, version, state, context, history, timers, machine_version,"
-    " fingerprint, created_at, updated_at, commit_id, state_since"
+    " fingerprint, created_at, updated_at, commit_id, state_since, archived_at"
 )
 """The columns of an entity, in the order of `Entity`."""
 
@@ -44,7 +44,7 @@ HISTORY_COLUMNS: Final = (
     'id, entity_id, machine_name, version, kind, "trigger", payload, now, context_patch,'
     " source_state, target_state, actions, success, error_code, error_message, event_id,"
     " request_hash, actor, occurred_at, duration_us, ref, commit_id, machine_version, fingerprint,"
-    " recorded_at"
+    " recorded_at, trace"
 )
 """The columns of a history row, in the order of `HistoryEntry`."""
 

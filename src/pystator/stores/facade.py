@@ -14,7 +14,7 @@ from pystator.errors import InvalidValueError
 from pystator.records import Entity
 from pystator.stores import programs
 from pystator.stores.codec import LIMIT
-from pystator.stores.keys import names_asked
+from pystator.stores.keys import is_storable, names_asked
 from pystator.stores.programs import Load, Machines, Pause, Program, Write
 from pystator.stores.protocols import NativeStore
 
@@ -128,7 +128,9 @@ class StoreFacade(NativeStore):
         """
         if machine_names is None:
             name = self._machine(machine_name)
-            return None if name is None else (name,)
+            if name is None:
+                return None
+            return (name,) if is_storable(name) else ()
         if machine_name is not None:
             raise InvalidValueError(
                 "give machine_name= or machine_names=, not both",

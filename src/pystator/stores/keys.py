@@ -10,7 +10,7 @@ Laws:
 import base64
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import count
 from time import time_ns
@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from unicodedata import category
 
 from pystator.errors import InvalidValueError
-from pystator.records import Commit, Page
+from pystator.records import UNARCHIVE, Commit, Page
 from pystator.stores.codec import encode, is_flat
 from pystator.stores.refusals import kind_of
 
@@ -117,7 +117,7 @@ def is_storable(*texts: str | None) -> bool:
     )
 
 
-def check_commit(commit: Commit, *, known: bool = False) -> None:  # noqa: C901 - inlined: hot
+def check_commit(commit: Commit, *, known: bool = False) -> None:  # noqa: C901, PLR0912 - hot
     """What can be said about a commit without looking at the store; contexts are the codec's.
 
     Args:
@@ -136,6 +136,8 @@ def check_commit(commit: Commit, *, known: bool = False) -> None:  # noqa: C901 
             check_state(commit.state)
         if not 0 < commit.expected_version < commit.new_version or not commit.entries:
             _check_change(commit)
+        if commit.archived_at is not None:
+            _check_archived(commit.archived_at)
     for entry in commit.entries:
         if entry.trigger is not None and entry.trigger not in checked:
             _check_known(entry.trigger, "trigger", 0, NAME_LENGTH)
@@ -149,6 +151,15 @@ def check_commit(commit: Commit, *, known: bool = False) -> None:  # noqa: C901 
             _check(entry.actor, "actor", 0, NAME_LENGTH)
         if entry.error_message is not None and not entry.error_message.isascii():
             _check_unicode(entry.error_message, "error message")
+        if entry.trace is not None:
+            check_text(entry.trace, "trace")
+
+
+def _check_archived(at: Any) -> None:
+    if kind_of(at) is not int or not UNARCHIVE <= at <= _LARGEST:
+        raise _refused(
+            "commit", at, "archived_at is a time in microseconds since 1970, or UNARCHIVE"
+        )
 
 
 def _check_change(commit: Commit) -> None:
@@ -263,7 +274,7 @@ def rows_asked(limit: object) -> int:
     return min(max(limit, 0), _MOST)
 
 
-def names_asked(names: Sequence[str] | None) -> tuple[str, ...] | None:
+def names_asked(names: Iterable[Any] | None) -> tuple[str, ...] | None:
     """The machines' names of a query, each once and in order; those that nothing has are left out.
 
     Raises:
@@ -271,8 +282,7 @@ def names_asked(names: Sequence[str] | None) -> tuple[str, ...] | None:
     """
     if names is None:
         return None
-    given: Sequence[object] = names
-    if isinstance(given, str) or not all(isinstance(name, str) for name in given):
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise InvalidValueError(
             f"machine_names is a sequence of names, e.g. ['order'], not {names!r:.80}",
             context={"machine_names": repr(names)[:80]},

@@ -52,6 +52,7 @@ ENTITY_VALUES: Final = (
     "updated_at",
     "commit_id",
     "state_since",
+    "archived_at",
 )
 """What an `EntityRow` has, in this order: the columns of an entity beside its key."""
 
@@ -78,6 +79,7 @@ ROW_VALUES: Final = (
     "machine_version",
     "fingerprint",
     "recorded_at",
+    "trace",
 )
 """What a `HistoryRow` has, in this order: the columns of a history row beside its key and its id.
 
@@ -159,6 +161,7 @@ def entity_row(entity: Entity) -> EntityRow:
         entity.updated_at,
         entity.commit_id,
         entity.state_since,
+        entity.archived_at,
     )
 
 
@@ -191,6 +194,7 @@ def history_row(row: HistoryEntry) -> HistoryRow:
         row.machine_version,
         row.fingerprint,
         row.recorded_at,
+        row.trace,
     )
 
 
@@ -226,7 +230,7 @@ def _check_entity(entity: Entity) -> None:
     check_state(entity.state)
     for name in (entity.machine_version, entity.fingerprint, entity.commit_id):
         check_text(name, "text of an entity")
-    times = (entity.created_at, entity.updated_at, entity.state_since)
+    times = (entity.created_at, entity.updated_at, entity.state_since, entity.archived_at)
     timers = [number for timer in entity.timers.values() for number in timer]
     _check_numbers(entity.version, *times, *timers)
 
@@ -239,7 +243,7 @@ def _check_row(row: HistoryEntry) -> None:
         check_event_id(row.event_id)
     for name in (
         row.trigger, row.actor, row.request_hash, row.error_code,
-        row.commit_id, row.machine_version, row.fingerprint,
+        row.commit_id, row.machine_version, row.fingerprint, row.trace,
     ):  # fmt: skip
         if name is not None:
             check_text(name, "text of a history row")

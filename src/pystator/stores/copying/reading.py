@@ -4,13 +4,15 @@ Keys are read many at once and rows key by key, which over a network is mostly w
 rows of many keys are asked for at the same time.
 """
 
+import inspect
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from heapq import merge
 from itertools import islice
 from typing import Any, Final
 
-from pystator.records import Entity, HistoryEntry, Key, Lookup, Page, record
+from pystator.records import Entity, HistoryEntry, Key, Loaded, Lookup, Page, record
 
 __all__ = ["Found", "Keys", "Reader", "readers", "rounds"]
 
@@ -88,9 +90,33 @@ class Keys:
 
 
 def _entities(store: Any, machine_name: str | None) -> Iterator[Entity]:
+    """All entities in the order of keys, those that are archived among them."""
+    ways: list[dict[str, Any]] = [{}]
+    if _has_archived(store):
+        ways.append({"archived": True})
+    last: Key | None = None
+    for entity in merge(*[_pages(store, machine_name, way) for way in ways], key=_key):
+        if entity.key != last:  # else it was archived, or taken back, between two pages
+            yield entity
+        last = entity.key
+
+
+def _has_archived(store: Any) -> bool:
+    """A store of somebody else's need not know of it."""
+    parameters = inspect.signature(store.entities).parameters.values()
+    return any(each.name == "archived" or each.kind is each.VAR_KEYWORD for each in parameters)
+
+
+def _key(entity: Entity) -> Key:
+    return entity.key
+
+
+def _pages(store: Any, machine_name: str | None, asked: dict[str, Any]) -> Iterator[Entity]:
     after: str | None = None
     while True:
-        page: Page[Entity] = store.entities(machine_name=machine_name, after=after, limit=ROUND)
+        page: Page[Entity] = store.entities(
+            machine_name=machine_name, after=after, limit=ROUND, **asked
+        )
         yield from page.items
         after = page.next
         if after is None:
@@ -109,11 +135,17 @@ def _found(store: Any, machine_name: str | None, *, history: bool) -> Iterator[F
     for entity in _entities(store, machine_name):
         while keys is not None and (key := keys.peek()) is not None and key < entity.key:
             keys.take(key)
-            yield Found(key, None, True)
+            yield Found(key, _unlisted(store, key), True)
         yield Found(entity.key, entity, keys is not None and keys.take(entity.key))
     while keys is not None and (key := keys.peek()) is not None:
         keys.take(key)
-        yield Found(key, None, True)
+        yield Found(key, _unlisted(store, key), True)
+
+
+def _unlisted(store: Any, key: Key) -> Entity | None:
+    """The entity of a key that was in no list: made since, or archived or taken back meanwhile."""
+    loaded: Loaded = store.load([Lookup(*key)])[0]
+    return loaded.entity
 
 
 class Reader:

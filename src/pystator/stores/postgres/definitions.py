@@ -2,9 +2,11 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pystator.db.index_rows import ALIVE
 from pystator.records import Page, StoredMachine
 from pystator.stores.definitions import (
     MACHINE_COLUMNS,
+    check_deletion,
     check_machine,
     is_same,
     machine_page,
@@ -20,7 +22,7 @@ from pystator.stores.postgres.wire import Statement
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
-__all__ = ["saving_machine", "stored_machine", "stored_machines"]
+__all__ = ["deleting_machine", "saving_machine", "stored_machine", "stored_machines"]
 
 _ADD: Final = Statement(
     "machine_add",
@@ -45,6 +47,41 @@ _PAGE: Final = Statement(
     " ORDER BY name, version LIMIT $3",
     (TEXT, TEXT, BIGINT),
 )
+
+_LIVE: Final = (
+    f"SELECT FROM entity_states e WHERE e.machine_name = $1 AND e.{ALIVE}"  # noqa: S608
+    " AND octet_length(e.state) {0} 512"
+    " AND ($2 IS NULL OR $2 = (SELECT version FROM newest) OR e.machine_version = $2)"
+)
+DELETE: Final = Statement(
+    "machine_delete",
+    f"""WITH newest AS MATERIALIZED (
+  SELECT version FROM machines WHERE name = $1 ORDER BY created_at DESC, version DESC LIMIT 1
+), live AS MATERIALIZED (
+  SELECT count(*) AS number FROM ({_LIVE.format("<=")} UNION ALL {_LIVE.format(">")}) e
+  WHERE (SELECT true FROM machines WHERE name = $1 AND ($2 IS NULL OR version = $2) LIMIT 1)
+), gone AS (
+  DELETE FROM machines WHERE name = $1 AND ($2 IS NULL OR version = $2)
+  AND (SELECT number FROM live) = 0 RETURNING 1
+)
+SELECT (SELECT number FROM live), (SELECT count(*) FROM gone)""",  # noqa: S608
+    (TEXT, TEXT),
+)
+"""Entities that are in the way are counted only where there is something to delete."""
+
+
+def deleting_machine(name: str, version: str | None) -> Operation[int]:
+    """Delete a version, or all of them, in one statement; how many there were.
+
+    Raises:
+        ConfigurationError: Entities of this machine are alive.
+    """
+    if not is_storable(name, version):
+        return 0
+    found: PGresult = yield Request(DELETE, binary([name, version]), False)
+    live, deleted = rows_of(found)[0]
+    check_deletion(name, version, live)
+    return int(deleted)
 
 
 def saving_machine(machine: StoredMachine) -> Operation[bool]:

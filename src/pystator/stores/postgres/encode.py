@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pystator.errors import FSMError, InvalidValueError
-from pystator.records import Commit, Entry, EntryKind, Key, Outcome, OutcomeKind
+from pystator.records import UNARCHIVE, Commit, Entry, EntryKind, Key, Outcome, OutcomeKind
 from pystator.stores.codec import encode
 from pystator.stores.columns import (
     encode_actions,
@@ -17,7 +17,7 @@ from pystator.stores.columns import (
 )
 from pystator.stores.keys import check_commit
 from pystator.stores.postgres import sql
-from pystator.stores.postgres.rows import UNSTORABLE, Value, escaped, to_time
+from pystator.stores.postgres.rows import NEVER, UNSTORABLE, Value, escaped, to_time
 
 __all__ = ["LARGEST", "Write", "prepare", "refusal"]
 
@@ -81,7 +81,7 @@ def _nothing(commit: Commit) -> tuple[Value, ...]:
     """The entity's part of a row that does not touch it."""
     return (
         commit.entity_id, commit.machine_name, None, None, None, None, None, None, None,
-        commit.machine_version, commit.fingerprint, None, commit.commit_id, None,
+        commit.machine_version, commit.fingerprint, None, commit.commit_id, None, None,
     )  # fmt: skip
 
 
@@ -107,7 +107,12 @@ def _entity(write: Write, commit: Commit, limit: int) -> tuple[Value, ...]:
         to_time(commit.now),
         commit.commit_id,
         None if since is None else to_time(since),
+        None if commit.archived_at is None else _archived(commit.archived_at),
     )
+
+
+def _archived(at: int) -> int:
+    return NEVER if at == UNARCHIVE else to_time(at)
 
 
 def _entry(write: Write, entry: Entry, recorded: int, limit: int) -> tuple[Value, ...]:
@@ -136,6 +141,7 @@ def _entry(write: Write, entry: Entry, recorded: int, limit: int) -> tuple[Value
         entry.duration_us,
         entry.ref,
         recorded,
+        entry.trace,
     )
 
 

@@ -6,8 +6,10 @@ So every statement is bounded by an index, in that index's order; tests look at 
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from pystator.db.index_rows import ALIVE, ARCHIVED
 from pystator.records import Entity, HistoryEntry, Key, Page
 from pystator.stores.columns import HISTORY_COLUMNS
 from pystator.stores.keys import is_storable, page_of, read_cursor, rows_asked, write_cursor
@@ -22,14 +24,14 @@ from pystator.stores.postgres.rows import (
     rows_of,
     to_time,
 )
-from pystator.stores.postgres.sql import BIGINT, TEXT, TIME
+from pystator.stores.postgres.sql import BIGINT, TEXT, TIME, column
 from pystator.stores.postgres.wire import Statement
 from pystator.stores.programs import the_machine
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
-__all__ = ["count_by_state", "due", "entities", "feed", "history", "machines"]
+__all__ = ["asking", "count_by_state", "due", "entities", "history", "listed", "machines"]
 
 _LAST: Final = 2**63 - 1
 
@@ -67,7 +69,7 @@ HISTORY_DOWN: Final = Statement(
 )
 
 
-def _ask(statement: Statement, *values: Value) -> Operation[list[Row]]:
+def asking(statement: Statement, *values: Value) -> Operation[list[Row]]:
     """The rows; none for a text that was never stored, as PostgreSQL has none like it."""
     if not is_storable(*[value for value in values if isinstance(value, str)]):
         return []
@@ -75,9 +77,14 @@ def _ask(statement: Statement, *values: Value) -> Operation[list[Row]]:
     return rows_of(result)
 
 
+def listed(names: Sequence[str]) -> bytes:
+    """Names as a parameter of `sql.column`; the one empty name twice, as once it would be none."""
+    return "\x1f".join(names if tuple(names) != ("",) else ("", "")).encode()
+
+
 def machines(entity_id: str) -> Operation[list[str]]:
     """Names of the machines that have an entity of this id, sorted."""
-    return [row[0] for row in (yield from _ask(MACHINES, entity_id))]
+    return [row[0] for row in (yield from asking(MACHINES, entity_id))]
 
 
 def history(
@@ -93,12 +100,12 @@ def history(
     if after is not None:
         place = read_cursor("history", after, int, int)
     if machine_name is None:
-        names = yield from _ask(MACHINES_OF_HISTORY, entity_id)
+        names = yield from asking(MACHINES_OF_HISTORY, entity_id)
         machine_name = the_machine(entity_id, [row[0] for row in names])
         if machine_name is None:
             return Page([])
     statement = HISTORY_DOWN if newest_first else HISTORY_UP
-    rows = yield from _ask(statement, entity_id, machine_name, *place, rows_asked(limit) + 1)
+    rows = yield from asking(statement, entity_id, machine_name, *place, rows_asked(limit) + 1)
     return page_of(
         [entry_of(row) for row in rows],
         limit,
@@ -108,19 +115,30 @@ def history(
 
 def entities(
     state: str | None,
-    machine_name: str | None,
+    machines: tuple[str, ...] | None,
     since: int | None,
     after: str | None,
     limit: int,
+    *,
+    archived: bool,
 ) -> Operation[Page[Entity]]:
     """Entities in the order of their keys."""
     place: tuple[str, ...] = ("", "") if after is None else read_cursor("entities", after, str, str)
-    statement = listing.statement(
-        state=state is not None, machine=machine_name is not None, since=since is not None
-    )
+    machine = machines[0] if machines is not None and len(machines) == 1 else None
+    several = None if machines is None or machine is not None else listed(machines)
     before = None if since is None else to_time(since)
-    asked = [value for value in (state, machine_name, before) if value is not None]
-    rows = yield from _ask(statement, *place, rows_asked(limit) + 1, *asked)
+    asked = [value for value in (state, machine, several, before) if value is not None]
+    if not asked and not archived and not (yield from asking(listing.IS_ANY_ARCHIVED)):
+        statement = listing.ALL
+    else:
+        statement = listing.statement(
+            state=state is not None,
+            machine=machine is not None,
+            machines=several is not None,
+            since=since is not None,
+            archived=archived,
+        )
+    rows = yield from asking(statement, *place, rows_asked(limit) + 1, *asked)
     return page_of(
         [entity_of(row) for row in rows],
         limit,
@@ -132,25 +150,41 @@ def entities(
 # another.
 _COUNT: Final = (
     "SELECT state, count(*) FROM (SELECT machine_name, state FROM entity_states"
-    " WHERE octet_length(state) <= 512{0} ORDER BY machine_name, state, entity_id OFFSET 0) short"
-    " GROUP BY machine_name, state UNION ALL SELECT state, count(*) FROM entity_states"
-    " WHERE octet_length(state) > 512{0} GROUP BY machine_name, state"
+    " WHERE octet_length(state) <= 512 AND {0}{1} ORDER BY machine_name, state, entity_id OFFSET 0"
+    ") short GROUP BY machine_name, state UNION ALL SELECT state, count(*) FROM entity_states"
+    " WHERE octet_length(state) > 512 AND {0}{1} GROUP BY machine_name, state"
 )
-COUNT: Final = Statement("count", _COUNT.format(""), ())
-COUNT_OF: Final = Statement("count_of", _COUNT.format(" AND machine_name = $1"), (TEXT,))
+_COUNT_OF: Final = (
+    f"SELECT s.* FROM (SELECT DISTINCT unnest({column(1, TEXT)}) AS machine) k CROSS JOIN LATERAL"  # noqa: S608
+    f" ({_COUNT.format('{0}', ' AND machine_name = k.machine')}) s"
+)
+COUNT: Final = (
+    Statement("count", _COUNT.format(ALIVE, ""), ()),
+    Statement("count_archived", _COUNT.format(ARCHIVED, ""), ()),
+)
+COUNT_OF: Final = (
+    Statement("count_of", _COUNT_OF.format(ALIVE), (TEXT,)),
+    Statement("count_archived_of", _COUNT_OF.format(ARCHIVED), (TEXT,)),
+)
+"""Each for those that live and for those that are archived."""
 
 
-def count_by_state(machine_name: str | None) -> Operation[dict[str, int]]:
+def count_by_state(
+    machines: tuple[str, ...] | None, *, archived: bool
+) -> Operation[dict[str, int]]:
     """Configuration -> number of entities."""
     found: Counter[str] = Counter()
-    named = () if machine_name is None else (machine_name,)
-    for state, count in (yield from _ask(COUNT_OF if named else COUNT, *named)):
+    if machines is None:
+        rows = yield from asking(COUNT[archived])
+    else:
+        rows = yield from asking(COUNT_OF[archived], listed(machines))
+    for state, count in rows:
         found[state] += count
     return dict(found)
 
 
 _DUE: Final = (
-    "SELECT entity_id, machine_name FROM entity_states WHERE next_due <= $1{}"
+    f"SELECT entity_id, machine_name FROM entity_states WHERE next_due <= $1 AND {ALIVE}{{}}"  # noqa: S608
     " ORDER BY next_due, entity_id, machine_name LIMIT $2"
 )
 DUE: Final = Statement("due", _DUE.format(""), (TIME, BIGINT))
@@ -161,28 +195,5 @@ def due(now: int, limit: int, machine_name: str | None) -> Operation[list[Key]]:
     """Keys of entities with a deadline at or before ``now``, earliest first."""
     named = () if machine_name is None else (machine_name,)
     moment = to_time(min(now, _LATEST))
-    rows = yield from _ask(DUE_OF if named else DUE, moment, rows_asked(limit), *named)
+    rows = yield from asking(DUE_OF if named else DUE, moment, rows_asked(limit), *named)
     return [(row[0], row[1]) for row in rows]
-
-
-# Ids are given before a commit, and commits end in another order: who remembers the last id misses
-# what comes late. So rows are in the order of the transactions that wrote them, up to the oldest
-# that still runs, which may yet write among them; below it, everything that will be there is there.
-FEED: Final = Statement(
-    "feed",
-    f"SELECT {HISTORY_COLUMNS}, txid::text::bigint FROM transition_history"  # noqa: S608
-    " WHERE (transition_history.txid, id) > ($1::xid8, $2)"
-    " AND transition_history.txid < pg_snapshot_xmin(pg_current_snapshot())"
-    " ORDER BY transition_history.txid, id LIMIT $3",
-    (TEXT, BIGINT, BIGINT),
-)
-
-
-def feed(cursor: str | None, limit: int) -> Operation[Page[HistoryEntry]]:
-    """Rows of all entities in the order ``(txid, id)``, below every transaction that still runs."""
-    place: tuple[int, ...] = (0, 0) if cursor is None else read_cursor("feed", cursor, int, int)
-    rows = yield from _ask(FEED, str(place[0]), place[1], rows_asked(limit))
-    items = [entry_of(row) for row in rows]
-    if rows:
-        place = (rows[-1][-1], items[-1].id)
-    return Page(items, write_cursor("feed", *place))

@@ -35,7 +35,16 @@ TURN: Final = "restore"
 """The mark by which those that restore take turns."""
 
 _TIMES: Final = frozenset(
-    {"next_due", "created_at", "updated_at", "state_since", "now", "occurred_at", "recorded_at"}
+    {
+        "next_due",
+        "created_at",
+        "updated_at",
+        "state_since",
+        "archived_at",
+        "now",
+        "occurred_at",
+        "recorded_at",
+    }
 )
 _NUMBERS: Final = frozenset({"number", "base", "version", "success", "duration_us", "ref"})
 

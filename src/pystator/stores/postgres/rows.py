@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
 __all__ = [
+    "NEVER",
     "UNSTORABLE",
     "Row",
     "Value",
@@ -59,6 +60,9 @@ UNSTORABLE: Final = (struct.error, UnicodeEncodeError, InvalidValueError)
 
 _EPOCH: Final = 946_684_800_000_000
 """The wire's zero in microseconds since 1970."""
+
+NEVER: Final = -(2**63)
+"""``-infinity`` on the wire: before every moment."""
 
 _BETWEEN: Final = "\x1f"
 _NULL: Final = "\x1e"
@@ -218,6 +222,7 @@ def entity_of(row: Row, at: int = 0) -> Entity:
         row[at + 10] + _EPOCH,
         row[at + 11],
         row[at + 12] + _EPOCH,
+        None if row[at + 13] is None else row[at + 13] + _EPOCH,
     )
 
 
@@ -225,7 +230,9 @@ def entry_of(row: Row, at: int = 0) -> HistoryEntry:
     """A row with `HISTORY_COLUMNS` from this place on -> the entry."""
     number, entity_id, machine, version, kind, trigger, payload, now, patch, *rest = row[at:]
     source, target, actions, success, code, message, event_id, digest, actor, *rest = rest
-    occurred_at, duration, ref, commit_id, machine_version, fingerprint, recorded_at, *_ = rest
+    occurred_at, duration, ref, commit_id, machine_version, fingerprint, recorded_at, trace, *_ = (
+        rest
+    )
     return HistoryEntry(
         number,
         entity_id,
@@ -252,6 +259,7 @@ def entry_of(row: Row, at: int = 0) -> HistoryEntry:
         machine_version,
         fingerprint,
         recorded_at + _EPOCH,
+        trace,
     )
 
 

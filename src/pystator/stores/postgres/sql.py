@@ -66,8 +66,10 @@ _ENTITY: Final = (
     ("updated", TIME),
     ("commit_id", TEXT),
     ("since", TIME),
+    ("archived", TIME),
 )
-"""What a row says of its entity. An empty history or no timers are ``''``, unchanged ones NULL."""
+"""What a row says of its entity. An empty history or no timers are ``''``, unchanged ones NULL;
+``archived`` is NULL when nothing changes, and the beginning of time when it is taken back."""
 
 _ENTRY: Final = (
     ("version", BIGINT),
@@ -89,6 +91,7 @@ _ENTRY: Final = (
     ("duration_us", BIGINT),
     ("ref", BIGINT),
     ("recorded_at", TIME),
+    ("trace", TEXT),
 )
 """The rest of a history row. A row that failed has a 1 there, else NULL."""
 
@@ -104,13 +107,13 @@ _HISTORY_INTO: Final = (
     'transition_history (entity_id, machine_name, version, kind, "trigger", payload, now,'
     " context_patch, source_state, target_state, actions, success, error_code, error_message,"
     " event_id, request_hash, actor, occurred_at, duration_us, ref, commit_id, machine_version,"
-    " fingerprint, recorded_at)"
+    " fingerprint, recorded_at, trace)"
 )
 _HISTORY_VALUES: Final = (
     "{entity_id}, {machine_name}, {version}, {kind}, {trigger}, {payload}, {now}, {context_patch},"
     " {source_state}, {target_state}, {actions}, {failed} IS NULL, {error_code}, {error_message},"
     " {event_id}, {request_hash}, {actor}, {occurred_at}, {duration_us}, {ref}, {commit_id},"
-    " {machine_version}, {fingerprint}, {recorded_at}"
+    " {machine_version}, {fingerprint}, {recorded_at}, {trace}"
 )
 _SETTINGS: Final = (
     "version = {new}, state = coalesce({state}, e.state), context = coalesce({context}, e.context),"
@@ -118,16 +121,18 @@ _SETTINGS: Final = (
     " timers = CASE WHEN {timers} IS NULL THEN e.timers ELSE nullif({timers}, '') END,"
     " next_due = CASE WHEN {timers} IS NULL THEN e.next_due ELSE {next_due} END,"
     " machine_version = {machine_version}, fingerprint = {fingerprint}, updated_at = {updated},"
-    " commit_id = {commit_id}, state_since = coalesce({since}, e.state_since)"
+    " commit_id = {commit_id}, state_since = coalesce({since}, e.state_since),"
+    " archived_at = nullif(coalesce({archived}, e.archived_at), '-infinity')"
 )
 _ENTITY_INTO: Final = (
     "entity_states (entity_id, machine_name, version, state, context, history, timers, next_due,"
-    " machine_version, fingerprint, created_at, updated_at, commit_id, state_since)"
+    " machine_version, fingerprint, created_at, updated_at, commit_id, state_since,"
+    " archived_at)"
 )
 _ENTITY_VALUES: Final = (
     "{entity_id}, {machine_name}, {new}, {state}, {context}, nullif({history}, ''),"
     " nullif({timers}, ''), {next_due}, {machine_version}, {fingerprint}, {updated}, {updated},"
-    " {commit_id}, {since}"
+    " {commit_id}, {since}, nullif({archived}, '-infinity')"
 )
 
 # One commit of one history row --------------------------------------------------------------------
@@ -226,10 +231,11 @@ def _nulls(columns: str, types: str) -> str:
 
 _ENTITY_TYPES: Final = (
     "text text bigint text text text text text text timestamptz timestamptz text timestamptz"
+    " timestamptz"
 )
 _HISTORY_TYPES: Final = (
     "bigint text text bigint text text text timestamptz text text text text boolean text text text"
-    " text text timestamptz bigint bigint text text text timestamptz"
+    " text text timestamptz bigint bigint text text text timestamptz text"
 )
 _KEY: Final = "{0}.entity_id = {1} AND {0}.machine_name = {2}"
 

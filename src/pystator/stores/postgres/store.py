@@ -23,13 +23,13 @@ from pystator.records import (
 from pystator.stores.codec import LIMIT
 from pystator.stores.facade import StoreFacade
 from pystator.stores.linked import LinkedStore, check_options
-from pystator.stores.operated import OperatedStore, end_of, later, nothing_asked, the_only
+from pystator.stores.operated import OperatedStore
 from pystator.stores.parcels import RawParcel
 from pystator.stores.prunable import apart
 
 with from_extra("postgres", "psycopg", "psycopg_pool"):
     from pystator.db.postgres_schema import ensure
-    from pystator.stores.postgres import definitions, pruning, reads
+    from pystator.stores.postgres import definitions, feed, pruning, reads
     from pystator.stores.postgres.driving import arun, run
     from pystator.stores.postgres.encode import Write, prepare
     from pystator.stores.postgres.link import Link
@@ -210,14 +210,12 @@ class PostgresStateStore(LinkedStore[Link, Write], OperatedStore[Request | Strea
         *,
         archived: bool,
     ) -> Operation[Page[Entity]]:
-        machine = the_only(machines, archived=archived)
-        return reads.entities(state, machine, since, after, limit)
+        return reads.entities(state, machines, since, after, limit, archived=archived)
 
     def _count_by_state(
         self, machines: tuple[str, ...] | None, *, archived: bool
     ) -> Operation[dict[str, int]]:
-        machine = the_only(machines, archived=archived)
-        return reads.count_by_state(machine)
+        return reads.count_by_state(machines, archived=archived)
 
     def _due(self, now: int, limit: int, machine: str | None) -> Operation[list[Key]]:
         return reads.due(now, limit, machine)
@@ -229,11 +227,10 @@ class PostgresStateStore(LinkedStore[Link, Write], OperatedStore[Request | Strea
         machines: tuple[str, ...] | None,
         entity_id: str | None,
     ) -> Operation[Page[HistoryEntry]]:
-        nothing_asked(machines, entity_id)
-        return reads.feed(cursor, limit)
+        return feed.feed(cursor, limit, machines, entity_id)
 
     def _feed_end(self) -> Operation[str]:
-        return end_of(lambda cursor: self._feed(cursor, 1_000, None, None))
+        return feed.feed_end()
 
     def _prune_keys(self, after: Key | None, limit: int) -> Operation[list[tuple[Key, int | None]]]:
         return pruning.prune_keys(after, limit)
@@ -254,8 +251,7 @@ class PostgresStateStore(LinkedStore[Link, Write], OperatedStore[Request | Strea
         return definitions.stored_machines(after, limit)
 
     def _delete_machine(self, name: str, version: str | None) -> Operation[int]:
-        del name, version
-        later("machines that are deleted")
+        return definitions.deleting_machine(name, version)
 
     # What a replicator does -----------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ from pystator.stores.codec import decode, encode
 from pystator.stores.columns import (
     ENTITY_COLUMNS,
     HISTORY_COLUMNS,
+    archived_after,
     decode_actions,
     decode_history,
     decode_patch,
@@ -149,6 +150,9 @@ def _encode_entity(write: Write, commit: Commit, limit: int) -> None:
     if since is not None:
         which |= 16
         values.append(since)
+    if commit.archived_at is not None:
+        which |= 32
+        values.append(archived_after(commit, None))
     values += (commit.machine_version, commit.fingerprint, commit.now, commit.commit_id)
     if commit.expected_version:
         values += (commit.entity_id, commit.machine_name, commit.expected_version)
@@ -165,6 +169,7 @@ _ENTITY_OPTIONS: Final = (
     ("history",),
     ("timers", "next_due"),
     ("state_since",),
+    ("archived_at",),
 )
 _ENTITY_ALWAYS: Final = ("machine_version", "fingerprint", "updated_at", "commit_id")
 
@@ -216,6 +221,7 @@ _ENTRY_OPTIONS: Final = (
     ("occurred_at",),
     ("duration_us",),
     ("ref",),
+    ("trace",),
 )
 
 
@@ -287,6 +293,9 @@ def _encode_entry(  # noqa: C901, PLR0912 - one branch for each column, in a row
     if entry.ref is not None:
         which |= 2048
         add(entry.ref)
+    if entry.trace is not None:
+        which |= 4096
+        add(entry.trace)
     if write.runs:
         extend(write.runs, _append(which), (tuple(row),))
     else:
@@ -322,6 +331,7 @@ def entity_of(row: Sequence[Any]) -> Entity:
         row[10],
         row[11],
         row[12],
+        row[13],
     )
 
 

@@ -1,5 +1,10 @@
-"""Paged reads of the SQLite store: each takes a connection and answers from one snapshot."""
+"""Paged reads of the SQLite store: each takes a connection and answers from one snapshot.
 
+Statements about entities say whether they mean those that live or those that are archived: each of
+the two has indexes of its own (`pystator.db.index_rows`).
+"""
+
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -8,13 +13,14 @@ from heapq import merge
 from itertools import islice
 from typing import Any, Final
 
+from pystator.db.index_rows import ALIVE, ARCHIVED
 from pystator.records import Entity, HistoryEntry, Key, Page
 from pystator.stores.columns import ENTITY_COLUMNS, HISTORY_COLUMNS
 from pystator.stores.keys import is_storable, page_of, read_cursor, rows_asked, write_cursor
 from pystator.stores.programs import the_machine
 from pystator.stores.sqlite.ops import entity_of, entry_of
 
-__all__ = ["count_by_state", "due", "entities", "feed", "history", "machines"]
+__all__ = ["count_by_state", "due", "entities", "feed", "feed_end", "history", "machines"]
 
 MACHINES: Final = "SELECT machine_name FROM entity_states WHERE entity_id = ? ORDER BY 1"
 _NEXT: Final = "SELECT min(machine_name) FROM transition_history WHERE entity_id = ?1"
@@ -31,48 +37,75 @@ HISTORY_UP: Final = f"{_HISTORY} AND (version, id) > (?, ?) ORDER BY version, id
 HISTORY_DOWN: Final = (
     f"{_HISTORY} AND (version, id) < (?, ?) ORDER BY version DESC, id DESC LIMIT ?"
 )
-_ENTITIES: Final = f"SELECT {ENTITY_COLUMNS} FROM entity_states"  # noqa: S608
+_ENTITIES: Final = f"SELECT {ENTITY_COLUMNS} FROM entity_states WHERE"  # noqa: S608
 ENTITIES: Final = (
-    f"{_ENTITIES} WHERE (entity_id, machine_name) > (?, ?) ORDER BY entity_id, machine_name LIMIT ?"
+    f"{_ENTITIES} (entity_id, machine_name) > (?, ?) ORDER BY entity_id, machine_name LIMIT ?"
 )
+IS_ANY_ARCHIVED: Final = f"SELECT 1 FROM entity_states WHERE {ARCHIVED} LIMIT 1"  # noqa: S608
 ENTITIES_IN: Final = (
-    f"{_ENTITIES} WHERE machine_name = ? AND state = ? AND entity_id >= ?"
+    f"{_ENTITIES} machine_name = ? AND state = ? AND entity_id >= ? AND {ALIVE}"
     " ORDER BY entity_id LIMIT ?"
 )
 ARE_LONG: Final = (
-    "SELECT count(*) FROM (SELECT 1 FROM entity_states"
-    " WHERE machine_name = ? AND state = ? AND state_since < ? LIMIT ?)"
+    "SELECT count(*) FROM (SELECT 1 FROM entity_states"  # noqa: S608
+    f" WHERE machine_name = ? AND state = ? AND state_since < ? AND {ALIVE} LIMIT ?)"
 )
 ENTITIES_LONG: Final = (
-    f"{_ENTITIES} WHERE machine_name = ? AND state = ? AND +state_since < ? AND entity_id >= ?"
-    " ORDER BY entity_id LIMIT ?"
+    f"{_ENTITIES} machine_name = ? AND state = ? AND +state_since < ? AND entity_id >= ?"
+    f" AND {ALIVE} ORDER BY entity_id LIMIT ?"
 )
 ENTITIES_FEW: Final = (
-    f"{_ENTITIES} WHERE machine_name = ?1 AND entity_id IN (SELECT entity_id FROM entity_states"  # noqa: S608
-    " WHERE machine_name = ?1 AND state = ?2 AND likelihood(state_since < ?3, 0.001)"
+    f"{_ENTITIES} machine_name = ?1 AND entity_id IN (SELECT entity_id FROM entity_states"  # noqa: S608
+    f" WHERE machine_name = ?1 AND state = ?2 AND likelihood(state_since < ?3, 0.001) AND {ALIVE}"
     " AND +entity_id >= ?4 ORDER BY entity_id LIMIT ?5) ORDER BY entity_id"
+)
+ARCHIVED_IN: Final = (
+    f"{_ENTITIES} machine_name = ? AND state = ? AND entity_id >= ? AND {ARCHIVED}"
+    " AND state_since < ? ORDER BY entity_id LIMIT ?"
 )
 FEW: Final = 10_000
 """So many entities are quicker sorted than sought among all that are in the same state."""
-NEXT_PAIR: Final = (
-    "SELECT machine_name, state FROM entity_states WHERE (machine_name, state) > (?, ?)"
+_NEXT_PAIR: Final = (
+    "SELECT machine_name, state FROM entity_states WHERE (machine_name, state) > (?, ?) AND {0}"
     " ORDER BY machine_name, state, entity_id LIMIT 1"
 )
-NEXT_STATE: Final = (
-    "SELECT machine_name, state FROM entity_states WHERE machine_name = ? AND state > ?"
+_NEXT_STATE: Final = (
+    "SELECT machine_name, state FROM entity_states WHERE machine_name = ? AND state > ? AND {0}"
     " ORDER BY state, entity_id LIMIT 1"
 )
-COUNT: Final = "SELECT state, count(*) FROM entity_states GROUP BY machine_name, state"
-COUNT_OF: Final = "SELECT state, count(*) FROM entity_states WHERE machine_name = ? GROUP BY state"
+_COUNT: Final = "SELECT state, count(*) FROM entity_states WHERE {0} GROUP BY machine_name, state"
+_COUNT_OF: Final = (
+    "SELECT state, count(*) FROM entity_states WHERE machine_name = ? AND {0} GROUP BY state"
+)
+NEXT_PAIR, NEXT_STATE, COUNT, COUNT_OF = (
+    (text.format(ALIVE), text.format(ARCHIVED))
+    for text in (_NEXT_PAIR, _NEXT_STATE, _COUNT, _COUNT_OF)
+)
+"""Each for those that live and for those that are archived."""
 DUE: Final = (
-    "SELECT entity_id, machine_name FROM entity_states WHERE next_due <= ?"
+    f"SELECT entity_id, machine_name FROM entity_states WHERE next_due <= ? AND {ALIVE}"  # noqa: S608
     " ORDER BY next_due, entity_id, machine_name LIMIT ?"
 )
 DUE_OF: Final = (
-    "SELECT entity_id, machine_name FROM entity_states WHERE next_due <= ? AND +machine_name = ?"
-    " ORDER BY next_due, entity_id, machine_name LIMIT ?"
+    f"SELECT entity_id, machine_name FROM entity_states WHERE next_due <= ? AND {ALIVE}"  # noqa: S608
+    " AND +machine_name = ? ORDER BY next_due, entity_id, machine_name LIMIT ?"
 )
 FEED: Final = f"SELECT {HISTORY_COLUMNS} FROM transition_history WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
+FEED_ENDS: Final = (
+    "SELECT (SELECT id FROM transition_history WHERE id > ? ORDER BY id LIMIT 1),"
+    " (SELECT max(id) FROM transition_history)"
+)
+"""The first row that comes, and the last there is."""
+_FEED_OF: Final = (
+    f"SELECT {HISTORY_COLUMNS} FROM transition_history WHERE {{0}} > ?1 AND id <= ?2{{1}}"  # noqa: S608
+    " AND (?4 IS NULL OR machine_name IN (SELECT value FROM json_each(?4))) ORDER BY {0} LIMIT ?3"
+)
+FEED_AMONG: Final = _FEED_OF.format("id", " AND (?5 IS NULL OR +entity_id = ?5)")
+"""Among the next rows of all, in their order."""
+FEED_OF_ENTITY: Final = _FEED_OF.format("+id", " AND entity_id = ?5")
+"""Among the rows of an entity, by their index."""
+LOOKED_AT: Final = 10_000
+"""Rows that one page of a filtered feed looks at, at most."""
 _LAST: Final = 2**63 - 1
 
 
@@ -117,28 +150,32 @@ def history(
 def entities(
     connection: sqlite3.Connection,
     state: str | None,
-    machine_name: str | None,
+    machines: tuple[str, ...] | None,
     since: int | None,
     after: str | None,
     limit: int,
+    *,
+    archived: bool,
 ) -> Page[Entity]:
     """Entities in the order of their keys.
 
     Those of a state, of a machine, or in their state since before ``since``, are merged from the
     indexes, one range for each configuration in use: however rare they are among the others, only
-    they are read.
+    they are read. So are all that live, where there are archived ones to pass.
     """
     limit = rows_asked(limit)
     place: tuple[str, ...] = ("", "") if after is None else read_cursor("entities", after, str, str)
-    if not is_storable(state, machine_name):
+    if not is_storable(state):
         return Page([])
-    if state is None and machine_name is None and since is None:
-        rows = list(connection.execute(ENTITIES, (*place, limit + 1)))
-    else:
-        with _snapshot(connection):
+    is_all = state is None and machines is None and since is None and not archived
+    with _snapshot(connection):
+        if is_all and connection.execute(IS_ANY_ARCHIVED).fetchone() is None:
+            rows = list(connection.execute(ENTITIES, (*place, limit + 1)))
+        else:
+            read = _archived_range if archived else _range
             ranges = [
-                _range(connection, pair, since, place, limit)
-                for pair in _pairs(connection, machine_name)
+                read(connection, pair, since, place, limit)
+                for pair in _pairs(connection, machines, archived=archived)
                 if state is None or state == pair[1] or state in pair[1].split("+")
             ]
             rows = list(islice(merge(*ranges, key=_key), limit + 1))
@@ -149,10 +186,20 @@ def entities(
     )
 
 
-def _pairs(connection: sqlite3.Connection, machine_name: str | None) -> Iterator[tuple[str, str]]:
+def _pairs(
+    connection: sqlite3.Connection, machines: tuple[str, ...] | None, *, archived: bool
+) -> Iterator[tuple[str, str]]:
     """Every machine and configuration in use: one look into the index for each."""
-    place = ("" if machine_name is None else machine_name, "")
-    query = NEXT_PAIR if machine_name is None else NEXT_STATE
+    if machines is None:
+        yield from _pairs_after(connection, NEXT_PAIR[archived], ("", ""))
+        return
+    for name in machines:
+        yield from _pairs_after(connection, NEXT_STATE[archived], (name, ""))
+
+
+def _pairs_after(
+    connection: sqlite3.Connection, query: str, place: tuple[str, str]
+) -> Iterator[tuple[str, str]]:
     while True:
         found = connection.execute(query, place).fetchone()
         if found is None:
@@ -180,16 +227,35 @@ def _range(
             yield row
 
 
-def count_by_state(connection: sqlite3.Connection, machine_name: str | None) -> dict[str, int]:
+def _archived_range(
+    connection: sqlite3.Connection,
+    pair: tuple[str, str],
+    since: int | None,
+    place: tuple[str, ...],
+    limit: int,
+) -> Iterator[Any]:
+    """The same of archived entities, which have no index by time."""
+    moment = _LAST if since is None else since
+    rows = connection.execute(ARCHIVED_IN, (*pair, place[0], moment, limit + 2))
+    for row in rows:
+        if _key(row) > place:
+            yield row
+
+
+def count_by_state(
+    connection: sqlite3.Connection, machines: tuple[str, ...] | None, *, archived: bool
+) -> dict[str, int]:
     """Configuration -> number of entities."""
-    if machine_name is None:
-        found: Counter[str] = Counter()
-        for state, number in connection.execute(COUNT):
-            found[state] += number
-        return dict(found)
-    if not is_storable(machine_name):
-        return {}
-    return dict(connection.execute(COUNT_OF, (machine_name,)).fetchall())
+    found: Counter[str] = Counter()
+    with _snapshot(connection):
+        if machines is None:
+            rows = connection.execute(COUNT[archived]).fetchall()
+        else:
+            query = COUNT_OF[archived]
+            rows = [row for name in machines for row in connection.execute(query, (name,))]
+    for state, number in rows:
+        found[state] += number
+    return dict(found)
 
 
 def due(
@@ -204,11 +270,58 @@ def due(
     return connection.execute(DUE_OF, (now, machine_name, limit)).fetchall()
 
 
-def feed(connection: sqlite3.Connection, cursor: str | None, limit: int) -> Page[HistoryEntry]:
+def feed(
+    connection: sqlite3.Connection,
+    cursor: str | None,
+    limit: int,
+    machines: tuple[str, ...] | None,
+    entity_id: str | None,
+) -> Page[HistoryEntry]:
     """Rows of all entities: one transaction writes at a time, so ids are in commit order."""
     last: int = 0 if cursor is None else read_cursor("feed", cursor, int)[0]
-    items = [entry_of(row) for row in connection.execute(FEED, (last, rows_asked(limit)))]
-    return Page(items, write_cursor("feed", items[-1].id if items else last))
+    limit = rows_asked(limit)
+    if machines is None and entity_id is None:
+        items = [entry_of(row) for row in connection.execute(FEED, (last, limit))]
+        end = items[-1].id if items else last
+    elif limit and is_storable(entity_id):
+        items, end = _chosen(connection, last, limit, machines, entity_id)
+    else:
+        items, end = [], last
+    return Page(items, write_cursor("feed", end), [write_cursor("feed", each.id) for each in items])
+
+
+def _chosen(
+    connection: sqlite3.Connection,
+    last: int,
+    limit: int,
+    machines: tuple[str, ...] | None,
+    entity_id: str | None,
+) -> tuple[list[HistoryEntry], int]:
+    """Some of the next rows, and how far was looked.
+
+    Who follows the feed looks at what is new. Who comes from far behind for one entity finds its
+    rows by their index, and for machines goes through all, part by part.
+    """
+    with _snapshot(connection):
+        first, end = connection.execute(FEED_ENDS, (last,)).fetchone()
+        if first is None:
+            return [], last
+        query = FEED_AMONG
+        if first + LOOKED_AT <= end:
+            if entity_id is None:
+                end = first + LOOKED_AT - 1
+            else:
+                query = FEED_OF_ENTITY
+        names = None if machines is None else json.dumps(machines)
+        rows = connection.execute(query, (last, end, limit, names, entity_id)).fetchall()
+    items = [entry_of(row) for row in rows]
+    return items, items[-1].id if len(items) == limit else end
+
+
+def feed_end(connection: sqlite3.Connection) -> str:
+    """The cursor after the last row."""
+    _, last = connection.execute(FEED_ENDS, (_LAST,)).fetchone()
+    return write_cursor("feed", last or 0)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from pystator.stores.codec import LIMIT
 from pystator.stores.definitions import check_machine
 from pystator.stores.facade import StoreFacade
 from pystator.stores.immediate import AsideAsync
-from pystator.stores.operated import later, nothing_asked, the_only
+from pystator.stores.keys import names_asked
 from pystator.stores.parcels import RawParcel
 from pystator.stores.programs import long_ago
 from pystator.stores.prunable import CompleteStore, apart
@@ -235,10 +235,12 @@ class SQLiteStateStore(AsideAsync, CompleteStore):
         Raises:
             InvalidValueError: ``in_state_longer_than`` is no duration, or ``after`` no cursor.
         """
-        machine = the_only(self._names(machine_name, machine_names), archived=archived)
+        names = self._names(machine_name, machine_names)
         since = long_ago(self.now, in_state_longer_than)
         return self._files.read(
-            lambda connection: reads.entities(connection, state, machine, since, after, limit)
+            lambda connection: reads.entities(
+                connection, state, names, since, after, limit, archived=archived
+            )
         )
 
     def count_by_state(
@@ -249,8 +251,10 @@ class SQLiteStateStore(AsideAsync, CompleteStore):
         archived: bool = False,
     ) -> dict[str, int]:
         """Configuration -> number of entities."""
-        machine = the_only(self._names(machine_name, machine_names), archived=archived)
-        return self._files.read(lambda connection: reads.count_by_state(connection, machine))
+        names = self._names(machine_name, machine_names)
+        return self._files.read(
+            lambda connection: reads.count_by_state(connection, names, archived=archived)
+        )
 
     def due(self, now: int, limit: int, *, machine_name: str | None = None) -> list[Key]:
         """Keys of entities whose earliest deadline is at or before ``now``, earliest first."""
@@ -266,8 +270,14 @@ class SQLiteStateStore(AsideAsync, CompleteStore):
         entity_id: str | None = None,
     ) -> Page[HistoryEntry]:
         """Rows of all entities in the order of their commits."""
-        nothing_asked(machine_names, entity_id)
-        return self._files.read(lambda connection: reads.feed(connection, cursor, limit))
+        names = names_asked(machine_names)
+        return self._files.read(
+            lambda connection: reads.feed(connection, cursor, limit, names, entity_id)
+        )
+
+    def feed_end(self) -> str:
+        """The feed's cursor after everything that is there now."""
+        return self._files.read(reads.feed_end)
 
     # Pruning --------------------------------------------------------------------------------------
 
@@ -336,9 +346,14 @@ class SQLiteStateStore(AsideAsync, CompleteStore):
         )
 
     def delete_machine(self, name: str, version: str | None = None) -> int:
-        """Delete a version, or all of them; how many there were."""
-        del name, version
-        later("machines that are deleted")
+        """Delete a version, or all of them; how many there were.
+
+        Raises:
+            ConfigurationError: Entities of this machine are alive.
+        """
+        return self._writer.alone(
+            lambda connection: definitions.delete_machine(connection, name, version)
+        )
 
     async def adelete_machine(self, name: str, version: str | None = None) -> int:
         """`delete_machine` for asyncio."""
