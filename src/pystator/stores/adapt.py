@@ -13,29 +13,26 @@ Laws:
 """
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from datetime import timedelta
 from inspect import iscoroutine
-from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar, cast
+from typing import Any, ClassVar, Final, Self, TypeVar, cast
 
 from pystator.errors import StaleVersionError
 from pystator.records import (
     Commit,
     Entity,
     Entry,
-    HistoryEntry,
     Key,
     Loaded,
     Lookup,
     Outcome,
     OutcomeKind,
-    Page,
     Timers,
     record,
 )
 from pystator.stores.columns import next_due
-from pystator.stores.immediate import ImmediateAsync
 from pystator.stores.keys import check_commit
 from pystator.stores.protocols import NativeStore, lack
+from pystator.stores.unlisted import UnlistedStore
 
 __all__ = ["RESERVED", "LiftedStore", "lift"]
 
@@ -150,7 +147,7 @@ class _Engine:
 _EMPTY: Final = _Engine({}, None)
 
 
-class LiftedStore(ImmediateAsync):
+class LiftedStore(UnlistedStore):
     """A user's store behind the native protocol; made by `lift`.
 
     Blocking methods that are called from asyncio run in the event loop's own thread, as any
@@ -381,68 +378,6 @@ class LiftedStore(ImmediateAsync):
         """A `ConfigurationError`: the store knows no transactions."""
         del connection, reading
         lack(self.name)
-
-    def machines(self, entity_id: str) -> list[str]:
-        """A `TypeError`: the store cannot be asked."""
-        del entity_id
-        self._lacks("its entities by id")
-
-    def history(
-        self,
-        entity_id: str,
-        *,
-        machine_name: str | None = None,
-        after: str | None = None,
-        limit: int = 100,
-        newest_first: bool = False,
-    ) -> Page[HistoryEntry]:
-        """A `TypeError`: the store keeps no history."""
-        del entity_id, machine_name, after, limit, newest_first
-        self._lacks("history")
-
-    def entities(
-        self,
-        *,
-        state: str | None = None,
-        machine_name: str | None = None,
-        machine_names: Sequence[str] | None = None,
-        in_state_longer_than: timedelta | None = None,
-        archived: bool = False,
-        after: str | None = None,
-        limit: int = 100,
-    ) -> Page[Entity]:
-        """A `TypeError`: the store cannot list its entities."""
-        del state, machine_name, machine_names, in_state_longer_than, archived, after, limit
-        self._lacks("a list of its entities")
-
-    def count_by_state(
-        self,
-        *,
-        machine_name: str | None = None,
-        machine_names: Sequence[str] | None = None,
-        archived: bool = False,
-    ) -> dict[str, int]:
-        """A `TypeError`: the store cannot count its entities."""
-        del machine_name, machine_names, archived
-        self._lacks("a count of its entities")
-
-    def feed(
-        self,
-        cursor: str | None = None,
-        limit: int = 100,
-        *,
-        machine_names: Sequence[str] | None = None,
-        entity_id: str | None = None,
-    ) -> Page[HistoryEntry]:
-        """A `TypeError`: the store keeps no history."""
-        del cursor, limit, machine_names, entity_id
-        self._lacks("a change feed")
-
-    def _lacks(self, what: str) -> NoReturn:
-        raise TypeError(
-            f"{self.name} does not offer {what}: the stores of PyStator do, and so does a store of"
-            " the native protocol (pystator.stores.author)"
-        )
 
     def connect(self, *, auto_initialize: bool = True, validate_schema: bool = True) -> Self:
         """The store is opened by whoever made it."""
