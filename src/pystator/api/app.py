@@ -3,6 +3,7 @@
 A router is one line of `ROUTERS`, a middleware one of `create_app`.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
@@ -11,10 +12,11 @@ from fastapi import APIRouter, FastAPI
 
 from pystator._version import __version__
 from pystator.api.context import Services
+from pystator.api.metrics import Measured
 from pystator.api.openapi import describe
 from pystator.api.paths import RawPaths
 from pystator.api.problems import handle_problems
-from pystator.api.routes import entities, health, machines, process, transitions
+from pystator.api.routes import entities, health, machines, metrics, process, transitions
 from pystator.api.settings import ApiSettings
 from pystator.db.resolve import find_store
 from pystator.service.application import Application
@@ -28,6 +30,7 @@ PREFIX: Final = "/api/v1"
 ROUTERS: Final[tuple[tuple[APIRouter, str], ...]] = (
     (health.router, ""),
     (health.router, PREFIX),
+    (metrics.router, ""),
     (entities.router, PREFIX),
     (transitions.router, PREFIX),
     (machines.router, PREFIX),
@@ -80,6 +83,8 @@ def create_app(
             await services.machines.close()
             if own:
                 await cast("Any", used).adisconnect()
+            if services.exporting is not None:
+                await asyncio.to_thread(services.exporting.close)
 
     app = FastAPI(
         title="PyStator",
@@ -96,4 +101,9 @@ def create_app(
     for router, prefix in ROUTERS:
         app.include_router(router, prefix=prefix)
     app.add_middleware(RawPaths)
+    if services.exporting is not None:
+        from pystator.api.traces import TraceState  # the extra otel
+
+        app.add_middleware(TraceState)
+    app.add_middleware(Measured, metrics=services.metrics)
     return app

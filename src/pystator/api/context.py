@@ -6,11 +6,13 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, Request
 
 from pystator.api.feed import follow_feed
+from pystator.api.metrics import Metrics
 from pystator.api.problems import Problem
 from pystator.api.settings import ApiSettings
 from pystator.records import record
 from pystator.service.application import Application
 from pystator.service.entities import EntityService
+from pystator.service.exporting import Exporting, is_wanted
 from pystator.service.machine_admin import MachineAdmin
 from pystator.service.machines import Machines
 from pystator.service.process import Trials
@@ -71,12 +73,15 @@ class Services:
         self.store = store
         self.application = application
         self.settings = settings
-        self.machines = Machines(store, application)
+        self.metrics = Metrics()
+        self.exporting = Exporting(store) if settings.otel or is_wanted() else None
+        telemetry = None if self.exporting is None else self.exporting.telemetry
+        self.machines = Machines(store, application, telemetry=telemetry)
         self.entities = EntityService(store, self.machines)
-        self.live = follow_feed(store, settings)
         self.workroom = Workroom()
         self.admin = MachineAdmin(store, application, self.machines, self.workroom)
         self.trials = Trials(application, self.machines, self.admin, self.workroom)
+        self.live = follow_feed(store, settings, self.metrics.streams)
 
     def stop(self) -> None:
         """End what would go on for ever: the process is asked to end."""

@@ -1,5 +1,6 @@
 """The feed of the process's store, and how its rows are shown."""
 
+from collections.abc import Callable
 from typing import Any
 
 from pystator.api.rendering import render
@@ -12,13 +13,16 @@ from pystator.stores.protocols import NativeStore
 __all__ = ["follow_feed", "transition_text", "transition_view"]
 
 
-def follow_feed(store: NativeStore, settings: ApiSettings) -> Live:
-    """The feed of a process's store."""
+def follow_feed(
+    store: NativeStore, settings: ApiSettings, notice: Callable[[int], None] | None = None
+) -> Live:
+    """The feed of a process's store; ``notice`` is told how many streams there are."""
     return Live(
         store,
         transition_text,
         most=settings.most_streams,
         most_each=settings.most_streams_each,
+        notice=notice,
     )
 
 

@@ -34,11 +34,13 @@ class ApiSettings:
         most_items: The most items of a page, or of a bulk request.
         most_streams: The most streams of transitions that a process keeps open.
         most_streams_each: The most of them of one caller.
+        otel: Spans are exported, as with OpenTelemetry's own variables.
     """
 
     most_items: int = setting(1_000, "PYSTATOR_API_MOST_ITEMS")
     most_streams: int = setting(500, "PYSTATOR_API_MOST_STREAMS")
     most_streams_each: int = setting(50, "PYSTATOR_API_MOST_STREAMS_EACH")
+    otel: bool = setting(default=False, variable="PYSTATOR_API_OTEL")
 
     @classmethod
     def load(

@@ -115,6 +115,7 @@ class Live:
         most: Followers at most.
         most_each: Followers of one caller at most.
         recent: Rows that are kept for followers at the feed's end.
+        notice: Is told how many followers there are, whenever that changes.
 
     Attributes:
         stopping: When it is set, followers end.
@@ -132,6 +133,7 @@ class Live:
         most: int = 500,
         most_each: int = 50,
         recent: int = 1_000,
+        notice: Callable[[int], None] | None = None,
     ) -> None:
         self.store = store
         self.render = render
@@ -143,6 +145,7 @@ class Live:
         self._most = most
         self._most_each = most_each
         self._kept = recent
+        self._notice = notice
         self._followers: Counter[str] = Counter()
         self._watcher: asyncio.Task[None] | None = None
         self._moved = asyncio.Event()
@@ -224,20 +227,25 @@ class Live:
             raise TooManyFollowersError(self._most_each, own=True)
         if self.following >= self._most:
             raise TooManyFollowersError(self._most, own=False)
-        self._followers[caller] += 1
+        self._change(caller, 1)
         if self._watcher is None:
             self._watcher = asyncio.create_task(self._watch(), name="pystator-live")
         return Follower(self, caller, choice, place or "")
 
     def leave(self, caller: str) -> None:
         """One follower of this caller is gone."""
-        self._followers[caller] -= 1
-        if not self._followers[caller]:
-            del self._followers[caller]
+        self._change(caller, -1)
         if not self._followers and self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None
             self.recent = None
+
+    def _change(self, caller: str, by: int) -> None:
+        self._followers[caller] += by
+        if not self._followers[caller]:
+            del self._followers[caller]
+        if self._notice is not None:
+            self._notice(self.following)
 
     def stop(self) -> None:
         """End all followers; call it when the process is asked to end."""

@@ -23,6 +23,7 @@ from pystator.service.application import Application
 from pystator.stores.named import configuration
 
 if TYPE_CHECKING:
+    from pystator.orchestrator.tracing import Telemetry
     from pystator.stores.protocols import MachineStore
 
 __all__ = ["FRESH", "STALE", "Machines", "Served"]
@@ -65,6 +66,7 @@ class Machines:
     Args:
         store: Keeps entities, and definitions of machines.
         application: The user's machines and code.
+        telemetry: Is told of the spans of events.
         clock: Monotonic seconds, for tests.
     """
 
@@ -73,11 +75,13 @@ class Machines:
         store: Any,
         application: Application,
         *,
+        telemetry: "Telemetry | None" = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._kept: MachineStore | None = store if hasattr(store, "astored_machine") else None
         self._application = application
+        self._telemetry = telemetry
         self._clock = clock
         self._own = {name: self._serve(made) for name, made in application.machines.items()}
         self._known: dict[str, _Known] = {}
@@ -149,6 +153,7 @@ class Machines:
             application.actions,
             context_validator=application.context_validator,
             hooks=application.hooks,
+            telemetry=self._telemetry,
         )
         return Served(machine.name, orchestrator.machine, orchestrator, fingerprint)
 

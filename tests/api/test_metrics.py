@@ -1,0 +1,134 @@
+"""Numbers for Prometheus: right, and of a bounded number of series."""
+
+import asyncio
+import re
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from api.serving import CLIENT, running, stream, wait_for
+from pystator import InMemoryStateStore
+from pystator.api.metrics import Metrics
+
+
+def numbers(text):
+    """``name{label=value,...}`` -> number."""
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def series(text, name):
+    """The samples of one name, by the values of their labels in the order of the labels' names."""
+    return {
+        tuple(value for _, value in key[1:]): number
+        for key, number in numbers(text).items()
+        if key[0] == name
+    }
+
+
+async def scraped(client):
+    answer = await client.get("http://test/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    return answer.text
+
+
+def test_requests_are_counted_by_route_and_not_by_path(serve, order):
+    async def go():
+        async with serve(order) as client:
+            for number in range(5):
+                await client.post(f"/entities/order-{number}/create")
+            await client.post("/entities/order-1/create")
+            await client.get("/nothing/here")
+            await client.request("BREW", "/entities/order-1")
+            return await scraped(client)
+
+    text = asyncio.run(go())
+    route = "/entities/{entity_id}/create"
+    requests = series(text, "pystator_http_requests_total")
+    assert requests["POST", route, "201"] == 5
+    assert requests["POST", route, "409"] == 1
+    assert requests["GET", "none", "404"] == 1
+    assert [key for key in requests if key[0] == "other"]
+    assert series(text, "pystator_http_request_duration_seconds_count")["POST", route] == 6
+    assert "order-1" not in text
+
+
+def test_the_store_and_the_release_are_told(serve, order):
+    async def go():
+        async with serve(order) as client:
+            return await scraped(client)
+
+    text = asyncio.run(go())
+    assert series(text, "pystator_store_up") == {(): 1}
+    assert list(series(text, "pystator_build_info").values()) == [1]
+    assert series(text, "process_resident_memory_bytes")
+
+
+def test_who_asks_for_openmetrics_gets_it(serve, order):
+    async def go():
+        async with serve(order) as client:
+            accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+            return await client.get("http://test/metrics", headers=accept)
+
+    answer = asyncio.run(go())
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    assert answer.text.endswith("# EOF\n")
+
+
+def test_every_metric_has_a_unit_and_a_sentence():
+    """Prometheus' conventions: base units, ``_total`` for what only grows."""
+    text = Metrics().exposition("")[0].decode()
+    ours = re.findall(r"# HELP (pystator_\w+) (.+)", text)
+    kinds = dict(re.findall(r"# TYPE (pystator_\w+) (\w+)", text))
+    assert len(ours) >= 8
+    for name, about in ours:
+        assert about.endswith((".", ".1"))
+        assert kinds[name] != "counter" or name.endswith("_total")
+        assert kinds[name] != "histogram" or name.endswith("_seconds")
+
+
+def test_streams_are_counted_while_they_are_open_and_have_no_duration(order):
+    store = InMemoryStateStore()
+    with running(order, store=store) as server:
+        root = server.url.removesuffix("/api/v1")
+
+        def told(name):
+            return series(CLIENT.get(f"{root}/metrics").text, name)
+
+        with stream(server.url) as events:
+            next(events)
+            assert told("pystator_streams_open") == {(): 1}
+            CLIENT.post(f"{server.url}/entities/order-1/create")
+            next(events)
+            assert told("pystator_feed_position_timestamp_seconds")[()] > 1.7e9
+        wait_for(lambda: told("pystator_streams_open") == {(): 0})
+        route = "/transitions/stream"
+        wait_for(lambda: told("pystator_http_requests_total").get(("GET", route, "200")) == 1)
+        assert ("GET", route) not in told("pystator_http_request_duration_seconds_count")
+
+
+def test_what_a_request_costs_is_little():
+    """Far less than the request: the labels' children are looked up once."""
+    import time
+
+    numbers = Metrics()
+    numbers.request("POST", "/events", 200, 0.003)
+    began = time.process_time()
+    for _ in range(2_000):
+        numbers.request("POST", "/events", 200, 0.003)
+        numbers.event("order", "applied", "", 0.002)
+    assert (time.process_time() - began) / 2_000 < 100e-6
+
+
+def test_a_store_that_is_down_is_told(own_redis, order):
+    server = own_redis()
+    with running(order, store=server.url) as api:
+        root = api.url.removesuffix("/api/v1")
+        assert series(CLIENT.get(f"{root}/metrics").text, "pystator_store_up") == {(): 1}
+        server.stop()
+        assert series(CLIENT.get(f"{root}/metrics").text, "pystator_store_up") == {(): 0}
+        server.start()
+        wait_for(lambda: series(CLIENT.get(f"{root}/metrics").text, "pystator_store_up") == {(): 1})
