@@ -1,5 +1,7 @@
 """What the tests of the API share: the application in this process, over a store that is made for a test."""
 
+import asyncio
+import inspect
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -10,6 +12,17 @@ import pytest
 
 from pystator import StateMachine
 from pystator.api import create_app
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """A test that is a coroutine has a loop of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
+
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -37,3 +50,9 @@ def serve() -> Serve:
                 yield client
 
     return served
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A store's URL, in memory and on a disk."""
+    return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/shop.db"

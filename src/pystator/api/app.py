@@ -16,7 +16,17 @@ from pystator.api.metrics import Measured
 from pystator.api.openapi import describe
 from pystator.api.paths import RawPaths
 from pystator.api.problems import handle_problems
-from pystator.api.routes import entities, health, machines, metrics, process, transitions
+from pystator.api.routes import (
+    admin,
+    bulk,
+    entities,
+    events,
+    health,
+    machines,
+    metrics,
+    process,
+    transitions,
+)
 from pystator.api.settings import ApiSettings
 from pystator.db.resolve import find_store
 from pystator.service.application import Application
@@ -31,7 +41,10 @@ ROUTERS: Final[tuple[tuple[APIRouter, str], ...]] = (
     (health.router, ""),
     (health.router, PREFIX),
     (metrics.router, ""),
+    (bulk.router, PREFIX),  # before an entity's own routes: its path is one of theirs
+    (events.router, PREFIX),
     (entities.router, PREFIX),
+    (admin.router, PREFIX),
     (transitions.router, PREFIX),
     (machines.router, PREFIX),
     (process.router, PREFIX),

@@ -20,7 +20,15 @@ from starlette.responses import Response
 from pystator.api.rendering import render
 from pystator.errors import ErrorCode, FSMError
 
-__all__ = ["MEDIA_TYPE", "TABLE", "Problem", "answer_of", "handle_problems", "problem_response"]
+__all__ = [
+    "MEDIA_TYPE",
+    "TABLE",
+    "Problem",
+    "answer_of",
+    "handle_problems",
+    "problem_response",
+    "told_of",
+]
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -54,7 +62,7 @@ TABLE: Final[Mapping[str, tuple[int, str]]] = {
     "no_transition": (409, "The event is not allowed in this state"),
     ErrorCode.GUARD_REJECTED: (409, "A guard said no"),
     ErrorCode.TERMINAL_STATE: (409, "The entity has reached its end"),
-    "entity_archived": (409, "The entity is archived"),
+    ErrorCode.ENTITY_ARCHIVED: (409, "The entity is archived"),
     ErrorCode.ENTITY_MACHINE_MISMATCH: (409, "The entity belongs to another machine"),
     ErrorCode.MACHINE_VERSION_MISMATCH: (409, "The entity is in no state of this machine version"),
     ErrorCode.CHOICE_UNRESOLVED: (409, "No way out of a choice holds"),
@@ -125,9 +133,11 @@ class Problem(Exception):  # noqa: N818 # it is named after what it becomes
         self.facts = facts
 
 
-def document(code: str, detail: str, instance: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """A problem document."""
-    status, title = TABLE.get(code, TABLE["internal_error"])
+def document(
+    code: str, detail: str, instance: str, facts: Mapping[str, Any], kind: str | None = None
+) -> dict[str, Any]:
+    """A problem document; ``kind`` is the entry of the table, where it is not the code."""
+    status, title = TABLE.get(kind or code, TABLE["internal_error"])
     return {
         "type": f"urn:pystator:problem:{code}",
         "title": title,
@@ -148,22 +158,45 @@ def problem_response(
     **facts: Any,
 ) -> Response:
     """A problem document as an answer; middlewares use it, too."""
-    told = document(code, detail, instance, facts)
+    return _response(document(code, detail, instance, facts), dict(headers or {}))
+
+
+def _response(told: Mapping[str, Any], headers: dict[str, str]) -> Response:
+    if told["status"] == 503:
+        headers.setdefault("Retry-After", _SECONDS)
     return Response(render(told), told["status"], headers, media_type=MEDIA_TYPE)
 
 
-def answer_of(error: FSMError, instance: str) -> Response:
-    """The answer to an error of ours."""
+def told_of(
+    error: FSMError, instance: str, facts: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The problem document of an error of ours.
+
+    Args:
+        error: The error.
+        instance: The request's path.
+        facts: Instead of those of the error.
+    """
     code = str(error.code)
-    headers: dict[str, str] = {}
-    if code == ErrorCode.STALE_VERSION and "expected" in error.context:
-        code = "precondition_failed"
-        actual = error.context.get("actual")
-        if actual:
-            headers["ETag"] = f'"{actual}"'
-    elif TABLE.get(code, (500,))[0] == 503:
-        headers["Retry-After"] = _SECONDS
-    return problem_response(code, _sentence(error), instance, headers=headers, **error.context)
+    stale = code == ErrorCode.STALE_VERSION and "expected" in error.context
+    kind = "precondition_failed" if stale else code
+    facts = error.context if facts is None else facts
+    return document(code, _sentence(error), instance, facts, kind)
+
+
+def answer_of(
+    error: FSMError,
+    instance: str,
+    facts: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The answer to an error of ours, see `told_of`."""
+    told = told_of(error, instance, facts)
+    headers = dict(headers or {})
+    actual = error.context.get("actual")
+    if told["status"] == 412 and actual:
+        headers["ETag"] = f'"{actual}"'
+    return _response(told, headers)
 
 
 def _sentence(error: FSMError) -> str:
@@ -228,13 +261,19 @@ def instance_of(request: Request) -> str:
     return path
 
 
-def invalid(errors: Sequence[Any], instance: str) -> Response:
-    """The answer to a request that does not fit: each mistake with a pointer."""
+def invalid(errors: Sequence[Any], instance: str, *within: str) -> Response:
+    """The answer to a request that does not fit: each mistake with a pointer.
+
+    Args:
+        errors: What pydantic says.
+        instance: The request's path.
+        within: Where the places that it says are: nothing, or ``body``.
+    """
     broken = next((each for each in errors if each["type"] == "json_invalid"), None)
     if broken is not None:
         reason = broken.get("ctx", {}).get("error", "it ends too early")
         return problem_response("invalid_json", f"the body is not JSON: {reason}", instance)
-    issues = [_issue(each) for each in errors]
+    issues = [_issue((*within, *each["loc"]), each["msg"]) for each in errors]
     first = issues[0]
     place = first["pointer"] or first["parameter"] or "the request"
     more = f" (and {len(issues) - 1} more)" if len(issues) > 1 else ""
@@ -243,15 +282,15 @@ def invalid(errors: Sequence[Any], instance: str) -> Response:
     )
 
 
-def _issue(error: Mapping[str, Any]) -> dict[str, Any]:
+def _issue(place: Sequence[Any], message: str) -> dict[str, Any]:
     """One mistake: where it is and what is wrong, without the value that was sent."""
-    where, *path = error["loc"]
+    where, *path = place
     body = where == "body"
     return {
         "pointer": "".join(f"/{_escaped(part)}" for part in path) if body else None,
         "parameter": None if body else ".".join(map(str, path)),
         "in": where,
-        "message": error["msg"],
+        "message": message,
     }
 
 

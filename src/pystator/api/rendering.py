@@ -1,8 +1,9 @@
 """Answers as JSON: compact, in UTF-8, with what JSON has no word for as text."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import ItemsView, Mapping
 from datetime import date, datetime
+from math import isfinite
 from typing import Any, cast
 
 from starlette.responses import Response
@@ -30,7 +31,27 @@ _encode = json.JSONEncoder(
 
 def render(value: Any) -> bytes:
     """The value as a JSON document with a line's end, as terminals like it."""
-    return (_encode(value) + "\n").encode("utf-8", "replace")
+    try:
+        text = _encode(value)
+    except ValueError:  # no store keeps NaN, but a user's code may bring it into an error
+        text = _encode(_finite(value))
+    return (text + "\n").encode("utf-8", "replace")
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for each number that JSON does not have."""
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, dict):
+        found: dict[Any, Any] = value
+        return {str(key): _finite(each) for key, each in found.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in cast("list[Any]", value)]
+    return value
+
+
+def _items(mapping: dict[Any, Any]) -> ItemsView[Any, Any]:
+    return mapping.items()
 
 
 class Json(Response):

@@ -67,17 +67,17 @@ class ApiSettings:
 
 def _read(one: "Field[Any]", text: str, where: str) -> Any:
     """The text as the field's type, which is that of its default; a list is parted by commas."""
-    kind: Any = type(one.default)
-    if kind is bool:
+    default: Any = one.default
+    if isinstance(default, bool):
         value = {**_YES, **_NO}.get(text.strip().lower())
         if value is None:
             raise ConfigurationError(f"{where} is yes or no, not {text[:40]!r}")
         return value
-    if kind is tuple:
+    if isinstance(default, tuple):
         return tuple(part.strip() for part in text.split(",") if part.strip())
-    if kind is int or kind is float:
+    if isinstance(default, int | float):
         try:
-            return kind(text)
+            return type(default)(text)
         except ValueError:
             raise ConfigurationError(f"{where} is a number, not {text[:40]!r}") from None
     return text

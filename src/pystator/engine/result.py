@@ -19,7 +19,7 @@ from pystator.errors import (
     TerminalStateError,
     UndefinedTriggerError,
 )
-from pystator.records import Context, record
+from pystator.records import Context, Entry, HistoryEntry, record
 
 __all__ = ["Facts", "Microstep", "TimerChanges", "TransitionResult"]
 
@@ -144,7 +144,8 @@ class TransitionResult:
     very object that went in when nothing was written, a new one otherwise. ``now`` is the step's
     time in microseconds since the epoch, None when nothing needed it. ``facts`` are shared by all
     entities that take the same way. ``written`` is set by an orchestrator, to the entity's version;
-    `version` reads it. ``held`` is set, too, while something waits for the caller's own commit.
+    `version` reads it. ``recorded`` is set, too, to the history row of the event; `row` reads it.
+    ``held`` is set while something waits for the caller's own commit.
     """
 
     __slots__ = (
@@ -154,6 +155,7 @@ class TransitionResult:
         "facts",
         "held",
         "now",
+        "recorded",
         "success",
         "target_state",
         "written",
@@ -162,6 +164,7 @@ class TransitionResult:
     _error: FSMError | None
     _metadata: dict[str, Any]
     written: int
+    recorded: Entry | HistoryEntry
     held: object
 
     def __init__(self, facts: Facts, context: Context, now: int | None) -> None:
@@ -250,6 +253,17 @@ class TransitionResult:
         """The entity's version after the event, where an orchestrator wrote it."""
         try:
             return self.written
+        except AttributeError:
+            return None
+
+    @property
+    def row(self) -> Entry | HistoryEntry | None:
+        """The event's row of history, where an orchestrator decided it; a replay's is as stored.
+
+        Of an event that changed nothing and has no event id, it may be written nowhere.
+        """
+        try:
+            return self.recorded
         except AttributeError:
             return None
 

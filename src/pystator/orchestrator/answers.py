@@ -160,6 +160,7 @@ def replayed(row: HistoryEntry) -> TransitionResult:
         replayed=True,
     )
     result.written = row.version
+    result.recorded = row
     return result
 
 
@@ -179,6 +180,8 @@ def again(first: TransitionResult) -> TransitionResult:
         replayed=True,
     )
     result.written = first.written
+    if first.row is not None:
+        result.recorded = first.row
     return result
 
 

@@ -51,7 +51,9 @@ def archive(settings: Settings, case: Case, *, back: bool) -> Program[Transition
             raise outcome
         if outcome.kind is OutcomeKind.APPLIED:
             reason = EntryKind.UNARCHIVED if back else EntryKind.ARCHIVED
-            return _told(entity, commit.now, commit.new_version, reason.value)
+            told = _told(entity, commit.now, commit.new_version, reason.value)
+            told.recorded = commit.entries[0]
+            return told
         if outcome.kind is OutcomeKind.REFUSED:
             raise outcome.error or FSMError("the store refused the commit and gave no reason")
         if not (yield from patience.wait()):

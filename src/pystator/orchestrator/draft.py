@@ -157,7 +157,8 @@ class Draft(Paper):
         now = self._time(case)
         source, target = self.state, placed.target_state
         version = self.next_version(now)
-        self.entries.append(row(case, version, EntryKind.FORCED, None, now, None, source, target))
+        entry = row(case, version, EntryKind.FORCED, None, now, None, source, target)
+        self.entries.append(entry)
         self.settle(placed, version)
         result = TransitionResult.from_parts(
             success=True,
@@ -170,6 +171,7 @@ class Draft(Paper):
             timers=placed.timers,
         )
         result.written = version
+        result.recorded = entry
         self._answer(case, result)
         return result
 
@@ -376,20 +378,19 @@ class Draft(Paper):
             version = result.written = self.version
             kind, error, state = EntryKind.REJECTED, result.error, result.source_state
             spent = self.spent()
-            self.entries.append(
-                failed_row(case, version, kind, trigger, now, error, state, None, spent)
-            )
+            entry = failed_row(case, version, kind, trigger, now, error, state, None, spent)
+            self.entries.append(entry)
+            result.recorded = entry
         self._answer(case, result)
 
     def _ignore(self, case: Case, result: TransitionResult, now: int) -> None:
         """A no-op leaves a row only where its event id has to be remembered."""
         self.part(result)
         version = result.written = self.version
+        state, trigger = result.source_state, result.trigger
+        result.recorded = row(case, version, EntryKind.REJECTED, trigger, now, None, state, state)
         if case.event_id is not None:
-            state, trigger = result.source_state, result.trigger
-            self.entries.append(
-                row(case, version, EntryKind.REJECTED, trigger, now, None, state, state)
-            )
+            self.entries.append(result.recorded)
         self._answer(case, result)
 
     def _answer(self, case: Case, result: TransitionResult) -> None:
@@ -424,9 +425,8 @@ class Draft(Paper):
         placed.raise_for_error()
         source, target = failed.source_state, placed.target_state
         version = self.next_version(now)
-        self.entries.append(
-            failed_row(case, version, kind, trigger, now, failed.error, source, target)
-        )
+        entry = failed_row(case, version, kind, trigger, now, failed.error, source, target)
+        self.entries.append(entry)
         self.settle(placed, version)
         result = TransitionResult.from_parts(
             success=False,
@@ -441,6 +441,7 @@ class Draft(Paper):
             timers=placed.timers,
         )
         result.written = version
+        result.recorded = entry
         return result
 
     # The commit ---------------------------------------------------------------------------------

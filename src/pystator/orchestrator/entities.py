@@ -9,6 +9,7 @@ from pystator.orchestrator import archiving, ops
 from pystator.orchestrator.cases import Case
 from pystator.orchestrator.core import Core
 from pystator.orchestrator.options import check_by_hand, check_state
+from pystator.orchestrator.rehearsal import rehearse
 from pystator.records import Entity
 
 __all__ = ["Entities"]
@@ -77,6 +78,43 @@ class Entities(Core):
         """`get_entity` for asyncio."""
         settings, driver = self._home(connection, reading=True)
         return await self._arun(ops.read(settings, entity_id), driver)
+
+    def dry_run(
+        self,
+        entity_id: str,
+        trigger: str,
+        context: Mapping[str, Any] | None = None,
+        *,
+        now: datetime | None = None,
+    ) -> TransitionResult:
+        """Say what an event would do now, and do nothing: `process_event` without its commit.
+
+        Guards and the validator are asked; no action runs, and hooks hear nothing of it. The result
+        is the one that the event would have, with the version that it would make.
+
+        Args:
+            entity_id: The entity; a missing one would be started first.
+            trigger: The event's name.
+            context: The event's data.
+            now: The time of the step (aware); by default the clock's.
+
+        Raises:
+            FSMError: As `process_event`.
+        """
+        case = self._case(entity_id, trigger, context, None, None, None, now)
+        return self._run(rehearse(self._settings, case))
+
+    async def async_dry_run(
+        self,
+        entity_id: str,
+        trigger: str,
+        context: Mapping[str, Any] | None = None,
+        *,
+        now: datetime | None = None,
+    ) -> TransitionResult:
+        """`dry_run` for asyncio."""
+        case = self._case(entity_id, trigger, context, None, None, None, now)
+        return await self._arun(rehearse(self._settings, case))
 
     def force_state(
         self,

@@ -188,9 +188,9 @@ class Paper:
         specs = facts.actions if begun is None else begun.facts.actions + facts.actions
         planned = tuple([spec.to_dict() for spec in specs]) if specs else ()
         source, target = facts.source_state, facts.target_state
-        self.entries.append(
-            row(case, version, kind, trigger, now, patch, source, target, planned, self.spent())
-        )
+        entry = row(case, version, kind, trigger, now, patch, source, target, planned, self.spent())
+        self.entries.append(entry)
+        result.recorded = entry
         self.state = target
         self.context = result.context
         if settings.timed:

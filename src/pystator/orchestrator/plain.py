@@ -97,6 +97,7 @@ def decide_one(
             None, None, case.event_id, case.request_hash, case.actor, case.occurred_at, spent, None,
             case.trace,
         )  # fmt: skip
+    result.recorded = entry
     commit = Commit(
         entity.entity_id, settings.name, expected, version,
         None if target == entity.state else target, None if patch is None else after, recorded,

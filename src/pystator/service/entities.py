@@ -1,40 +1,75 @@
-"""Entities of all machines that are served: events, data, reads, and what is done by hand.
+"""Entities of all machines that are served: events, data, reads, and what is done by hand."""
 
-Laws:
-
-- The machine of an entity is the one that is given; else the only one there is; else the one that
-  has an entity of this id. A new entity needs one of the first two.
-- A caller who is limited to some machines sees no others: for such a caller they are not there.
-"""
-
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from pystator.errors import (
-    AmbiguousEntityError,
-    EntityNotFoundError,
-    MachineNotFoundError,
-)
-from pystator.records import Lookup
-from pystator.service.machines import Machines, Served, missing
+from pystator.engine.result import TransitionResult
+from pystator.errors import EntityNotFoundError, FSMError
+from pystator.records import EventRequest, Lookup, record
+from pystator.service.answers import Answer, answer_of
+from pystator.service.machines import Machines, Served
+from pystator.service.owners import Owners, Scope
 
 if TYPE_CHECKING:
-    from pystator.engine.result import TransitionResult
-    from pystator.records import Entity
+    from pystator.records import Entity, HistoryEntry, Page
     from pystator.stores.prunable import CompleteStore
 
-__all__ = ["EntityService", "Scope"]
+__all__ = ["ANY_VERSION", "EntityService", "Item", "Order", "Verdict", "Versions"]
 
-Scope = Collection[str] | None
-"""Names of the machines that a caller may see; None: all."""
+Versions = tuple[int, ...] | None
+"""The versions that an entity may have for an event to be taken; None: every one, and none."""
 
-_REMEMBERED: Final = 2.0
-"""Seconds for which it is known which machines have an entity of an id."""
+ANY_VERSION: Final[Versions] = ()
+"""There has to be an entity."""
 
-_MOST: Final = 10_000
-"""Ids of which that is known."""
+_AT_ONCE: Final = 100
+"""Entities of a bulk call whose machines are looked up together."""
+
+
+@record
+class Order:
+    """What somebody wants to be done to an entity.
+
+    Attributes:
+        machine_name: Its machine, where the caller says it.
+        scope: The machines that the caller may see.
+        actor: Who it is; kept in history.
+        event_id: Makes it idempotent.
+        versions: Of which the entity has to have one.
+        occurred_at: When it happened.
+        trace: The W3C ``traceparent`` it was sent with.
+        with_context: The answer is to tell the entity's context.
+    """
+
+    entity_id: str
+    machine_name: str | None
+    scope: Scope
+    actor: str
+    event_id: str | None = None
+    versions: Versions = None
+    occurred_at: datetime | None = None
+    trace: str | None = None
+    with_context: bool = False
+
+
+@record
+class Item:
+    """One event of a bulk call, and its machine where that is said."""
+
+    request: EventRequest
+    machine_name: str | None
+
+
+@record
+class Verdict:
+    """Whether an event would be taken now, without data; and if not, why."""
+
+    trigger: str
+    allowed: bool
+    reason: str | None
+    message: str | None
 
 
 class EntityService:
@@ -43,97 +78,11 @@ class EntityService:
     Args:
         store: Where they are.
         machines: The machines that are served.
-        clock: Monotonic seconds, for tests.
     """
 
-    def __init__(
-        self,
-        store: "CompleteStore",
-        machines: Machines,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, store: "CompleteStore", machines: Machines) -> None:
         self._store = store
-        self._machines = machines
-        self._clock = clock
-        self._owners: OrderedDict[str, tuple[float, tuple[str, ...]]] = OrderedDict()
-
-    # Whose --------------------------------------------------------------------------------------
-
-    async def machine_of(self, entity_id: str, machine_name: str | None, scope: Scope) -> Served:
-        """The machine of an entity that may be new.
-
-        Raises:
-            MachineNotFoundError: There is none of this name; or the entity is new and there are
-                several: the message lists the choices.
-            AmbiguousEntityError: Several machines have an entity of this id.
-        """
-        name = machine_name or await self._owner(entity_id, scope)
-        if name is None:
-            raise self._choose(entity_id, await self._visible(scope))
-        return await self.served(name, scope)
-
-    async def served(self, name: str, scope: Scope) -> Served:
-        """A machine that the caller may see.
-
-        Raises:
-            MachineNotFoundError: There is none.
-        """
-        if scope is not None and name not in scope:
-            raise missing(name, await self._visible(scope))
-        return self._machines.known(name) or await self._machines.served(name)
-
-    async def _visible(self, scope: Scope) -> tuple[str, ...]:
-        names = await self._machines.names()
-        return names if scope is None else tuple(name for name in names if name in scope)
-
-    async def _owner(self, entity_id: str, scope: Scope) -> str | None:
-        """The machine's name where none is given; None when it cannot be known."""
-        if scope is None:
-            only = self._machines.only()
-            if only is not None:
-                return only
-        visible = await self._visible(scope)
-        if len(visible) == 1:
-            return visible[0]
-        owners = await self._owners_of(entity_id)
-        if scope is not None:
-            owners = tuple(name for name in owners if name in scope)
-        if len(owners) > 1:
-            raise AmbiguousEntityError(
-                f"several machines have an entity {entity_id!r}: {', '.join(owners)}; "
-                "say which with machine_name",
-                context={"entity_id": entity_id, "machines": list(owners)},
-            )
-        return owners[0] if owners else None
-
-    async def _owners_of(self, entity_id: str) -> tuple[str, ...]:
-        now = self._clock()
-        known = self._owners.get(entity_id)
-        if known is not None and now - known[0] < _REMEMBERED:
-            return known[1]
-        owners = tuple(await self._store.amachines(entity_id))
-        if owners:  # a new entity may come any moment
-            self._owners[entity_id] = (now, owners)
-            self._owners.move_to_end(entity_id)
-            if len(self._owners) > _MOST:
-                self._owners.popitem(last=False)
-        return owners
-
-    def _choose(self, entity_id: str, names: tuple[str, ...]) -> MachineNotFoundError:
-        if not names:
-            return MachineNotFoundError(
-                "no machine is served: store one with POST /api/v1/machines or `pystator machines"
-                " create FILE`, or bring one with --app",
-                context={"entity_id": entity_id, "machines": []},
-            )
-        return MachineNotFoundError(
-            f"there is no entity {entity_id!r} yet: say with machine_name which machine it is to"
-            f" have: {', '.join(names)}",
-            context={"entity_id": entity_id, "machines": list(names)},
-        )
-
-    # Reads --------------------------------------------------------------------------------------
+        self.owners = Owners(store, machines)
 
     async def ping(self) -> None:
         """Ask the store something small.
@@ -143,6 +92,204 @@ class EntityService:
         """
         await self._store.aload([Lookup("ready?", "")])
 
+    # Events -------------------------------------------------------------------------------------
+
+    async def event(self, order: Order, trigger: str, context: Mapping[str, Any] | None) -> Answer:
+        """Send an event.
+
+        Raises:
+            FSMError: It could not be decided or written. A rejection is an answer.
+        """
+        served = await self._served(order)
+        expected = await self._expected(order, served)
+        result = await served.orchestrator.async_process_event(
+            order.entity_id,
+            trigger,
+            context,
+            event_id=order.event_id,
+            actor=order.actor,
+            occurred_at=order.occurred_at,
+            expected_version=expected,
+            trace=order.trace,
+        )
+        return await self._answer(order, served, result)
+
+    async def create(self, order: Order, context: Mapping[str, Any] | None) -> Answer:
+        """Start an entity.
+
+        Raises:
+            EntityExistsError: There is one.
+        """
+        served = await self._served(order)
+        result = await served.orchestrator.async_create_entity(
+            order.entity_id,
+            context,
+            event_id=order.event_id,
+            actor=order.actor,
+            trace=order.trace,
+        )
+        return await self._answer(order, served, result)
+
+    async def apply_data(self, order: Order, data: Mapping[str, Any]) -> Answer:
+        """Merge data into an entity's context.
+
+        Raises:
+            FSMError: As `event`.
+        """
+        served = await self._served(order)
+        expected = await self._expected(order, served)
+        result = await served.orchestrator.async_apply_data(
+            order.entity_id,
+            data,
+            event_id=order.event_id,
+            actor=order.actor,
+            occurred_at=order.occurred_at,
+            expected_version=expected,
+            trace=order.trace,
+        )
+        return await self._answer(order, served, result)
+
+    async def dry_run(
+        self, order: Order, trigger: str, context: Mapping[str, Any] | None
+    ) -> Answer:
+        """Say what an event would do, and do nothing.
+
+        Raises:
+            FSMError: It cannot be decided.
+        """
+        served = await self._served(order)
+        result = await served.orchestrator.async_dry_run(order.entity_id, trigger, context)
+        return await self._answer(order, served, result)
+
+    async def force_state(self, order: Order, state: str, reason: str) -> Answer:
+        """Put an entity into a state by hand; history says who did it and why.
+
+        Raises:
+            EntityNotFoundError: There is no such entity.
+            UndefinedStateError: There is no such state.
+        """
+        served = await self._served_of(order)
+        result = await served.orchestrator.async_force_state(
+            order.entity_id,
+            state,
+            reason=reason,
+            actor=order.actor,
+            expected_version=await self._expected(order, served),
+            trace=order.trace,
+        )
+        return await self._answer(order, served, result)
+
+    async def archive(self, order: Order, reason: str, *, back: bool = False) -> Answer:
+        """Put an entity away, or take it ``back``; history says who did it and why.
+
+        Raises:
+            EntityNotFoundError: There is no such entity.
+        """
+        served = await self._served_of(order)
+        orchestrator = served.orchestrator
+        archive = orchestrator.async_unarchive if back else orchestrator.async_archive
+        result = await archive(
+            order.entity_id,
+            reason=reason,
+            actor=order.actor,
+            expected_version=await self._expected(order, served),
+            trace=order.trace,
+        )
+        return await self._answer(order, served, result)
+
+    async def events(self, items: Sequence[Item], scope: Scope) -> list[Answer | FSMError]:
+        """Send many events, in as few batches as there are machines; the answers in their order.
+
+        Those of one entity are decided in order, and written together where they can be. An event
+        that cannot be decided does not touch the others.
+        """
+        answers: list[Answer | FSMError | None] = [None] * len(items)
+        groups: dict[int, tuple[Served, list[int]]] = {}
+        for begin in range(0, len(items), _AT_ONCE):
+            part = items[begin : begin + _AT_ONCE]
+            found = await asyncio.gather(*[self._whose(each, scope) for each in part])
+            for place, served in enumerate(found, begin):
+                if isinstance(served, FSMError):
+                    answers[place] = served
+                else:
+                    groups.setdefault(id(served), (served, []))[1].append(place)
+        for served, places in groups.values():
+            requests = [items[place].request for place in places]
+            try:
+                results = await served.orchestrator.async_process_events(requests)
+            except FSMError as error:  # the store is down: nothing of this group was done
+                if len(groups) == 1:
+                    raise
+                for place in places:
+                    answers[place] = error
+                continue
+            for place, result in zip(places, results, strict=True):
+                answers[place] = await self._one(items[place].request.entity_id, served, result)
+        return [answer for answer in answers if answer is not None]
+
+    async def _whose(self, item: Item, scope: Scope) -> Served | FSMError:
+        try:
+            entity_id = item.request.entity_id
+            return await self.owners.machine_of(entity_id, item.machine_name, scope)
+        except FSMError as error:
+            return error
+
+    async def _one(
+        self, entity_id: str, served: Served, result: TransitionResult
+    ) -> Answer | FSMError:
+        try:
+            return await answer_of(self._store, entity_id, served, result)
+        except FSMError as error:
+            return error
+
+    # What they need -----------------------------------------------------------------------------
+
+    async def _served(self, order: Order) -> Served:
+        found = self.owners.known(order.machine_name, order.scope)
+        if found is not None:
+            return found
+        return await self.owners.machine_of(order.entity_id, order.machine_name, order.scope)
+
+    async def _served_of(self, order: Order) -> Served:
+        """The machine of an entity that has to be there.
+
+        Raises:
+            EntityNotFoundError: It is not.
+        """
+        name = order.machine_name or await self.owners.owner(order.entity_id, order.scope)
+        if name is None:
+            raise _nobody(order.entity_id, None)
+        return await self.owners.served(name, order.scope)
+
+    async def _expected(self, order: Order, served: Served) -> int | None:
+        """The version that the event is to meet.
+
+        Where none of several fits, one that does not: an event whose id is known is answered before
+        that is looked at.
+        """
+        versions = order.versions
+        if versions is None:
+            return None
+        if len(versions) == 1:
+            return versions[0]
+        entity = await served.orchestrator.async_get_entity(order.entity_id)
+        version = 0 if entity is None else entity.version
+        if not versions:
+            return None if version else 1
+        return version if version in versions else versions[0]
+
+    async def _answer(self, order: Order, served: Served, result: TransitionResult) -> Answer:
+        answer = await answer_of(self._store, order.entity_id, served, result)
+        if not order.with_context:
+            return answer
+        context: Mapping[str, Any] | None = result.context
+        if answer.replayed:
+            entity = await served.orchestrator.async_get_entity(order.entity_id)
+            context = None if entity is None else entity.context
+        return Answer(answer.facts, answer.version, answer.error, answer.replayed, context)
+
+    # Reads --------------------------------------------------------------------------------------
+
     async def get(self, entity_id: str, machine_name: str | None, scope: Scope) -> "Entity":
         """The entity as stored.
 
@@ -150,35 +297,117 @@ class EntityService:
             EntityNotFoundError: There is none.
             AmbiguousEntityError: There are several of this id, and no machine is given.
         """
-        name = machine_name or await self._owner(entity_id, scope)
-        if name is not None and (scope is None or name in scope):
-            (loaded,) = await self._store.aload([Lookup(entity_id, name)])
-            if loaded.entity is not None:
-                return loaded.entity
-        whose = "" if machine_name is None else f" of machine {machine_name!r}"
-        raise EntityNotFoundError(
-            f"there is no entity {entity_id!r}{whose}", context={"entity_id": entity_id}
-        )
+        name = await self._name(entity_id, machine_name, scope)
+        (loaded,) = await self._store.aload([Lookup(entity_id, name)])
+        if loaded.entity is None:
+            raise _nobody(entity_id, machine_name)
+        return loaded.entity
 
-    # Events -------------------------------------------------------------------------------------
+    async def _name(self, entity_id: str, machine_name: str | None, scope: Scope) -> str:
+        name = machine_name or await self.owners.owner(entity_id, scope)
+        if name is None or (scope is not None and name not in scope):
+            raise _nobody(entity_id, machine_name)
+        return name
 
-    async def create(
+    async def triggers(self, entity: "Entity") -> list[str] | None:
+        """The events that its machine declares for its state.
+
+        None where the machine is not served, or does not have the state in this version.
+        """
+        try:
+            served = await self.owners.served(entity.machine_name, None)
+            return served.machine.get_available_triggers(entity.state)
+        except FSMError:
+            return None
+
+    async def verdicts(self, entity: "Entity", triggers: Sequence[str]) -> list[Verdict]:
+        """Ask the guards about each event, as it would be without data."""
+        served = await self.owners.served(entity.machine_name, None)
+        found: list[Verdict] = []
+        for trigger in triggers:
+            result = await served.orchestrator.async_dry_run(entity.entity_id, trigger)
+            error = result.error
+            reason = None if error is None else result.reason
+            message = None if error is None else error.message
+            found.append(Verdict(trigger, result.success, reason, message))
+        return found
+
+    async def history(
         self,
         entity_id: str,
-        context: Mapping[str, Any] | None,
-        *,
         machine_name: str | None,
-        event_id: str | None,
-        actor: str,
         scope: Scope,
-    ) -> "tuple[Served, TransitionResult]":
-        """Start an entity.
+        *,
+        after: str | None,
+        limit: int,
+        newest_first: bool,
+    ) -> "Page[HistoryEntry]":
+        """A page of the entity's rows.
 
         Raises:
-            EntityExistsError: There is one.
+            EntityNotFoundError: Nothing is known of it.
         """
-        served = await self.machine_of(entity_id, machine_name, scope)
-        result = await served.orchestrator.async_create_entity(
-            entity_id, context, event_id=event_id, actor=actor
+        name = await self._name(entity_id, machine_name, scope)
+        await self._store.aflush()
+        page = await self._store.ahistory(
+            entity_id, machine_name=name, after=after, limit=limit, newest_first=newest_first
         )
-        return served, result
+        if not page.items and after is None:
+            await self.get(entity_id, name, scope)
+        return page
+
+    async def recorded(
+        self, entity_id: str, event_id: str, machine_name: str | None, scope: Scope
+    ) -> "HistoryEntry | None":
+        """The row of the event that was sent with this id; None when there is none.
+
+        Raises:
+            EntityNotFoundError: Nothing is known of the entity.
+        """
+        name = await self._name(entity_id, machine_name, scope)
+        (loaded,) = await self._store.aload([Lookup(entity_id, name, (event_id,))])
+        return loaded.known.get(event_id)
+
+    async def entities(
+        self,
+        machine_name: str | None,
+        scope: Scope,
+        *,
+        state: str | None,
+        in_state_longer_than: timedelta | None,
+        archived: bool,
+        after: str | None,
+        limit: int,
+    ) -> "Page[Entity]":
+        """A page of entities."""
+        return await self._store.aentities(
+            state=state,
+            machine_name=machine_name,
+            machine_names=_named(machine_name, scope),
+            in_state_longer_than=in_state_longer_than,
+            archived=archived,
+            after=after,
+            limit=limit,
+        )
+
+    async def counts(
+        self, machine_name: str | None, scope: Scope, *, archived: bool
+    ) -> dict[str, int]:
+        """How many entities there are in each state."""
+        return await self._store.acount_by_state(
+            machine_name=machine_name,
+            machine_names=_named(machine_name, scope),
+            archived=archived,
+        )
+
+
+def _named(machine_name: str | None, scope: Scope) -> Sequence[str] | None:
+    """What limits a list, where no single machine does."""
+    return None if machine_name is not None or scope is None else sorted(scope)
+
+
+def _nobody(entity_id: str, machine_name: str | None) -> EntityNotFoundError:
+    whose = "" if machine_name is None else f" of machine {machine_name!r}"
+    return EntityNotFoundError(
+        f"there is no entity {entity_id!r}{whose}", context={"entity_id": entity_id}
+    )

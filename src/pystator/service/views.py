@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING, Any
 from pystator.records import to_datetime
 
 if TYPE_CHECKING:
-    from pystator.engine.result import TransitionResult
-    from pystator.records import Entity, HistoryEntry, Patch, StoredMachine
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["entity_view", "entry_view", "machine_view", "result_view"]
+    from pystator.engine.result import TransitionResult
+    from pystator.records import Entity, Entry, HistoryEntry, Patch, StoredMachine
+
+__all__ = [
+    "entity_view",
+    "entry_view",
+    "event_view",
+    "item_view",
+    "machine_view",
+    "reason_of",
+    "result_view",
+]
 
 NO_PATCH: "Patch" = ({}, ())
 
@@ -30,6 +40,7 @@ def entity_view(entity: "Entity") -> dict[str, Any]:
         "created_at": _time(entity.created_at),
         "updated_at": _time(entity.updated_at),
         "state_since": _time(entity.state_since),
+        "archived_at": _time(entity.archived_at),
     }
 
 
@@ -89,6 +100,60 @@ def machine_view(machine: "StoredMachine") -> dict[str, Any]:
         "description": machine.description,
         "created_at": _time(machine.created_at),
     }
+
+
+def item_view(entry: "HistoryEntry") -> dict[str, Any]:
+    """A history row among those of other entities."""
+    return {
+        "entity_id": entry.entity_id,
+        "machine_name": entry.machine_name,
+        "timestamp": _time(entry.recorded_at),
+        **entry_view(entry),
+    }
+
+
+def event_view(
+    entity_id: str,
+    machine_name: str,
+    machine_version: str,
+    row: "Entry | HistoryEntry",
+    action_errors: "Sequence[Mapping[str, Any]]" = (),
+) -> dict[str, Any]:
+    """What became of an event: told from its row, so that it can be told again from the store.
+
+    Args:
+        entity_id: The entity.
+        machine_name: Its machine.
+        machine_version: The version of the machine that decided.
+        row: The event's row.
+        action_errors: Outcomes of its actions that failed.
+    """
+    changed, removed = row.patch or NO_PATCH
+    return {
+        "entity_id": entity_id,
+        "machine_name": machine_name,
+        "machine_version": machine_version,
+        "kind": str(row.kind),
+        "trigger": row.trigger,
+        "success": row.success,
+        "source_state": row.source_state,
+        "target_state": row.target_state,
+        "version": row.version,
+        "reason": reason_of(row),
+        "actions": row.actions,
+        "changed": changed,
+        "removed": removed,
+        "event_id": row.event_id,
+        "now": _time(row.now),
+        "action_errors": action_errors,
+    }
+
+
+def reason_of(row: "Entry | HistoryEntry") -> str | None:
+    """Why an event was rejected, or ``ignored``; None when it was applied."""
+    if row.success:
+        return "ignored" if row.kind == "rejected" else None
+    return "no_transition" if row.error_code == "invalid_transition" else row.error_code
 
 
 def _time(moment: int | None) -> str | None:

@@ -3,31 +3,47 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-__all__ = ["MACHINE_NAME", "CreateBody", "EntityModel"]
+from pystator.api.models.fields import MOMENT, ORDER, Body, Context, MachineName
 
-_ORDER: dict[str, Any] = {"customer": "ada", "total": 120, "paid": 0}
-
-MACHINE_NAME = (
-    "The machine, where several are served and the entity is new or several have one of this id."
-)
-
-
-class Body(BaseModel):
-    """A body of a request: what it does not know it refuses."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
+__all__ = [
+    "CountsModel",
+    "CreateBody",
+    "EntitiesModel",
+    "EntityDetail",
+    "EntityModel",
+    "ForceBody",
+    "ReasonBody",
+    "VerdictModel",
+]
 
 
 class CreateBody(Body):
     """How an entity starts."""
 
-    context: dict[str, Any] = Field(
-        default_factory=dict[str, Any], description="Its first context.", examples=[_ORDER]
+    context: Context = Field(
+        default_factory=dict[str, Any], description="Its first context.", examples=[ORDER]
     )
-    machine_name: str | None = Field(
-        default=None, description=MACHINE_NAME, examples=["shop_order"]
+    machine_name: MachineName = None
+
+
+class ReasonBody(Body):
+    """Why something is done by hand."""
+
+    reason: str = Field(
+        description="Why; kept in history.", examples=["the customer called"], min_length=1
+    )
+    machine_name: MachineName = None
+
+
+class ForceBody(ReasonBody):
+    """Where an entity is put by hand."""
+
+    state: str = Field(
+        description="The state; several active ones are joined by `+`.",
+        examples=["on_hold"],
+        min_length=1,
     )
 
 
@@ -43,21 +59,62 @@ class EntityModel(BaseModel):
         description="The active states, joined by `+` where there are several.", examples=["draft"]
     )
     version: int = Field(
-        description="How many changes it has seen, from 1; the number in its `ETag`.", examples=[1]
+        description="How many changes it has seen, from 1: the number in its `ETag`.", examples=[1]
     )
-    context: dict[str, Any] = Field(description="Its data.", examples=[_ORDER])
+    context: dict[str, Any] = Field(description="Its data.", examples=[ORDER])
     history_states: dict[str, list[str]] = Field(
         description="What its history states remember.", examples=[{}]
     )
     timers: dict[str, datetime] = Field(
         description="Armed timers, each with the time at which it is due.", examples=[{}]
     )
-    created_at: datetime = Field(
-        description="When it was made.", examples=["2026-03-02T08:00:00+00:00"]
+    created_at: datetime = Field(description="When it was made.", examples=[MOMENT])
+    updated_at: datetime = Field(description="When it changed last.", examples=[MOMENT])
+    state_since: datetime = Field(description="Since when it is in this state.", examples=[MOMENT])
+    archived_at: datetime | None = Field(
+        description="When it was archived; null while it lives.", examples=[None]
     )
-    updated_at: datetime = Field(
-        description="When it changed last.", examples=["2026-03-02T08:00:00+00:00"]
+
+
+class VerdictModel(BaseModel):
+    """What the machine says about an event without data."""
+
+    trigger: str = Field(description="The event.", examples=["place"])
+    allowed: bool = Field(description="It would be applied now.", examples=[False])
+    reason: str | None = Field(description="Why not, for programs.", examples=["guard_rejected"])
+    message: str | None = Field(
+        description="Why not, for people.",
+        examples=["event 'place' in state 'draft': guard 'total > 0' said no"],
     )
-    state_since: datetime = Field(
-        description="Since when it is in this state.", examples=["2026-03-02T08:00:00+00:00"]
+
+
+class EntityDetail(EntityModel):
+    """An entity, and what can happen to it."""
+
+    triggers: list[str] | None = Field(
+        description="The events that its machine declares for its state, whatever guards say; null"
+        " where its machine is not served.",
+        examples=[["place", "cancel"]],
+    )
+    verdicts: list[VerdictModel] | None = Field(
+        default=None,
+        description="With `?verdicts=true`: what guards say about each of them now, without data.",
+    )
+
+
+class EntitiesModel(BaseModel):
+    """A page of entities."""
+
+    items: list[EntityModel] = Field(description="In the order of their ids.")
+    next: str | None = Field(
+        description="The cursor of the next page; null at the end.", examples=[None]
+    )
+
+
+class CountsModel(BaseModel):
+    """How many entities there are."""
+
+    total: int = Field(description="All of them.", examples=[3])
+    by_state: dict[str, int] = Field(
+        description="In each state, most first.", examples=[{"draft": 2, "cancelled": 1}]
     )

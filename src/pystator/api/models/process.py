@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
 
-from pystator.api.models.entities import Body
+from pystator.api.models.fields import Body
 from pystator.api.models.machines import SMALL
 
 __all__ = ["TrialBody", "TrialModel"]

@@ -1,0 +1,119 @@
+"""HTTP's own words about a request: which version it is for, and under which key it is known."""
+
+import re
+from contextlib import suppress
+from typing import Final
+
+from starlette.datastructures import Headers
+
+from pystator.api.problems import Problem
+from pystator.errors import InvalidValueError
+from pystator.orchestrator.tracing import check_trace
+from pystator.service.entities import ANY_VERSION, Versions
+
+__all__ = ["etag", "is_known", "key_of", "trace_of", "versions_of"]
+
+_TAGS: Final = re.compile(r'\s*(?:W/)?"[^"]*"\s*(?:,\s*(?:W/)?"[^"]*"\s*)*')
+_TAG: Final = re.compile(r'(W/)?"([^"]*)"')
+_VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
+_LONGEST: Final = 255
+_NEVER: Final = 2**62
+"""A version that no entity has."""
+
+
+def etag(version: int) -> str:
+    """The ``ETag`` of an entity of this version."""
+    return f'"{version}"'
+
+
+def _tags(name: str, value: str) -> list[tuple[str, str]]:
+    """The entity tags of a header: (``W/`` or nothing, what is between the quotes).
+
+    Raises:
+        Problem: It is no list of them.
+    """
+    if _TAGS.fullmatch(value) is None:
+        raise Problem(
+            "invalid_header",
+            f'{name} is an ETag of an answer, with its quotes, e.g. {name}: "5"; or *',
+            header=name,
+        )
+    return _TAG.findall(value)
+
+
+def versions_of(headers: Headers) -> Versions:
+    """The versions that the entity may have for the request to be carried out.
+
+    ``If-Match: "5"`` names one, a list several, ``*`` every one there is; ``If-None-Match: *`` says
+    that there must be no entity. A weak tag matches nothing, as the standard has it.
+
+    Raises:
+        Problem: A header cannot be understood.
+    """
+    wanted = headers.get("if-match")
+    unwanted = headers.get("if-none-match")
+    if wanted is None:
+        if unwanted is None:
+            return None
+        if unwanted.strip() != "*":
+            raise Problem(
+                "invalid_header",
+                "for what changes an entity, If-None-Match is *: there must be none yet;"
+                ' If-Match: "5" is for the entity at version 5',
+                header="If-None-Match",
+            )
+        return (0,)
+    if wanted.strip() == "*":
+        return ANY_VERSION
+    tags = _tags("If-Match", wanted)
+    versions = [int(tag) for weak, tag in tags if not weak and _VERSION.fullmatch(tag)]
+    return tuple(versions) or (_NEVER,)
+
+
+def is_known(headers: Headers, version: int) -> bool:
+    """The caller has this version already (``If-None-Match`` of a read).
+
+    Raises:
+        Problem: The header cannot be understood.
+    """
+    known = headers.get("if-none-match")
+    if known is None:
+        return False
+    if known.strip() == "*":
+        return True
+    return any(tag == str(version) for _, tag in _tags("If-None-Match", known))
+
+
+def key_of(headers: Headers) -> str | None:
+    """The ``Idempotency-Key``: as it is, or in quotes.
+
+    Raises:
+        Problem: It is empty or too long, or is there twice.
+    """
+    given = headers.getlist("idempotency-key")
+    if not given:
+        return None
+    key = given[0].strip()
+    if len(key) > 1 and key[0] == key[-1] == '"':
+        key = key[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+    try:
+        key = key.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        key = ""
+    if len(given) > 1 or not 0 < len(key) <= _LONGEST:
+        raise Problem(
+            "invalid_header",
+            "Idempotency-Key is one text of 1 to 255 characters in UTF-8, the same for each attempt"
+            " at one request",
+            header="Idempotency-Key",
+        )
+    return key
+
+
+def trace_of(headers: Headers) -> str | None:
+    """The ``traceparent``; one that is none is not passed on, as its standard has it."""
+    given = headers.get("traceparent")
+    if given is not None:
+        with suppress(InvalidValueError):
+            return check_trace(given)
+    return None

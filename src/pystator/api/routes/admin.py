@@ -1,0 +1,90 @@
+"""What is done to entities by hand; history says who did it and why."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from pystator.api.answers import response_of
+from pystator.api.bodies import JsonRoute
+from pystator.api.context import Admin, ServicesOf
+from pystator.api.documents import MATCH, TRACE, links
+from pystator.api.models.entities import ForceBody, ReasonBody
+from pystator.api.models.events import EventAnswer
+from pystator.api.models.fields import OneEntity
+from pystator.api.models.problems import declared
+from pystator.api.problems import instance_of
+from pystator.api.routes.entities import ONE, order_of
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["by hand"], route_class=JsonRoute)
+
+_EXTRA = {"parameters": [MATCH, TRACE]}
+_ERRORS = declared(400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 500, 503, 504)
+
+
+@router.post(
+    f"{ONE}/force-state",
+    operation_id="force_state",
+    summary="Put an entity into a state",
+    openapi_extra=_EXTRA,
+    responses={
+        200: {
+            "model": EventAnswer,
+            "description": "It is there.",
+            **links("get_entity", "get_history"),
+        },
+        **_ERRORS,
+    },
+)
+async def force_state(
+    request: Request, entity_id: OneEntity, of: ServicesOf, who: Admin, body: ForceBody
+) -> Response:
+    """Put it there by hand: no guard is asked, no action runs, its context stays."""
+    order = order_of(request, who, entity_id, body.machine_name)
+    answer = await of.entities.force_state(order, body.state, body.reason)
+    return response_of(answer, instance_of(request))
+
+
+@router.post(
+    f"{ONE}/archive",
+    operation_id="archive_entity",
+    summary="Archive an entity",
+    openapi_extra=_EXTRA,
+    responses={
+        200: {
+            "model": EventAnswer,
+            "description": "It is archived.",
+            **links("get_entity", "get_history", "unarchive_entity"),
+        },
+        **_ERRORS,
+    },
+)
+async def archive_entity(
+    request: Request, entity_id: OneEntity, of: ServicesOf, who: Admin, body: ReasonBody
+) -> Response:
+    """Put it away: it stays readable with its history, takes no events, and its timers stop."""
+    order = order_of(request, who, entity_id, body.machine_name)
+    return response_of(await of.entities.archive(order, body.reason), instance_of(request))
+
+
+@router.post(
+    f"{ONE}/unarchive",
+    operation_id="unarchive_entity",
+    summary="Take an entity back from the archive",
+    openapi_extra=_EXTRA,
+    responses={
+        200: {
+            "model": EventAnswer,
+            "description": "It lives again.",
+            **links("get_entity", "get_history"),
+        },
+        **_ERRORS,
+    },
+)
+async def unarchive_entity(
+    request: Request, entity_id: OneEntity, of: ServicesOf, who: Admin, body: ReasonBody
+) -> Response:
+    """Let it live again, as it was; timers that became due meanwhile fire."""
+    order = order_of(request, who, entity_id, body.machine_name)
+    answer = await of.entities.archive(order, body.reason, back=True)
+    return response_of(answer, instance_of(request))

@@ -1,0 +1,136 @@
+"""Whose an entity is: the machine that an event or a look-up means.
+
+Laws:
+
+- The machine of an entity is the one that is given; else the only one there is; else the one that
+  has an entity of this id. A new entity needs one of the first two.
+- A caller who is limited to some machines sees no others: for such a caller they are not there.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Final
+
+from pystator.errors import AmbiguousEntityError, MachineNotFoundError
+from pystator.service.machines import Machines, Served, missing
+
+if TYPE_CHECKING:
+    from pystator.stores.prunable import CompleteStore
+
+__all__ = ["Owners", "Scope"]
+
+Scope = Collection[str] | None
+"""Names of the machines that a caller may see; None: all."""
+
+_REMEMBERED: Final = 2.0
+"""Seconds for which it is known which machines have an entity of an id."""
+
+_MOST: Final = 10_000
+"""Ids of which that is known."""
+
+
+class Owners:
+    """The machines of entities.
+
+    Args:
+        store: Where entities are.
+        machines: The machines that are served.
+        clock: Monotonic seconds, for tests.
+    """
+
+    def __init__(
+        self,
+        store: "CompleteStore",
+        machines: Machines,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._machines = machines
+        self._clock = clock
+        self._known: OrderedDict[str, tuple[float, tuple[str, ...]]] = OrderedDict()
+
+    def known(self, machine_name: str | None, scope: Scope) -> Served | None:
+        """The machine, if that takes no question: most events need no more."""
+        if scope is not None:
+            return None
+        name = machine_name or self._machines.only()
+        return None if name is None else self._machines.known(name)
+
+    async def machine_of(self, entity_id: str, machine_name: str | None, scope: Scope) -> Served:
+        """The machine of an entity that may be new.
+
+        Raises:
+            MachineNotFoundError: There is none of this name; or the entity is new and there are
+                several: the message lists the choices.
+            AmbiguousEntityError: Several machines have an entity of this id.
+        """
+        name = machine_name or await self.owner(entity_id, scope)
+        if name is None:
+            raise _choose(entity_id, await self.visible(scope))
+        return await self.served(name, scope)
+
+    async def served(self, name: str, scope: Scope) -> Served:
+        """A machine that the caller may see.
+
+        Raises:
+            MachineNotFoundError: There is none.
+        """
+        if scope is not None and name not in scope:
+            raise missing(name, await self.visible(scope))
+        return self._machines.known(name) or await self._machines.served(name)
+
+    async def visible(self, scope: Scope) -> tuple[str, ...]:
+        """The names of all machines that the caller may see."""
+        names = await self._machines.names()
+        return names if scope is None else tuple(name for name in names if name in scope)
+
+    async def owner(self, entity_id: str, scope: Scope) -> str | None:
+        """The machine's name where none is given; None when it cannot be known.
+
+        Raises:
+            AmbiguousEntityError: Several machines have an entity of this id.
+        """
+        visible = await self.visible(scope)
+        if len(visible) == 1:
+            return visible[0]
+        owners = await self._owners(entity_id)
+        if scope is not None:
+            owners = tuple(name for name in owners if name in scope)
+        if len(owners) > 1:
+            raise AmbiguousEntityError(
+                f"several machines have an entity {entity_id!r}: {', '.join(owners)}; "
+                "say which with machine_name",
+                context={"entity_id": entity_id, "machines": list(owners)},
+            )
+        return owners[0] if owners else None
+
+    async def _owners(self, entity_id: str) -> tuple[str, ...]:
+        now = self._clock()
+        known = self._known.get(entity_id)
+        if known is not None and now - known[0] < _REMEMBERED:
+            return known[1]
+        owners = tuple(await self._store.amachines(entity_id))
+        if owners:  # a new entity may come any moment
+            self._known[entity_id] = (now, owners)
+            self._known.move_to_end(entity_id)
+            if len(self._known) > _MOST:
+                self._known.popitem(last=False)
+        return owners
+
+
+def _choose(entity_id: str, names: tuple[str, ...]) -> MachineNotFoundError:
+    """The entity is new, and it is not clear which machine it is to have."""
+    facts = {"entity_id": entity_id, "machines": list(names)}
+    if not names:
+        return MachineNotFoundError(
+            "no machine is served: store one with POST /api/v1/machines or `pystator machines"
+            " create FILE`, or bring one with --app",
+            context=facts,
+        )
+    return MachineNotFoundError(
+        f"there is no entity {entity_id!r} yet: say with machine_name which machine it is to have:"
+        f" {', '.join(names)}",
+        context=facts,
+    )
