@@ -16,15 +16,15 @@ def put(store: Any, *commits: Any) -> None:
 
 
 def fill(store: Any) -> list[Key]:
-    """Entities of several machines under one id, timers, event ids, rejections of nobody, machines."""
+    """Entities of several machines under one id, an archived one, timers, traces, event ids, machines."""
     put(
         store,
         change("a", context={"n": 1, "x": {"deep": [1.5, None]}}, event_id="i1", actor="ada"),
         change("a", after=1, state="left+right", timers={"t": (5_000, 2)}, history={"box": ["up"]}),
         note("a", version=2, event_id="i2", error_code="guard_rejected", error_message="no\n"),
         note("a", version=1, kind=EntryKind.ACTION, ref=1),
-        change("a", machine="n", context={"other": True}),
-        change("b", steps=3, event_id="j", payload={"p": "é\x00"}),
+        replace(change("a", machine="n", context={"other": True}), archived_at=77),
+        change("b", steps=3, event_id="j", payload={"p": "é\x00"}, trace="00-ab-cd-01"),
         note("nobody", version=0, event_id="k"),
         change("é %{}", machine="", trigger=None, kind=EntryKind.SET),
     )

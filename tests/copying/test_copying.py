@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
@@ -9,7 +10,15 @@ import pytest
 
 from copying.filled import contents, fill, machines_of, put, rows_of
 from pystator.errors import ConfigurationError, InvalidValueError, StoreUnavailableError
-from pystator.records import EntryKind, Lookup, Outcome, OutcomeKind, Parcel, StoredMachine
+from pystator.records import (
+    UNARCHIVE,
+    EntryKind,
+    Lookup,
+    Outcome,
+    OutcomeKind,
+    Parcel,
+    StoredMachine,
+)
 from pystator.stores.copying import copy_store
 from pystator.stores.memory import InMemoryStateStore
 from pystator.testing.building import change, note
@@ -41,6 +50,21 @@ def target(store_of):
     return store_of("sqlite")
 
 
+@pytest.mark.parametrize("kind", ["memory-2", "sqlite", "postgres", "redis", "mongodb"])
+def test_what_was_archived_or_taken_back_since_is_so_in_the_target(store_of, kind) -> None:
+    source, target = store_of("memory"), store_of(kind)
+    put(source, change(timers={"t": (5, 1)}))
+    for version, asked in ((1, 77), (2, UNARCHIVE)):
+        copy_store(source, target)
+        put(source, replace(change(after=version, state="shut"), archived_at=asked))
+        assert copy_store(source, target).verified
+        assert contents(target, [("e", "m")]) == contents(source, [("e", "m")])
+        is_back = asked == UNARCHIVE
+        assert target.count_by_state() == ({"shut": 1} if is_back else {})
+        assert target.count_by_state(archived=True) == ({} if is_back else {"shut": 1})
+        assert target.due(9, 9) == ([("e", "m")] if is_back else [])
+
+
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 def test_everything_is_there_afterwards_as_it_was(store_of, first, second) -> None:
     source, target = store_of(first), store_of(second)
@@ -52,7 +76,8 @@ def test_everything_is_there_afterwards_as_it_was(store_of, first, second) -> No
     assert (report.new_entities, report.new_rows, report.new_machines) == (4, 10, 2)
     assert (report.verified, report.passes, report.conflicts) == (True, 2, ())
     assert target.due(5_000, 9) == [("a", "m")]
-    assert target.count_by_state() == source.count_by_state()
+    for archived in (False, True):
+        assert target.count_by_state(archived=archived) == source.count_by_state(archived=archived)
     assert sorted(target.load([Lookup("a", "m", ("i1", "i2", "x"))])[0].known) == ["i1", "i2"]
     assert len(target.feed().items) == 10
     again = copy_store(source, target)
@@ -379,7 +404,7 @@ def test_what_the_target_cannot_store_is_reported(source) -> None:
         found = conflicts(source, target, batch=batch)
         assert found == {("b", "m"): "the target cannot store it: it has no room"}
     assert target.load([Lookup("b", "m")])[0].entity is None
-    assert len(target.entities().items) == 3
+    assert len(target.entities().items) == 2
 
 
 # Mistakes -----------------------------------------------------------------------------------------

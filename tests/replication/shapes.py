@@ -1,5 +1,6 @@
 """What the tests of replication share: rich rows of one store, and two stores compared field by field."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -41,8 +42,10 @@ def rich(store) -> None:
                 duration_us=12,
                 request_hash="h" * 32,
             ),
-            change("a", machine="other", steps=3, state="p+q", event_id="run"),
-            change("b", context={}),
+            replace(
+                change("a", machine="other", steps=3, state="p+q", event_id="run"), archived_at=88
+            ),
+            change("b", context={}, trace="00-ab-cd-01"),
             note("never", version=0),
         ]
     )

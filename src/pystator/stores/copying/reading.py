@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pystator.records import Entity, HistoryEntry, Key, Loaded, Lookup, Page, record
 
-__all__ = ["Found", "Keys", "Reader", "readers", "rounds"]
+__all__ = ["Found", "Keys", "Reader", "all_entities", "readers", "rounds"]
 
 ROUND: Final = 100
 """Keys that are looked at together."""
@@ -89,7 +89,7 @@ class Keys:
                 self._waiting.append((entity_id, machine))
 
 
-def _entities(store: Any, machine_name: str | None) -> Iterator[Entity]:
+def all_entities(store: Any, machine_name: str | None = None) -> Iterator[Entity]:
     """All entities in the order of keys, those that are archived among them."""
     ways: list[dict[str, Any]] = [{}]
     if _has_archived(store):
@@ -132,7 +132,7 @@ def rounds(store: Any, machine_name: str | None, *, history: bool) -> Iterator[l
 
 def _found(store: Any, machine_name: str | None, *, history: bool) -> Iterator[Found]:
     keys = Keys(store, machine_name) if history else None
-    for entity in _entities(store, machine_name):
+    for entity in all_entities(store, machine_name):
         while keys is not None and (key := keys.peek()) is not None and key < entity.key:
             keys.take(key)
             yield Found(key, _unlisted(store, key), True)

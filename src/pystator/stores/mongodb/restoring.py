@@ -16,6 +16,7 @@ from typing import Any, Final
 from pystator.errors import InvalidValueError, StoreUnavailableError
 from pystator.records import Outcome, OutcomeKind, Parcel
 from pystator.stores.mongodb.documents import (
+    APART,
     HISTORY,
     SNAPSHOT,
     STATES,
@@ -369,8 +370,12 @@ def _values(put: _Put, rev: int, before: int) -> tuple[Document, Document]:
     values: Document = {"rev": rev}
     gone: Document = {}
     if part.entity is not None:
-        values["leaves"] = leaves_of(part.entity["state"])
-        for name, value in part.entity.items():
+        entity = {**part.entity, "leaves": leaves_of(part.entity["state"])}
+        gone = dict.fromkeys(APART.values(), "")
+        if entity.get("archived_at") is not None:
+            entity = {APART.get(name, name): value for name, value in entity.items()}
+            gone = dict.fromkeys(APART, "")
+        for name, value in entity.items():
             if value is None:
                 gone[name] = ""
             else:

@@ -12,11 +12,13 @@ Of two who do this at once the last to begin goes on, and the other one ends wit
 """
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 from pystator.errors import ReplicationError
 from pystator.records import Lookup
 from pystator.stores.copying import Copied, copy_store
+from pystator.stores.copying.reading import all_entities
 from pystator.stores.copying.report import Progress
 from pystator.stores.keys import new_commit_id
 from pystator.stores.replicated.answers import Rebuilt
@@ -81,16 +83,12 @@ def _check_hot_has_all(pair: Pair) -> None:
     Raises:
         ReplicationError: It has.
     """
-    after: str | None = None
-    while True:
-        page = pair.durable.entities(after=after, limit=ROUND)
-        found = pair.hot.load([Lookup(*entity.key) for entity in page.items])
-        for entity, each in zip(page.items, found, strict=True):
+    entities = all_entities(pair.durable)
+    while some := list(islice(entities, ROUND)):
+        found = pair.hot.load([Lookup(*entity.key) for entity in some])
+        for entity, each in zip(some, found, strict=True):
             if each.entity is None:
                 raise _lacking(pair, *entity.key)
-        after = page.next
-        if after is None:
-            return
 
 
 def _goes_on(pair: Pair, epoch: Epoch | None, phase: Phase) -> bool:

@@ -112,7 +112,9 @@ class Pair:
         self.ledger.change_epoch(epoch, Epoch(epoch.name, Phase.DONE))
 
     def _durable_is_empty(self) -> bool:
-        return not self.durable.prune_keys(None, 1) and not self.durable.entities(limit=1).items
+        return not self.durable.prune_keys(None, 1) and not any(
+            self.durable.entities(archived=archived, limit=1).items for archived in (False, True)
+        )
 
     # Having lost nothing --------------------------------------------------------------------------
 

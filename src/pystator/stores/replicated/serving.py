@@ -3,11 +3,12 @@
 Machines are kept by both: the durable one first, so that what serves is never without a copy.
 """
 
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import ClassVar, TypeVar, cast
+from typing import ClassVar, Final, TypeVar, cast
 
-from pystator.errors import FSMError, StoreUnavailableError
+from pystator.errors import ConfigurationError, FSMError, StoreUnavailableError
 from pystator.records import (
     Commit,
     Cut,
@@ -29,6 +30,10 @@ from pystator.stores.replicated.pair import Durable
 __all__ = ["Serving"]
 
 T = TypeVar("T")
+
+
+_TRIES: Final = 3
+"""How often the durable store is brought up to date before its refusal is believed."""
 
 
 class Serving(CompleteStore):
@@ -382,12 +387,25 @@ class Serving(CompleteStore):
     def delete_machine(self, name: str, version: str | None = None) -> int:
         """Delete a version, or all of them; how many there were.
 
+        The hot store goes first: it knows which entities are alive. The durable one has to be told
+        of those that were archived a moment ago, so what waits is replicated if need be. Killed, or
+        without the durable store, in between, this is called again.
+
         Raises:
             ConfigurationError: Entities of this machine are alive.
         """
         self._open()
         deleted = self.hot_store.delete_machine(name, version)
+        for _ in range(_TRIES):
+            try:
+                return max(deleted, self.durable_store.delete_machine(name, version))
+            except ConfigurationError:
+                self._catch_up()
         return max(deleted, self.durable_store.delete_machine(name, version))
+
+    @abstractmethod
+    def _catch_up(self) -> None:
+        """Replicate what waits at this moment."""
 
     async def asave_machine(self, machine: StoredMachine) -> bool:
         """`save_machine` for asyncio."""
@@ -406,10 +424,10 @@ class Serving(CompleteStore):
         return await self._aread(lambda: self.hot_store.astored_machines(after=after, limit=limit))
 
     async def adelete_machine(self, name: str, version: str | None = None) -> int:
-        """`delete_machine` for asyncio."""
-        self._open()
-        deleted = await self.hot_store.adelete_machine(name, version)
-        return max(deleted, await self.durable_store.adelete_machine(name, version))
+        """`delete_machine` for asyncio, in a thread."""
+        import asyncio  # blocking programs never pay for it
+
+        return await asyncio.to_thread(self.delete_machine, name, version)
 
 
 def _is_nothing(found: object) -> bool:

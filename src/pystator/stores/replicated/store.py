@@ -12,6 +12,7 @@ from pystator.stores.replicated.answers import Applied, Lag, Rebuilt
 from pystator.stores.replicated.guard import Guard
 from pystator.stores.replicated.location import parse_replicated
 from pystator.stores.replicated.pair import Durable, Pair
+from pystator.stores.replicated.places import in_order
 from pystator.stores.replicated.replicator import Progress, Replicator
 from pystator.stores.replicated.serving import Serving
 
@@ -170,6 +171,20 @@ class ReplicatedStateStore(Serving):
             stop.set()
             await asyncio.wait([work])
             raise
+
+    def _catch_up(self) -> None:
+        """Replicate what waits at this moment; what others commit meanwhile is not waited for."""
+        epoch = self._open().epoch
+        heads = self._pair.stream.heads(self._pair.places(epoch))
+        goal = {number: head.last for number, head in heads.items() if head.last is not None}
+        reached = threading.Event()
+
+        def look(_: Applied) -> None:
+            places = self._pair.places(epoch)
+            if all(in_order(places[number]) >= in_order(last) for number, last in goal.items()):
+                reached.set()
+
+        Replicator(self._pair, stop=reached, progress=look).run(once=True)
 
     def _replicate(self) -> None:
         """In the background."""

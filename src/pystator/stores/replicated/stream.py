@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pystator.records import Key, record
 from pystator.stores.codec import rewrite
-from pystator.stores.parcels import ENTITY_VALUES, ROW_VALUES, EntityRow, HistoryRow, RawParcel
+from pystator.stores.parcels import EntityRow, HistoryRow, RawParcel
 from pystator.stores.redis.ops import Command, Operation, Request, pack
 from pystator.stores.redis.rows import DIGITS, archived_of, version_of
 from pystator.stores.redis.scripts import Script
@@ -333,7 +333,7 @@ class _Merged:
 def _entity(fields: Mapping[str, str]) -> EntityRow:
     due = fields.get("next_due")
     version, archived_at = archived_of(fields["version"])
-    values = (
+    return (
         version,
         fields["state"],
         fields["context"],
@@ -348,7 +348,6 @@ def _entity(fields: Mapping[str, str]) -> EntityRow:
         int(fields["state_since"]),
         archived_at,
     )
-    return values[: len(ENTITY_VALUES)]
 
 
 _load: Final = json.loads
@@ -361,7 +360,7 @@ def _row(text: str) -> HistoryRow:
     kind, trigger, payload, now, patch, source, target, actions, *rest = _load(text[DIGITS:])
     *told, recorded_at = rest
     trace = told.pop() if len(told) > _UNTRACED else None
-    values = (
+    return (
         version_of(text),
         kind,
         trigger,
@@ -375,4 +374,3 @@ def _row(text: str) -> HistoryRow:
         recorded_at,
         trace,
     )
-    return values[: len(ROW_VALUES)]
