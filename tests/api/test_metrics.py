@@ -56,6 +56,36 @@ def test_requests_are_counted_by_route_and_not_by_path(serve, order):
     assert "order-1" not in text
 
 
+def test_events_are_counted_by_what_became_of_them(serve, order):
+    async def go():
+        async with serve(order) as client:
+            path = "/entities/order-1/events"
+            place = {"trigger": "place", "context": {"total": 5}}
+            await client.post(path, json=place, headers={"Idempotency-Key": "k"})
+            await client.post(path, json=place, headers={"Idempotency-Key": "k"})
+            await client.post(path, json={"trigger": "place"})
+            await client.post(path, json={"trigger": "nothing_of_this_name"})
+            await client.post(
+                path, json={"trigger": "x", "context": {"n": 1}}, headers={"If-Match": '"7"'}
+            )
+            await client.post(
+                "/entities/bulk/events",
+                json={"events": [{"entity_id": f"bulk-{n}", **place} for n in range(3)]},
+            )
+            return await scraped(client)
+
+    text = asyncio.run(go())
+    events = series(text, "pystator_events_total")
+    assert events[order.name, "applied", ""] == 4
+    assert events[order.name, "replayed", ""] == 1
+    assert events[order.name, "rejected", "no_transition"] == 1
+    assert events[order.name, "rejected", "undefined_trigger"] == 1
+    assert events[order.name, "failed", "stale_version"] == 1
+    assert series(text, "pystator_event_duration_seconds_count")[order.name,] == 8
+    assert "nothing_of_this_name" not in text
+    assert "bulk-1" not in text
+
+
 def test_the_store_and_the_release_are_told(serve, order):
     async def go():
         async with serve(order) as client:

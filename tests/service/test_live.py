@@ -287,7 +287,7 @@ def test_a_bounded_number_of_followers(shop):
     assert following == 3
 
 
-@pytest.mark.parametrize("kind", ["redis", "mongodb"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "redis", "mongodb"])
 def test_every_store_with_a_feed_can_be_followed(kind, request, tmp_path):
     if kind == "sqlite":
         url = f"sqlite:///{tmp_path / 'live.db'}"

@@ -77,7 +77,7 @@ class Services:
         self.exporting = Exporting(store) if settings.otel or is_wanted() else None
         telemetry = None if self.exporting is None else self.exporting.telemetry
         self.machines = Machines(store, application, telemetry=telemetry)
-        self.entities = EntityService(store, self.machines)
+        self.entities = EntityService(store, self.machines, self.metrics.settled)
         self.workroom = Workroom()
         self.admin = MachineAdmin(store, application, self.machines, self.workroom)
         self.trials = Trials(application, self.machines, self.admin, self.workroom)

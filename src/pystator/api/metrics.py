@@ -25,6 +25,8 @@ from prometheus_client.process_collector import ProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pystator._version import __version__
+from pystator.engine.result import TransitionResult
+from pystator.errors import FSMError
 
 __all__ = ["FOLDER", "Measured", "Metrics", "forget_worker", "shared_folder"]
 
@@ -140,6 +142,17 @@ class Metrics:
         if histogram is None:
             histogram = self._of_machines[machine] = self._event_seconds.labels(machine)
         histogram.observe(seconds)
+
+    def settled(self, machine: str, result: TransitionResult | FSMError, seconds: float) -> None:
+        """An event has come to this; outcomes and reasons are words of which there are few."""
+        if isinstance(result, FSMError):
+            self.event(machine, "failed", str(result.code), seconds)
+        elif result.replayed:
+            self.event(machine, "replayed", "", seconds)
+        elif result.success:
+            self.event(machine, "ignored" if result.ignored else "applied", "", seconds)
+        else:
+            self.event(machine, "rejected", result.reason or "", seconds)
 
     def streams(self, number: int) -> None:
         """So many streams of this process are open."""

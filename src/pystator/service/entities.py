@@ -1,8 +1,9 @@
 """Entities of all machines that are served: events, data, reads, and what is done by hand."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from pystator.engine.result import TransitionResult
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pystator.records import Entity, HistoryEntry, Page
     from pystator.stores.prunable import CompleteStore
 
-__all__ = ["ANY_VERSION", "EntityService", "Item", "Order", "Verdict", "Versions"]
+__all__ = ["ANY_VERSION", "EntityService", "Item", "Observer", "Order", "Verdict", "Versions"]
 
 Versions = tuple[int, ...] | None
 """The versions that an entity may have for an event to be taken; None: every one, and none."""
@@ -26,6 +27,10 @@ ANY_VERSION: Final[Versions] = ()
 
 _AT_ONCE: Final = 100
 """Entities of a bulk call whose machines are looked up together."""
+
+
+Observer = Callable[[str, TransitionResult | FSMError, float], None]
+"""``(machine's name, result or error, seconds)``."""
 
 
 @record
@@ -78,10 +83,15 @@ class EntityService:
     Args:
         store: Where they are.
         machines: The machines that are served.
+        observe: Is told of every event and all data, with the machine's name, what became of it,
+            and the seconds that it took.
     """
 
-    def __init__(self, store: "CompleteStore", machines: Machines) -> None:
+    def __init__(
+        self, store: "CompleteStore", machines: Machines, observe: Observer | None = None
+    ) -> None:
         self._store = store
+        self._observe = observe
         self.owners = Owners(store, machines)
 
     async def ping(self) -> None:
@@ -102,7 +112,7 @@ class EntityService:
         """
         served = await self._served(order)
         expected = await self._expected(order, served)
-        result = await served.orchestrator.async_process_event(
+        work = served.orchestrator.async_process_event(
             order.entity_id,
             trigger,
             context,
@@ -112,6 +122,7 @@ class EntityService:
             expected_version=expected,
             trace=order.trace,
         )
+        result = await self._observed(served, work)
         return await self._answer(order, served, result)
 
     async def create(self, order: Order, context: Mapping[str, Any] | None) -> Answer:
@@ -121,13 +132,14 @@ class EntityService:
             EntityExistsError: There is one.
         """
         served = await self._served(order)
-        result = await served.orchestrator.async_create_entity(
+        work = served.orchestrator.async_create_entity(
             order.entity_id,
             context,
             event_id=order.event_id,
             actor=order.actor,
             trace=order.trace,
         )
+        result = await self._observed(served, work)
         return await self._answer(order, served, result)
 
     async def apply_data(self, order: Order, data: Mapping[str, Any]) -> Answer:
@@ -138,7 +150,7 @@ class EntityService:
         """
         served = await self._served(order)
         expected = await self._expected(order, served)
-        result = await served.orchestrator.async_apply_data(
+        work = served.orchestrator.async_apply_data(
             order.entity_id,
             data,
             event_id=order.event_id,
@@ -147,6 +159,7 @@ class EntityService:
             expected_version=expected,
             trace=order.trace,
         )
+        result = await self._observed(served, work)
         return await self._answer(order, served, result)
 
     async def dry_run(
@@ -215,6 +228,7 @@ class EntityService:
                     groups.setdefault(id(served), (served, []))[1].append(place)
         for served, places in groups.values():
             requests = [items[place].request for place in places]
+            began = perf_counter()
             try:
                 results = await served.orchestrator.async_process_events(requests)
             except FSMError as error:  # the store is down: nothing of this group was done
@@ -224,6 +238,8 @@ class EntityService:
                     answers[place] = error
                 continue
             for place, result in zip(places, results, strict=True):
+                if self._observe is not None:
+                    self._observe(served.name, result, perf_counter() - began)
                 answers[place] = await self._one(items[place].request.entity_id, served, result)
         return [answer for answer in answers if answer is not None]
 
@@ -241,6 +257,20 @@ class EntityService:
             return await answer_of(self._store, entity_id, served, result)
         except FSMError as error:
             return error
+
+    async def _observed(
+        self, served: Served, work: Awaitable[TransitionResult]
+    ) -> TransitionResult:
+        if self._observe is None:
+            return await work
+        began = perf_counter()
+        try:
+            result = await work
+        except FSMError as error:
+            self._observe(served.name, error, perf_counter() - began)
+            raise
+        self._observe(served.name, result, perf_counter() - began)
+        return result
 
     # What they need -----------------------------------------------------------------------------
 

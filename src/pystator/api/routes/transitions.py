@@ -8,7 +8,6 @@ from starlette.responses import Response
 
 from pystator.api.bodies import JsonRoute
 from pystator.api.context import Caller, Reader, ServicesOf, named
-from pystator.api.feed import transition_view
 from pystator.api.models.problems import declared
 from pystator.api.models.transitions import CURSOR, TransitionsModel
 from pystator.api.problems import Problem
@@ -16,6 +15,7 @@ from pystator.api.rendering import Json
 from pystator.api.sse import MEDIA_TYPE, EventStream
 from pystator.service.choice import Choice
 from pystator.service.live import BadCursorError, NoFeedError, TooManyFollowersError
+from pystator.service.views import item_view
 
 __all__ = ["router"]
 
@@ -82,7 +82,7 @@ async def list_transitions(
         page = await of.live.page(choice, cursor, min(limit, of.settings.most_items))
     except (BadCursorError, NoFeedError) as error:
         raise _problem(error) from error
-    items = [transition_view(row) for row in page.items]
+    items = [item_view(row) for row in page.items]
     return Json({"items": items, "next": page.next, "end": page.end})
 
 
