@@ -206,7 +206,7 @@ def test_the_name_in_the_path_is_the_machines(serve) -> None:
     async def go() -> None:
         async with serve() as client:
             answer = await client.put("/machines/other", json=small())
-            assert (answer.status_code, answer.json()["code"]) == (422, "invalid_value")
+            assert (answer.status_code, answer.json()["code"]) == (409, "machine_conflict")
             assert (await client.put("/machines/small", json=small())).status_code == 201
 
     asyncio.run(go())
@@ -300,7 +300,6 @@ def test_a_picture_in_four_languages(serve, order) -> None:
             for query, status, code in (
                 ("highlight=nope", 422, "undefined_state"),
                 ("entity_id=nobody", 404, "entity_not_found"),
-                ("entity_id=o&highlight=draft", 422, "invalid_value"),
                 ("format=png", 422, "invalid_request"),
                 ("version=9", 404, "machine_not_found"),
             ):
@@ -308,6 +307,22 @@ def test_a_picture_in_four_languages(serve, order) -> None:
                 assert (answer.status_code, answer.json()["code"]) == (status, code)
 
     asyncio.run(go())
+
+
+def test_a_method_that_is_not_there_tells_those_that_are(everything) -> None:
+    """Of all routes of a path, not of the first one."""
+
+    async def go(client) -> None:
+        for path, allowed in (
+            ("/machines", "GET, POST"),
+            ("/machines/small", "DELETE, GET, PUT"),
+            ("/machines/validate", "DELETE, GET, POST, PUT"),
+            ("/process", "POST"),
+        ):
+            answer = await client.request("PATCH", path)
+            assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+    everything(go)
 
 
 # Trials -------------------------------------------------------------------------------------------

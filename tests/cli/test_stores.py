@@ -164,6 +164,23 @@ def test_a_stored_machine_is_found_by_its_name(both: Tell) -> None:
     both("history", "order-1", "--machine", "order")
     both("entities", "--machine", "order", "--json")
     assert "stored are order@1.0" in both("send", "o", "x", "--machine", "ordre", code=1).err
+    assert "7 live entities" in both("machines", "delete", "order", code=1).err
+
+
+def test_a_stored_machine_is_deleted(both: Tell, tmp_path: Path) -> None:
+    """A version, or all of them; what was never there is said."""
+    both("machines", "create", "order.yaml")
+    for version in ("2.0", "3.0"):
+        text = MACHINE.replace('version: "1.0"', f'version: "{version}"')
+        assert text != MACHINE
+        (tmp_path / "order.yaml").write_text(text)
+        both("machines", "create", "order.yaml")
+    assert both("machines", "delete", "order@2.0").out == "order  version 2.0 deleted\n"
+    missing = both("machines", "delete", "order@2.0", code=1)
+    assert "stored are order@1.0, order@3.0" in missing.err
+    told = both("machines", "delete", "order", "--json")
+    assert json.loads(told.out) == {"name": "order", "version": None, "deleted": 2}
+    assert "no machine is stored there" in both("machines", "delete", "order", code=1).err
 
 
 def test_examples_are_stored_once(cli: Tell, url: str, both: Tell) -> None:

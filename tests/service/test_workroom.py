@@ -62,7 +62,7 @@ def test_a_worker_is_begun_when_it_is_needed_and_used_again(room):
 def test_an_error_comes_back_as_itself(room):
     with pytest.raises(UndefinedStateError, match="did you mean 'draft'") as caught:
         ask(room, "draw", b'{"states": [{"name": "draft", "type": "initial"}], "transitions": []}',
-            form="svg", highlight="draf")  # fmt: skip
+            form="svg", highlight=["draf"])  # fmt: skip
     assert caught.value.context["state"] == "draf"
     with pytest.raises(ConfigurationError) as caught:
         ask(room, "prepare", b"states: 5\ntransitions: []\n")

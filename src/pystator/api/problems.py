@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from pystator.api.rendering import render
 from pystator.errors import ErrorCode, FSMError
@@ -108,6 +109,8 @@ _OF_STATUS: Final = {
 
 _MEMBERS: Final = frozenset({"type", "title", "status", "detail", "instance", "code"})
 """What a fact of an error never replaces."""
+
+_METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 _SECONDS: Final = "1"
 """After which a request may be sent again that met something passing."""
@@ -243,7 +246,23 @@ async def _of_framework(request: Request, error: Exception) -> Response:
     detail = f"{request.method} {instance_of(request)}: {str(found.detail).lower()}"
     if code == "not_found":
         detail += "; /docs lists what there is"
-    return problem_response(code, detail, instance_of(request), headers=found.headers)
+    headers = dict(found.headers or {})
+    if code == "method_not_allowed":
+        headers["Allow"] = ", ".join(_allowed(request))
+    return problem_response(code, detail, instance_of(request), headers=headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of the path: it may be of several routes, and the framework tells of one."""
+    app: FastAPI = request.app
+    return [
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in app.routes
+        )
+    ]
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

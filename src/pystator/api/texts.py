@@ -8,22 +8,12 @@ from pystator.api.bodies import parsed
 from pystator.api.models.machines import SMALL
 from pystator.api.problems import Problem
 
-__all__ = ["BODY", "YAML", "machine_text"]
+__all__ = ["MACHINE", "TEXT", "YAML", "machine_text"]
 
+JSON: Final = "application/json"
 YAML: Final = "application/yaml"
 
 _YAML: Final = frozenset({YAML, "application/x-yaml", "text/yaml", "text/x-yaml", "text/vnd.yaml"})
-
-_TEXT: Final = """\
-meta: {machine_name: shop_order, version: "2.1"}
-states:
-  - {name: draft, type: initial, description: A basket}
-  - {name: placed, description: Bought}
-  - {name: cancelled, type: terminal, description: Called off}
-transitions:
-  - {trigger: place, source: draft, dest: placed, guards: [{expr: total > 0}]}
-  - {trigger: cancel, source: [draft, placed], dest: cancelled}
-"""
 
 
 async def machine_text(request: Request) -> bytes:
@@ -37,7 +27,7 @@ async def machine_text(request: Request) -> bytes:
     kind = said.partition(";")[0].strip().lower()
     if kind in _YAML or (kind.startswith("application/") and kind.endswith("+yaml")):
         return body
-    if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
+    if kind == JSON or (kind.startswith("application/") and kind.endswith("+json")):
         parsed(body)
         return body
     raise Problem(
@@ -47,26 +37,32 @@ async def machine_text(request: Request) -> bytes:
     )
 
 
-BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "description": "A machine, as its file has it.",
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["states", "transitions"],
-                    "properties": {
-                        "meta": {"type": "object", "description": "Name, version and modes."},
-                        "states": {"description": "Its states."},
-                        "transitions": {"description": "Its transitions."},
-                    },
-                    "description": "`pystator schema` prints the whole JSON Schema.",
-                },
-                "example": SMALL,
-            },
-            YAML: {"schema": {"type": "string"}, "example": _TEXT},
-        },
-    }
+_MACHINE: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["states", "transitions"],
+    "properties": {
+        "meta": {"type": ["object", "null"], "description": "Name, version and modes."},
+        "states": {"description": "Its states."},
+        "transitions": {"description": "Its transitions."},
+    },
+    "description": "`pystator schema` prints the whole JSON Schema.",
 }
-"""The declaration of such a body, for ``openapi_extra``."""
+_ANYTHING: Final[dict[str, Any]] = {"description": "A machine, or what is to become one."}
+
+
+def _declared(schema: dict[str, Any]) -> dict[str, Any]:
+    """The declaration of such a body, for ``openapi_extra``."""
+    return {
+        "requestBody": {
+            "required": True,
+            "description": "A machine, as its file has it.",
+            "content": {kind: {"schema": schema, "example": SMALL} for kind in (JSON, YAML)},
+        }
+    }
+
+
+MACHINE: Final = _declared(_MACHINE)
+"""A body that has to be a machine."""
+
+TEXT: Final = _declared(_ANYTHING)
+"""A body about which something is to be said."""

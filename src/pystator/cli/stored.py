@@ -10,7 +10,7 @@ from pystator.cli.app import new_app
 from pystator.cli.machines import open_store, shown_url, stored_machines
 from pystator.cli.options import JsonOption, StoreOption
 from pystator.cli.output import note, paint, say, say_json
-from pystator.cli.text import Cell, cut, moment, table
+from pystator.cli.text import Cell, cut, moment, noun, table
 
 if TYPE_CHECKING:
     from pystator.records import StoredMachine
@@ -18,19 +18,22 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = new_app(
-    name="machines", no_args_is_help=True, help="List, show and store definitions of machines."
+    name="machines",
+    no_args_is_help=True,
+    help="List, show, store and delete definitions of machines.",
 )
 
 
 @app.command("list")
 def list_machines(store: StoreOption = None, json: JsonOption = False) -> None:
     """List all versions of all machines that are stored."""
-    from pystator.stores.named import all_machines  # when it is used, here and below
+    from pystator.service.views import machine_view  # when it is used, here and below
+    from pystator.stores.named import all_machines
 
     with stored_machines(store) as opened:
         found = list(all_machines(opened))
     if json:
-        say_json({"machines": [_view(each) for each in found]})
+        say_json({"machines": [machine_view(each) for each in found]})
         return
     if not found:
         note(f"no machine is stored in {shown_url(store)}", "dim")
@@ -59,13 +62,14 @@ def get(
     json: JsonOption = False,
 ) -> None:
     """Print the definition of a stored machine: the newest version, or the one that is named."""
+    from pystator.service.views import machine_view
     from pystator.stores.named import configuration, find_machine
 
     with stored_machines(store) as opened:
         found = find_machine(opened, name, shown_url(store))
     config = configuration(found)
     if json:
-        say_json({**_view(found), "definition": config})
+        say_json({**machine_view(found), "definition": config})
         return
     import yaml
 
@@ -84,14 +88,42 @@ def create(
     A version never changes: what is changed gets a new version.
     """
     from pystator.definition.load import load_file
+    from pystator.service.views import machine_view
 
     machine = _stored(load_file(file))
     with open_store(store, create=True) as opened:
         added = opened.save_machine(machine)
     if json:
-        say_json({**_view(machine), "added": added})
+        say_json({**machine_view(machine), "added": added})
     else:
         say(f"{machine.name} {machine.version}  {'added' if added else 'was there'}")
+
+
+@app.command()
+def delete(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME[@VERSION]", help="A stored machine, e.g. order or order@1.0."),
+    ],
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Delete a version of a machine, or all of them, if no live entity uses it.
+
+    History stays as it is. Entities that are archived are not alive.
+    """
+    from pystator.stores.named import find_machine
+
+    wanted, _, version = name.partition("@")
+    with stored_machines(store) as opened:
+        deleted = opened.delete_machine(wanted, version or None)
+        if not deleted:
+            find_machine(opened, name, shown_url(store))  # says what there is
+    if json:
+        say_json({"name": wanted, "version": version or None, "deleted": deleted})
+    else:
+        what = f"version {version}" if version else f"{deleted} {noun(deleted, 'version')}"
+        say(f"{wanted}  {what} deleted")
 
 
 def _stored(definition: Any) -> "StoredMachine":
@@ -107,15 +139,3 @@ def _stored(definition: Any) -> "StoredMachine":
         jsonlib.dumps(definition.config, ensure_ascii=False),
         time.time_ns() // 1_000,
     )
-
-
-def _view(machine: "StoredMachine") -> dict[str, Any]:
-    from pystator.records import to_datetime
-
-    return {
-        "name": machine.name,
-        "version": machine.version,
-        "fingerprint": machine.fingerprint,
-        "description": machine.description,
-        "created_at": to_datetime(machine.created_at),
-    }

@@ -32,7 +32,7 @@ def draw(
     *,
     form: str,
     brief: bool = False,
-    highlight: str | None = None,
+    highlight: Collection[str] = (),
     visited: Collection[str] = (),
 ) -> dict[str, Any]:
     """The picture of a stored machine, and sentences about what it does not show.
@@ -41,15 +41,15 @@ def draw(
         content: Its configuration as JSON.
         form: One of `FORMATS`.
         brief: Only states and triggers, no guards and effects.
-        highlight: The states to mark, joined by ``+``.
+        highlight: States to mark; each text may join several by ``+``.
         visited: Names of states to mark as left behind; unknown ones are of an older version.
 
     Raises:
         UndefinedStateError: A name to mark is no state of this machine.
     """
     definition = load_config(json.loads(content))
-    current = () if highlight is None else named(definition, highlight)
-    marks = Whereabouts(current, tuple(name for name in visited if name in definition.nodes))
+    current = dict.fromkeys(name for text in highlight for name in named(definition, text))
+    marks = Whereabouts(tuple(current), tuple(name for name in visited if name in definition.nodes))
     if form == "json":
         from pystator.definition.drawing.facts import facts  # one language, not all
 

@@ -18,7 +18,6 @@ from pystator.engine.machine import StateMachine
 from pystator.errors import (
     ConfigurationError,
     EntityNotFoundError,
-    InvalidValueError,
     MachineConflictError,
     MachineNotFoundError,
 )
@@ -302,15 +301,12 @@ class MachineAdmin:
             UndefinedStateError: The machine has no state to mark.
         """
         kept = await self.get(name, version)
+        marked = [] if highlight is None else [highlight]
         visited: list[str] = []
         if entity_id is not None:
-            if highlight is not None:
-                raise InvalidValueError(
-                    "highlight and entity_id both say what to mark: give one",
-                    context={"what": "highlight"},
-                )
-            highlight, visited = await self._whereabouts(name, entity_id)
-        given = {"form": form, "brief": brief, "highlight": highlight, "visited": visited}
+            state, visited = await self._whereabouts(name, entity_id)
+            marked.append(state)
+        given = {"form": form, "brief": brief, "highlight": marked, "visited": visited}
         done = await self._workroom.ask("draw", _content(kept), given, seconds=SECONDS)
         picture: str | dict[str, Any] = done["diagram"]
         return picture

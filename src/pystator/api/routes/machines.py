@@ -15,8 +15,8 @@ from pystator.api.models.machines import MachineModel, MachinePage, ValidationMo
 from pystator.api.models.problems import declared
 from pystator.api.problems import Problem
 from pystator.api.rendering import Json
-from pystator.api.texts import BODY, YAML, machine_text
-from pystator.errors import InvalidValueError
+from pystator.api.texts import MACHINE, TEXT, YAML, machine_text
+from pystator.errors import MachineConflictError
 from pystator.records import StoredMachine
 from pystator.service.machine_admin import Kept
 
@@ -38,7 +38,12 @@ Version = Annotated[
     ),
 ]
 After = Annotated[
-    str | None, Query(description="An earlier page's `next`.", max_length=2_000, examples=[None])
+    str | None,
+    Query(
+        description="An earlier page's `next`.",
+        max_length=2_000,
+        examples=["WyJtYWNoaW5lcyIsInNob3Bfb3JkZXIiLCIyLjAiXQ"],
+    ),
 ]
 Limit = Annotated[int, Query(description="Versions at most.", ge=1, le=1_000, examples=[100])]
 Brief = Annotated[bool, Query(description="Only states and triggers, no guards and effects.")]
@@ -54,7 +59,7 @@ Whose = Annotated[
     str | None,
     Query(
         description="Mark where this entity is and has been.",
-        examples=[None],
+        examples=["order-123"],
         min_length=1,
         max_length=255,
     ),
@@ -87,7 +92,8 @@ _TAGGED: Final[dict[str, Any]] = {
     }
 }
 _PLACED: Final[dict[str, Any]] = {
-    "Location": {"description": "Where the version is.", "schema": {"type": "string"}}
+    "Location": {"description": "Where the version is.", "schema": {"type": "string"}},
+    **_TAGGED,
 }
 _STORED: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -134,7 +140,7 @@ async def list_machines(
     operation_id="create_machine",
     status_code=201,
     responses=_STORED,
-    openapi_extra=BODY,
+    openapi_extra=MACHINE,
 )
 async def create_machine(request: Request, of: ServicesOf, who: Admin) -> Response:
     """Store a version of a machine, from YAML or JSON; it is served at once.
@@ -154,7 +160,7 @@ async def create_machine(request: Request, of: ServicesOf, who: Admin) -> Respon
         200: {"model": ValidationModel},
         **declared(400, 401, 403, 413, 415, 422, 503),
     },
-    openapi_extra=BODY,
+    openapi_extra=TEXT,
 )
 async def validate_machine(
     request: Request,
@@ -177,7 +183,7 @@ async def validate_machine(
     responses={
         200: {
             "model": MachineModel,
-            "content": {YAML: {"schema": {"type": "string"}}},
+            "content": {YAML: {"schema": {"type": "object"}}},
             "headers": _TAGGED,
         },
         304: {"description": "It is what the client has.", "headers": _TAGGED},
@@ -213,17 +219,17 @@ async def get_machine(
     summary="Store a new version of a machine",
     operation_id="put_machine",
     responses=_STORED,
-    openapi_extra=BODY,
+    openapi_extra=MACHINE,
 )
 async def put_machine(name: Name, request: Request, of: ServicesOf, who: Admin) -> Response:
     """As `POST /machines`, and the machine has the name of the path."""
     _seen(who, name)
     machine = await of.admin.prepare(await machine_text(request))
     if machine.name != name:
-        raise InvalidValueError(
+        raise MachineConflictError(
             f"the machine's name is {machine.name!r}, and the path says {name!r}: change"
             " meta.machine_name or the path",
-            context={"what": "machine_name", "machine": machine.name},
+            context={"machine": machine.name},
         )
     return await _keep(of, who, machine)
 
