@@ -206,6 +206,29 @@ def test_a_stream_with_filters_moves_on_behind_what_it_does_not_show(doors, now)
     assert [row["trigger"] for _, row in rows(iter(found))] == ["open"]
 
 
+def test_a_heartbeat_says_how_far_rows_that_are_not_asked_for_were_passed_over(
+    doors, now, monkeypatch
+):
+    """Who is cut afterwards does not read them all again. A browser takes an id without data, too."""
+    monkeypatch.setattr("pystator.api.sse.HEARTBEAT", 0.2)
+    with stream(doors.url, entity_id="nobody") as events:
+        begin = next(events)["id"]
+        doors.turn("h", 2)
+        wait_for(lambda: (beat := next(events)).get("id", begin) != begin and ":" in beat)
+        assert next(events) == {":": "heartbeat"}
+
+
+def test_a_stream_ends_at_a_heartbeat_when_its_caller_may_read_no_longer(doors, monkeypatch):
+    monkeypatch.setattr("pystator.api.sse.HEARTBEAT", 0.1)
+    valid = [True]
+    monkeypatch.setattr("pystator.api.routes.transitions._validity", lambda _who: lambda: valid[0])
+    with stream(doors.url) as events:
+        next(events)
+        assert next(events) == {":": "heartbeat"}
+        valid[0] = False
+        assert len(list(events)) <= 1
+
+
 def test_a_reader_that_leaves_is_noticed(doors):
     with stream(doors.url) as events:
         next(events)
@@ -247,6 +270,27 @@ def test_a_slow_reader_costs_no_memory_and_gets_everything(doors, now):
         assert doors.page(cursor=now, entity_id="quick")["items"]
         numbers = [row["payload"]["number"] for _, row in (next(found) for _ in range(255))]
     assert numbers == list(range(1, 256))
+
+
+def test_streams_wait_for_a_store_that_is_down_and_go_on_where_they_were(own_redis):
+    server = own_redis()
+    with running([machine()], store=server.url) as api:
+        store = create_state_store(server.url)
+        store.connect()
+        doors = Doors(store, api)
+        with stream(api.url) as events:
+            next(events)
+            doors.turn("w", 1)
+            found = rows(events)
+            next(found)
+            server.kill()
+            time.sleep(0.3)  # it is looked for
+            server.start()
+            wait_for(lambda: CLIENT.get(f"{api.url}/transitions").status_code == 200)
+            doors.turn("w", 3)
+            told = [next(found)[1]["trigger"] for _ in range(5)]
+        store.disconnect()
+    assert told == ["close", "open", "close", "close", "open"]
 
 
 # Storms -------------------------------------------------------------------------------------------

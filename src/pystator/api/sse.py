@@ -51,7 +51,6 @@ class EventStream(Response):
         stopping: Ends it.
         is_valid: The caller may still read.
         seconds: Ends it after so long.
-        heartbeat: Seconds between two signs of life.
     """
 
     media_type = MEDIA_TYPE
@@ -63,7 +62,6 @@ class EventStream(Response):
         *,
         is_valid: Callable[[], bool],
         seconds: float | None = None,
-        heartbeat: float = HEARTBEAT,
     ) -> None:
         self.status_code = 200
         self.background = None
@@ -74,7 +72,6 @@ class EventStream(Response):
         self._stopping = stopping
         self._is_valid = is_valid
         self._seconds = seconds
-        self._heartbeat = heartbeat
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, until one of the ends comes."""
@@ -111,7 +108,7 @@ class EventStream(Response):
         follower = self._follower
         clock = asyncio.get_running_loop().time
         end = None if self._seconds is None else clock() + self._seconds
-        beat = clock() + self._heartbeat
+        beat = clock() + HEARTBEAT
         told = follower.cursor
         await _send(send, f"retry: 1000\nid: {told}\n\n")
         while True:
@@ -124,7 +121,7 @@ class EventStream(Response):
             if now >= beat:
                 if not self._is_valid():
                     return
-                beat = now + self._heartbeat
+                beat = now + HEARTBEAT
                 text += ": heartbeat\n"
                 text += "\n" if follower.cursor == told else f"id: {follower.cursor}\n\n"
                 told = follower.cursor

@@ -222,12 +222,16 @@ class Live:
             TooManyFollowersError: There is no room.
             StoreUnavailableError: The store does not answer.
         """
-        place = await self.place(NOW if cursor is None else cursor)
         if self._followers[caller] >= self._most_each:
             raise TooManyFollowersError(self._most_each, own=True)
         if self.following >= self._most:
             raise TooManyFollowersError(self._most, own=False)
         self._change(caller, 1)
+        try:
+            place = await self.place(NOW if cursor is None else cursor)
+        except BaseException:
+            self.leave(caller)
+            raise
         if self._watcher is None:
             self._watcher = asyncio.create_task(self._watch(), name="pystator-live")
         return Follower(self, caller, choice, place or "")
