@@ -16,6 +16,7 @@ from pystator.api.metrics import Measured
 from pystator.api.openapi import describe
 from pystator.api.paths import RawPaths
 from pystator.api.problems import handle_problems
+from pystator.api.protect import protect
 from pystator.api.routes import (
     admin,
     bulk,
@@ -114,6 +115,7 @@ def create_app(
     for router, prefix in ROUTERS:
         app.include_router(router, prefix=prefix)
     app.add_middleware(RawPaths)
+    protect(app, services.settings)
     if services.exporting is not None:
         from pystator.api.traces import TraceState  # the extra otel
 

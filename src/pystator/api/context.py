@@ -1,15 +1,15 @@
 """What a route is given: the services of the process, and who calls."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
 from pystator.api.feed import follow_feed
 from pystator.api.metrics import Metrics
 from pystator.api.problems import Problem
+from pystator.api.security.callers import ANONYMOUS, CALLER, NOBODY, Caller
 from pystator.api.settings import ApiSettings
-from pystator.records import record
 from pystator.service.application import Application
 from pystator.service.entities import EntityService
 from pystator.service.exporting import Exporting, is_wanted
@@ -34,34 +34,6 @@ __all__ = [
     "require",
     "services",
 ]
-
-CALLER: Final = "pystator.caller"
-"""The key under which authentication leaves the caller in an ASGI scope."""
-
-_ALL: Final = frozenset({"read", "send", "admin"})
-
-
-@record
-class Caller:
-    """Who calls.
-
-    Attributes:
-        name: Stands in history as the actor.
-        scopes: Of ``read``, ``send`` and ``admin``; admin implies all.
-        machines: Names of the machines the caller may see; None: all.
-    """
-
-    name: str
-    scopes: frozenset[str]
-    machines: frozenset[str] | None = None
-
-    def may(self, scope: str) -> bool:
-        """The caller has this scope."""
-        return scope in self.scopes or "admin" in self.scopes
-
-
-ANONYMOUS: Final = Caller("anonymous", _ALL)
-"""Everybody, where no authentication is configured."""
 
 
 class Services:
@@ -96,7 +68,7 @@ async def services(request: Request) -> Services:
 
 async def caller(request: Request) -> Caller:
     """Who calls."""
-    found: Caller = request.scope.get(CALLER, ANONYMOUS)
+    found: Caller = request.scope.get(CALLER, NOBODY)
     return found
 
 
@@ -106,7 +78,7 @@ def authorized(scope: Mapping[str, Any], wanted: str) -> Caller:
     Raises:
         Problem: The caller has not.
     """
-    found: Caller = scope.get(CALLER, ANONYMOUS)
+    found: Caller = scope.get(CALLER, NOBODY)
     if not found.may(wanted):
         raise Problem(
             "forbidden",

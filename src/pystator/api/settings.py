@@ -21,9 +21,9 @@ _YES: Final = {"1": True, "true": True, "yes": True, "on": True}
 _NO: Final = {"0": False, "false": False, "no": False, "off": False}
 
 
-def setting(default: Any, variable: str) -> Any:
+def setting(default: Any, variable: str, *, shown: bool = True) -> Any:
     """A field that the environment and the file may say, under this name."""
-    return field(default=default, metadata={"variable": variable})
+    return field(default=default, metadata={"variable": variable}, repr=shown)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +31,39 @@ class ApiSettings:
     """How the API behaves.
 
     Attributes:
+        keys_file: The file of API keys; by default ``pystator-keys.json``, if there is one.
+        jwt_secret: The secret of HS256 tokens, at least 32 bytes.
+        jwt_secret_file: A file with this secret.
+        jwt_public_key_file: A PEM file with the public key of RS256 or ES256 tokens.
+        jwt_jwks_file: A JSON Web Key Set; it is read again when it changes.
+        jwt_issuer: Who has to have made a token.
+        jwt_audience: Whom a token has to be for.
+        rate: How often a key may call each process, e.g. ``100/s``; None for no limit.
+        max_body: Bytes of a request's body.
+        request_seconds: In which the head of a request has come, and then its body.
+        cors_origins: Sites whose pages may call; none by default.
+        insecure: Other machines may call without authentication.
+        hosts: Names under which this service is called, where nobody is asked for a key; any by
+            default, those of this machine on loopback.
         most_items: The most items of a page, or of a bulk request.
         most_streams: The most streams of transitions that a process keeps open.
         most_streams_each: The most of them of one caller.
         otel: Spans are exported, as with OpenTelemetry's own variables.
     """
 
+    keys_file: str | None = setting(None, "PYSTATOR_KEYS_FILE")
+    jwt_secret: str | None = setting(None, "PYSTATOR_JWT_SECRET", shown=False)
+    jwt_secret_file: str | None = setting(None, "PYSTATOR_JWT_SECRET_FILE")
+    jwt_public_key_file: str | None = setting(None, "PYSTATOR_JWT_PUBLIC_KEY_FILE")
+    jwt_jwks_file: str | None = setting(None, "PYSTATOR_JWT_JWKS_FILE")
+    jwt_issuer: str | None = setting(None, "PYSTATOR_JWT_ISSUER")
+    jwt_audience: str | None = setting(None, "PYSTATOR_JWT_AUDIENCE")
+    rate: str | None = setting(None, "PYSTATOR_API_RATE")
+    max_body: int = setting(1_048_576, "PYSTATOR_API_MAX_BODY")
+    request_seconds: float = setting(10.0, "PYSTATOR_API_REQUEST_SECONDS")
+    cors_origins: tuple[str, ...] = setting((), "PYSTATOR_API_CORS_ORIGINS")
+    insecure: bool = setting(False, "PYSTATOR_API_INSECURE")
+    hosts: tuple[str, ...] = setting((), "PYSTATOR_API_HOSTS")
     most_items: int = setting(1_000, "PYSTATOR_API_MOST_ITEMS")
     most_streams: int = setting(500, "PYSTATOR_API_MOST_STREAMS")
     most_streams_each: int = setting(50, "PYSTATOR_API_MOST_STREAMS_EACH")

@@ -29,6 +29,8 @@ COMMANDS: dict[str, str] = {
     "machines": "pystator.cli.stored:app",
     "stores": "pystator.cli.stores:app",
     "db": "pystator.cli.db:app",
+    "api": "pystator.cli.api:api",
+    "keys": "pystator.cli.keys:app",
 }
 """Name -> where its function, or its own `typer.Typer`, is."""
 

@@ -13,6 +13,7 @@ __all__ = [
     "EventIdOption",
     "ForceOption",
     "JsonOption",
+    "KeysOption",
     "MachineNameOption",
     "MachineOption",
     "StoreOption",
@@ -95,4 +96,15 @@ AtOption = Annotated[
 
 ActorOption = Annotated[
     str | None, typer.Option("--actor", metavar="NAME", help="Who sends it; kept in history.")
+]
+
+KeysOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys",
+        metavar="FILE",
+        help="The file of API keys. Default: PYSTATOR_KEYS_FILE, then pystator-keys.json in this "
+        "folder.",
+        show_default=False,
+    ),
 ]

@@ -1,0 +1,116 @@
+"""HTTP/1.1 on a connection: uvicorn's protocol over h11, with our answers and timeouts.
+
+h11 refuses what two readers could understand in two ways (a length said twice, a length beside
+chunks, spaces in names, bare line feeds in a head): there is nothing to smuggle.
+"""
+
+import asyncio
+import json
+import logging
+import sys
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from pystator.api.problems import MEDIA_TYPE, document
+
+__all__ = ["HEAD_LIMIT", "HEAD_SECONDS", "Protocol"]
+
+HEAD_LIMIT: Final = 65_536
+"""Bytes of a request's head that are kept while it is not complete."""
+
+HEAD_SECONDS: Final = 10.0
+"""In which the head of a request has come."""
+
+_CODES: Final = {400: "invalid_http", 408: "request_timeout", 431: "headers_too_large"}
+
+_log = logging.getLogger("pystator.api")
+
+
+class Protocol(H11Protocol):
+    """A connection."""
+
+    head_seconds = HEAD_SECONDS
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as above it
+        """Begin to wait for a head."""
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop to wait."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; while it is not a whole head, the time is running."""
+        super().data_received(data)
+        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+            self._wait()
+        else:
+            self._stop_waiting()
+
+    def _wait(self) -> None:
+        if self._waiting is None:
+            self._waiting = self.loop.call_later(self.head_seconds, self._too_slow)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def _too_slow(self) -> None:
+        self._waiting = None
+        if self.transport.is_closing() or self.conn.their_state is not h11.IDLE:
+            return
+        if self.conn.trailing_data[0]:
+            self._refuse(408, f"the head did not come within {self.head_seconds:g} s")
+        else:
+            self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP; called while the parser's error is handled."""
+        del msg
+        error = sys.exc_info()[1]
+        status = 400
+        if isinstance(error, h11.RemoteProtocolError):
+            status = error.error_status_hint
+        status = status if status in _CODES else 400
+        detail = (
+            "headers are too large" if status == 431 else "this is not HTTP/1.1 as RFC 9112 has it"
+        )
+        self._refuse(status, detail)
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Answer, if an answer can still be begun, and close the connection."""
+        _log.info("%s %s", status, detail)
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # none before the first request
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True  # who waits for the rest of a body learns that none comes
+            cycle.message_event.set()
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            self._answer(status, detail)
+        self.transport.close()
+
+    def _answer(self, status: int, detail: str) -> None:
+        body = json.dumps(document(_CODES[status], detail, "", {})).encode() + b"\n"
+        headers = [
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+            (b"x-content-type-options", b"nosniff"),
+            (b"connection", b"close"),
+        ]
+        reason = HTTPStatus(status).phrase.encode()
+        for event in (
+            h11.Response(status_code=status, headers=headers, reason=reason),
+            h11.Data(data=body),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")

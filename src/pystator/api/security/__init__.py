@@ -1,0 +1,1 @@
+"""Who may call: keys, tokens, scopes, machines, and how often."""

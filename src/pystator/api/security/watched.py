@@ -1,0 +1,124 @@
+"""A small file that is read again when it changes: keys, secrets, JWKS.
+
+Laws:
+
+- It is looked at, at most every half second, by who asks for its value; nobody runs in the
+  background. A change acts within a second.
+- A file that is broken leaves the last good value and one line in the log; a file that is gone
+  leaves what the owner says of that: with keys, that none is valid.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import Final, Generic, TypeVar
+
+from pystator.errors import ConfigurationError
+
+__all__ = ["PAUSE", "Watched"]
+
+T = TypeVar("T")
+
+PAUSE: Final = 0.5
+"""Seconds between two looks."""
+
+logger = logging.getLogger("pystator.api")
+
+_Stamp = tuple[int, int, int, int, int]
+
+
+class Watched(Generic[T]):
+    """The parsed content of a file.
+
+    Args:
+        path: The file.
+        parse: Its content -> the value; raises ConfigurationError, without secrets in it.
+        gone: The value while there is no file.
+        clock: Seconds that only grow.
+
+    Attributes:
+        generation: A number that changes with the value: what was derived from it is then old.
+
+    Raises:
+        ConfigurationError: The file is missing or broken now, at the start.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        parse: Callable[[bytes, Path], T],
+        gone: T,
+        *,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.path = path.absolute()  # the working folder may change, the file does not
+        self.generation = 0
+        self._parse = parse
+        self._gone = gone
+        self._clock = clock
+        self._looked = clock()
+        self._stamp, self._value = self._read()
+
+    def value(self) -> T:
+        """What the file says, as of the last half second."""
+        now = self._clock()
+        if now - self._looked >= PAUSE:
+            self._looked = now
+            self._look()
+        return self._value
+
+    def _look(self) -> None:
+        try:
+            if _stamp_of(self.path) == self._stamp:
+                return
+            stamp, value = self._read()
+        except FileNotFoundError:
+            self._leave()
+        except ConfigurationError as error:
+            self._stamp = _stamp_of(self.path, broken=True)  # say it once a change
+            logger.error("%s; going on with what it said before", error.message)  # noqa: TRY400
+        except OSError as error:
+            logger.error("%s cannot be read: %s", self.path, error.strerror)  # noqa: TRY400
+        else:
+            self._stamp, self._value = stamp, value
+            self.generation += 1
+            logger.info("%s was read again", self.path)
+
+    def _leave(self) -> None:
+        if self._stamp is not None:
+            self._stamp, self._value = None, self._gone
+            self.generation += 1
+            logger.error("%s is gone: what was in it is no longer valid", self.path)
+
+    def _read(self) -> tuple[_Stamp | None, T]:
+        """The stamp is taken first: a change between the two is seen at the next look."""
+        try:
+            return _stamp_of(self.path), self._parse(self.path.read_bytes(), self.path)
+        except FileNotFoundError:
+            if self._looked_before():
+                raise
+            raise ConfigurationError(
+                f"{self.path}: no such file", context={"file": str(self.path)}
+            ) from None
+        except OSError as error:
+            if self._looked_before():
+                raise
+            raise ConfigurationError(
+                f"{self.path} cannot be read: {(error.strerror or str(error)).lower()}",
+                context={"file": str(self.path)},
+            ) from error
+
+    def _looked_before(self) -> bool:
+        return hasattr(self, "_value")
+
+
+def _stamp_of(path: Path, *, broken: bool = False) -> _Stamp | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - the same, at half the cost
+    except OSError:
+        if broken:
+            return None
+        raise
+    return (found.st_ino, found.st_dev, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

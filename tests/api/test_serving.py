@@ -1,0 +1,135 @@
+"""`pystator api` as a process: what it refuses to begin with, how it ends, and what its workers do."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pystator import SQLiteStateStore
+from pystator.api.serving import Serving, listen
+from pystator.api.settings import ApiSettings
+from pystator.errors import ConfigurationError
+from servers.service import start, until
+
+CREATE = "/api/v1/entities/{}/create"
+
+
+# Before it begins ---------------------------------------------------------------------------------
+
+
+def serving(folder: Path, **options) -> Serving:
+    settings = ApiSettings.load({}, folder, folder, **options.pop("settings", {}))
+    return Serving("memory://", None, settings, **{"port": 0, **options})
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_an_open_address_without_authentication_is_refused(tmp_path, host):
+    with pytest.raises(ConfigurationError, match="nobody is asked for a key"):
+        listen(serving(tmp_path, host=host))
+
+
+def test_an_open_address_is_served_with_a_key_or_when_it_is_said(tmp_path):
+    keys = tmp_path / "k.json"
+    keys.write_text('{"version": 1, "keys": []}')
+    for settings in ({"keys_file": str(keys)}, {"jwt_secret": "k" * 32}, {"insecure": True}):
+        _, listening = listen(serving(tmp_path, host="0.0.0.0", settings=settings))
+        listening.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2"])
+def test_loopback_is_served_to_this_machine_by_its_names_only(tmp_path, host):
+    found, listening = listen(serving(tmp_path, host=host))
+    listening.close()
+    assert {"localhost", "127.0.0.1", host} <= set(found.settings.hosts)
+
+
+def test_a_taken_port_is_one_sentence(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"127.0.0.1:{port}: another program"):
+            listen(serving(tmp_path, port=port))
+
+
+@pytest.mark.parametrize("host", ["", "no.such.host.invalid", "256.1.1.1", "a" * 300])
+def test_a_host_that_is_none_is_one_sentence(tmp_path, host):
+    with pytest.raises(ConfigurationError, match="is no address of this machine"):
+        listen(serving(tmp_path, host=host))
+
+
+# One process --------------------------------------------------------------------------------------
+
+
+def test_it_finishes_what_is_in_flight_and_ends_well(tmp_path):
+    """To begin takes a second here; the signal comes in its middle, and nothing else is taken then."""
+    with start(tmp_path) as server:
+        idle = httpx.Client(base_url=server.url)
+        assert idle.get("/health").status_code == 200
+        answers: list[httpx.Response] = []
+
+        def send() -> None:
+            answers.append(server.post(CREATE.format("a"), {"context": {"seconds": 1}}))
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        time.sleep(0.4)
+        asked = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        sender.join()
+        assert answers[0].status_code == 201
+        assert server.process.wait(10) == 0
+        assert 0.2 < time.monotonic() - asked < 5
+        with pytest.raises(httpx.TransportError):
+            server.get("/health")
+        idle.close()
+    with SQLiteStateStore(f"sqlite:///{tmp_path}/pystator.db") as store:
+        assert store.get_state("a") == "new", "it was committed"
+    assert "Traceback" not in server.log.read_text()
+
+
+# Workers ------------------------------------------------------------------------------------------
+
+
+def children(pid: int) -> set[int]:
+    """The workers of a supervisor: processes that were spawned to run, no helpers of Python's."""
+    found = set()
+    for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        line = Path(f"/proc/{each}/cmdline")
+        if line.exists() and b"spawn_main" in line.read_bytes():
+            found.add(int(each))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in /proc")
+def test_workers_are_replaced_and_end_together(tmp_path):
+    with start(tmp_path, "--workers", "2") as server:
+        pid = server.process.pid
+        until(lambda: len(children(pid)) == 2)
+        answers = [server.post(CREATE.format(n), {}).status_code for n in range(6)]
+        assert answers == [201] * 6
+        first = children(pid)
+        os.kill(min(first), signal.SIGKILL)
+        until(lambda: len(children(pid) - first) == 1)
+        assert server.is_well()
+        workers = children(pid)
+        assert server.stop() == 0
+        until(lambda: not any(Path(f"/proc/{each}").exists() for each in workers))
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in /proc")
+def test_workers_end_when_who_watches_them_is_killed(tmp_path):
+    with start(tmp_path, "--workers", "2") as server:
+        workers = children(server.process.pid)
+        assert workers
+        server.stop(signal.SIGKILL)
+        until(lambda: not any(Path(f"/proc/{each}").exists() for each in workers), 15)
