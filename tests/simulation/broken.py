@@ -210,9 +210,69 @@ def an_orchestrator_that_runs_actions_before_the_commit() -> Iterator[None]:
 
     def answer(self, case, result):
         ran = asyncio.get_running_loop().world.ran
-        for _, specs, decided in self.todos:
+        for _, specs, decided, _ in self.todos:
             ran.update(decided.context["tag"] for _ in specs)
         original(self, case, result)
 
     with _instead(Draft, "_answer", answer):
+        yield
+
+
+@_way
+def an_orchestrator_that_looks_at_expected_versions_too_early() -> Iterator[None]:
+    """Where somebody else is first, the event is decided again, at whatever version that made."""
+    original = Draft.take
+
+    def take(self, case):
+        if self.version == case.expected:
+            case.expected = None
+        return original(self, case)
+
+    with _instead(Draft, "take", take):
+        yield
+
+
+@_way
+def an_orchestrator_that_compares_with_what_was_loaded() -> Iterator[None]:
+    """The later events of a batch are to meet what those before them have made."""
+    original = Draft.take
+
+    def take(self, case):
+        version, self.version = self.version, self._expected
+        if case.expected is not None and case.expected != self.version:
+            return original(self, case)
+        expected, case.expected, self.version = case.expected, None, version
+        try:
+            return original(self, case)
+        finally:
+            case.expected = expected
+
+    with _instead(Draft, "take", take):
+        yield
+
+
+@_way
+def an_orchestrator_that_forgets_what_is_archived() -> Iterator[None]:
+    """Events move it as ever."""
+    original = Draft.__init__
+
+    def init(self, *given, **options):
+        original(self, *given, **options)
+        self.archived_at = None
+
+    with _instead(Draft, "__init__", init):
+        yield
+
+
+@_way
+def a_store_that_forgets_what_is_archived() -> Iterator[None]:
+    """It writes the row, and nothing else."""
+    original = Server.commit
+
+    def commit(self, commits):
+        for each in commits:
+            each.archived_at = None
+        return original(self, commits)
+
+    with _instead(Server, "commit", commit):
         yield

@@ -170,7 +170,12 @@ class Caller:
     async def _batch(self, process: "Process", items: tuple[Item, ...]) -> list[Any]:
         requests = [
             EventRequest(
-                item.entity, item.trigger or "note", item.data, item.event_id, now=_moment(item)
+                item.entity,
+                item.trigger or "note",
+                item.data,
+                item.event_id,
+                now=_moment(item),
+                expected_version=item.expects,
             )
             for item in items
         ]
@@ -182,8 +187,9 @@ class Caller:
         cases: list[Case] = []
         for item in items:
             case = Case(
-                item.entity, item.trigger or "", item.data, item.event_id, now=_moment(item)
-            )
+                item.entity, item.trigger or "", item.data, item.event_id, now=_moment(item),
+                expected=item.expects,
+            )  # fmt: skip
             case.is_data = item.trigger is None
             if item.event_id is not None:
                 case.identify(item.trigger)
@@ -216,6 +222,14 @@ class Caller:
             await _ask(process, "force_state", item.entity, state, reason=item.tag, actor=self.name)
         ]
 
+    async def _archive(self, process: "Process", items: tuple[Item, ...]) -> list[Any]:
+        (item,) = items
+        return [await _ask(process, "archive", item.entity, reason=item.tag, actor=self.name)]
+
+    async def _unarchive(self, process: "Process", items: tuple[Item, ...]) -> list[Any]:
+        (item,) = items
+        return [await _ask(process, "unarchive", item.entity, reason=item.tag, actor=self.name)]
+
     async def _sweep(self, process: "Process", items: tuple[Item, ...]) -> list[Any]:
         self.world.journal.fired += await _ask(process, "fire_due")
         return []
@@ -231,6 +245,8 @@ def _options(item: Item) -> dict[str, Any]:
         options["event_id"] = item.event_id
     if item.at is not None:
         options["now"] = _moment(item)
+    if item.expects is not None:
+        options["expected_version"] = item.expects
     return options
 
 

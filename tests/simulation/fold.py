@@ -27,6 +27,7 @@ class Fold:
     Attributes:
         rung: Contexts after firings of timers that have actions.
         contexts: After each version, as users see it; a version is its place.
+        archived: Whether it was put away, after each version.
     """
 
     def __init__(self, machines: Mapping[str, StateMachine], rows: Sequence[HistoryEntry]) -> None:
@@ -37,6 +38,7 @@ class Fold:
         self.context: Context = {}
         self.timers: Timers = {}
         self.version = 0
+        self.archived = [False]
         self.contexts: list[Context] = [{}]
         self.rung: list[Context] = []
         self._states: list[tuple[str | None, Context]] = [(None, {})]
@@ -66,6 +68,9 @@ class Fold:
             f" and history leads to {self.state} {self.context}"
         )
         assert replay(self.rows) == (entity.state, entity.context), "history does not replay"
+        assert (entity.archived_at is not None) is self.archived[-1], (
+            f"it was archived at {entity.archived_at}, and history says {self.archived[-1]}"
+        )
         assert entity.timers == self.timers, (
             f"its timers are {entity.timers}, and history arms {self.timers}"
         )
@@ -83,7 +88,11 @@ class Fold:
     def _reject(self, row: HistoryEntry) -> None:
         """It was no event for what its sender saw."""
         assert row.version <= self.version, f"a rejection saw version {row.version}"
-        if row.trigger is None:
+        told = row.error_code == "entity_archived"
+        assert told is self.archived[row.version], (
+            f"it was rejected by {row.error_code}, and archived: {self.archived[row.version]}"
+        )
+        if row.trigger is None or told:
             return
         state, context = self._states[row.version]
         if row.error_code == "entity_not_found":
@@ -105,7 +114,14 @@ class Fold:
             f"version {self.version} is followed by {row.version} ({row.kind} {row.trigger})"
         )
         self.version = row.version
-        if row.kind is EntryKind.FORCED:
+        away = self.archived[-1]
+        assert away is (row.kind is EntryKind.UNARCHIVED), (
+            f"version {row.version} ({row.kind}) is made of what was archived: {away}"
+        )
+        self.archived.append(row.kind is EntryKind.ARCHIVED)
+        if row.kind in {EntryKind.ARCHIVED, EntryKind.UNARCHIVED}:
+            assert row.source_state == row.target_state == self.state
+        elif row.kind is EntryKind.FORCED:
             self._force(row)
         elif row.kind is EntryKind.TIMER:
             self._fire(row)

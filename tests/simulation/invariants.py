@@ -5,6 +5,7 @@
 - What a caller was told is what stands in the row: version, states, actions, context.
 - Events of one caller for one entity are applied in the order in which they were sent.
 - An event that was sent after another was answered comes after it, whoever sent it.
+- An event that expects a version met it, or was not taken.
 - Actions run at most once, and only of what is written; once where nothing hindered them.
 - Whatever is still armed fires when its time comes.
 """
@@ -25,6 +26,17 @@ if TYPE_CHECKING:
     from simulation.world import World
 
 __all__ = ["check"]
+
+_ASKED_FOR = frozenset(
+    {
+        EntryKind.EVENT,
+        EntryKind.CREATED,
+        EntryKind.FORCED,
+        EntryKind.ARCHIVED,
+        EntryKind.UNARCHIVED,
+    }
+)
+"""Rows of changes that somebody has asked for."""
 
 _FAR = 10**12
 """Microseconds after which every timer of these worlds is due."""
@@ -71,7 +83,8 @@ class _Check:
 
     def entities(self) -> None:
         store, name = self.store, self.machine.name
-        stored = {each.entity_id: each for each in store.entities(limit=1_000).items}
+        found = store.entities(limit=1_000).items + store.entities(archived=True, limit=1_000).items
+        stored = {each.entity_id: each for each in found}
         sent = {note.item.entity for note in self.world.journal.notes.values()}
         for entity_id in sorted(sent | set(stored)):
             try:
@@ -91,7 +104,7 @@ class _Check:
         tag = tag_of(row)
         if row.kind is EntryKind.REJECTED:
             self.rejected[tag].append(row)
-        elif row.kind in {EntryKind.EVENT, EntryKind.CREATED, EntryKind.FORCED}:
+        elif row.kind in _ASKED_FOR:
             self.applied[tag].append((row.entity_id, row))
 
     # Events ---------------------------------------------------------------------------------------
@@ -105,6 +118,8 @@ class _Check:
             assert row.event_id == note.item.event_id, f"its row has event id {row.event_id}"
         if note.item.event_id is not None:
             assert len(applied) + len(rejected) <= 1, "its id stands in several rows"
+        if note.item.expects is not None and note.item.wrong != "taken":
+            self.expected(note.item.expects, tag)
         if note.item.wrong == "bad":
             assert not applied, "no store can keep it, and it is applied"
         if note.item.wrong == "taken":
@@ -115,6 +130,17 @@ class _Check:
         elif note.error is not None and not note.maybe:
             assert not applied, f"it is applied, and its caller was told: {said(note.error)}"
 
+    def expected(self, version: int, tag: str) -> None:
+        """It met this version, or another version of the machine that met it first."""
+        for row in self.rejected[tag]:
+            assert row.version == version, f"it was rejected at {row.version}"
+        for entity_id, row in self.applied[tag]:
+            before = row.version - 1
+            for other in self.folds[entity_id].rows:
+                if other.version == before and other.kind is EntryKind.MIGRATED:
+                    before -= other.commit_id == row.commit_id
+            assert before == version, f"it was applied at {before}"
+
     def taken(self, note: Note) -> None:
         """Its id belongs to the event before it, if that has left a row."""
         tag = note.item.tag
@@ -122,6 +148,8 @@ class _Check:
         if owner is None or not owner.answers or owner.item.wrong:
             return
         assert not self.applied[tag], "its id belongs to another event, and it is applied"
+        if note.behind():
+            return
         assert isinstance(note.error, IdempotencyConflictError), f"it was told {said(note.error)}"
 
     def answer(self, note: Note, answer: TransitionResult, context: Context | None) -> None:
@@ -157,8 +185,8 @@ class _Check:
         """By caller and entity. What was sent again, beside others, may have come after them."""
         lanes: dict[tuple[str, str], list[tuple[int, int, str]]] = defaultdict(list)
         for note in self.world.journal.notes.values():
-            if not note.answers or not self.applied[note.item.tag] or note.home:
-                continue
+            if not note.answers or not self.applied[note.item.tag] or note.home or note.refused:
+                continue  # what was refused to one caller may be taken from another one later
             if note.alone or (note.tries == 1 and not note.maybe and self.ordered(note)):
                 version = self.applied[note.item.tag][0][1].version
                 lane = lanes[note.caller, note.item.entity]

@@ -57,6 +57,7 @@ class Note:
         tries: How often it was sent.
         alone: It was the only event of its call.
         maybe: A try ended without a certain answer.
+        refused: A try met another version than the event expects.
         home: The process that sent it by itself; None for events of callers.
         died, left: Its process died under it, or the call that was all there was of it; its caller did not wait.
         answers: What was said about it, in the end: one result, or several that have to agree, each with the context
@@ -67,7 +68,7 @@ class Note:
     """
 
     __slots__ = (
-        "alone", "answers", "caller", "died", "done", "error", "home", "item", "kind", "left", "maybe", "number", "since", "tries", "until",
+        "alone", "answers", "caller", "died", "done", "error", "home", "item", "kind", "left", "maybe", "number", "refused", "since", "tries", "until",
     )  # fmt: skip
 
     def __init__(
@@ -82,9 +83,18 @@ class Note:
         self.home: object = None
         self.since = since
         self.until: int | None = None
-        self.maybe = self.died = self.left = self.done = False
+        self.maybe = self.died = self.left = self.done = self.refused = False
         self.answers: list[tuple[TransitionResult, Context | None]] = []
         self.error: Exception | None = None
+
+    def behind(self) -> bool:
+        """It was refused by a replica that did not know of what the event expects."""
+        error = self.error
+        return (
+            self.refused
+            and isinstance(error, StaleVersionError)
+            and int(str(error.context["actual"])) < (self.item.expects or 0)
+        )
 
     def told(self, answer: object, step: int) -> bool:
         """Take an answer; True when it is safe and sensible to ask again."""
@@ -97,6 +107,10 @@ class Note:
             self.done = True
             return False
         error = answer.error if isinstance(answer, TransitionResult) else answer
+        if isinstance(error, StaleVersionError) and "expected" in error.context:
+            self.error = error
+            self.done = self.refused = True
+            return False
         if isinstance(error, StaleVersionError) or (
             isinstance(error, StoreUnavailableError) and error.context.get("written") is False
         ):

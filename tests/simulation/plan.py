@@ -35,6 +35,10 @@ RATES = (0.0, 0.03, 0.1, 0.1, 0.2, 0.4)
 """How often a request meets trouble."""
 
 
+_EVENTS = ("event", "batch", "pipeline", "stream", "once")
+"""Calls whose events may expect a version."""
+
+
 @dataclass(slots=True)
 class Item:
     """One event.
@@ -43,6 +47,7 @@ class Item:
         tag: Its name, which its data carries into history.
         trigger: None for data alone.
         at: The time of its step, in microseconds; None for the clock's.
+        expects: The version that it is to meet.
         wrong: ``"bad"``: no store can keep its data; ``"taken"``: its event id belongs to another.
     """
 
@@ -53,19 +58,22 @@ class Item:
     event_id: str | None
     wrong: str = ""
     at: int | None = None
+    expects: int | None = None
 
     def __str__(self) -> str:
         name = "(data)" if self.trigger is None else self.trigger
         mark = "" if self.event_id is None else f" id={self.event_id}"
         if self.at is not None:
             mark += f" at={(self.at - START) / 1e6:+.0f}s"
+        if self.expects is not None:
+            mark += f" v={self.expects}"
         return f"{self.tag}:{name}>{self.entity}{mark}{' ' if self.wrong else ''}{self.wrong}"
 
 
 @dataclass(slots=True)
 class Op:
     """One call: ``event``, ``batch``, ``pipeline`` (calls at the same time), ``stream`` (calls that do not wait for
-    each other), ``once`` (as a batch of group commit), ``create``, ``force`` or ``sweep``."""
+    each other), ``once`` (as a batch of group commit), ``create``, ``force``, ``archive``, ``unarchive`` or ``sweep``."""
 
     kind: str
     items: tuple[Item, ...] = ()
@@ -154,7 +162,7 @@ def plan_of(seed: int) -> Plan:
         callers, events, entities = 6 + int(luck.random() * 5), 8, 2 + int(luck.random() * 3)
     machine = MACHINES[int(luck.random() * 2.3)]
     count = 1 + int(luck.random() * min(3, callers))
-    return Plan(
+    plan = Plan(
         seed,
         machine,
         tuple([_any(luck, MODES) for _ in range(count)]),
@@ -173,6 +181,34 @@ def plan_of(seed: int) -> Plan:
         most=_any(luck, (1, 2, 256, 256)),
         chatty=luck.random() < 0.15,
     )
+    return _conditional(plan, random.Random(f"{seed} conditional"))
+
+
+def _conditional(plan: Plan, luck: random.Random) -> Plan:
+    """With some luck of its own: events that expect versions, entities that are put away and taken back."""
+    if luck.random() < 0.15:
+        for op in (op for caller in plan.callers for op in caller.ops):
+            for item in op.items if op.kind in _EVENTS else ():
+                if luck.random() < 0.5:
+                    item.expects = int(luck.random() ** 2 * 5)
+    if luck.random() < 0.1:
+        plan.callers = tuple([_putting_away(each, luck) for each in plan.callers])
+    return plan
+
+
+def _putting_away(caller: CallerPlan, luck: random.Random) -> CallerPlan:
+    ops = list(caller.ops)
+    entities = sorted({item.entity for op in ops for item in op.items})
+    if not entities or luck.random() < 0.5:
+        return caller
+    entity = _any(luck, entities)
+    place = 0
+    for kind in ("archive", "unarchive", "archive")[: 1 + int(luck.random() * 3)]:
+        place += int(luck.random() * (len(ops) - place + 1))
+        tag = f"{caller.name}{kind}{place}"
+        ops.insert(place, Op(kind, (Item(entity, tag, None, {}, None),)))
+        place += 1
+    return CallerPlan(caller.name, caller.process, tuple(ops))
 
 
 def _any(luck: random.Random, choices: Any) -> Any:

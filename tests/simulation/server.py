@@ -103,6 +103,6 @@ class Server:
 
 
 def tag_of(entry: Entry | HistoryEntry) -> str:
-    """Whose event it is."""
+    """Whose event it is; what is done by hand has its tag for a reason, also where it is rejected."""
     payload = entry.payload or {}
-    return str(payload.get("reason" if entry.kind is EntryKind.FORCED else "tag"))
+    return str(payload.get("tag", payload.get("reason")))
