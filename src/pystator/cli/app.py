@@ -20,6 +20,8 @@ COMMANDS: dict[str, str] = {
     "schema": "pystator.cli.schema:schema",
     "send": "pystator.cli.send:send",
     "apply": "pystator.cli.apply:apply",
+    "archive": "pystator.cli.archive:archive",
+    "unarchive": "pystator.cli.archive:unarchive",
     "process": "pystator.cli.process:process",
     "fire": "pystator.cli.fire:fire",
     "show": "pystator.cli.show:show",

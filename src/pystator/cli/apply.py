@@ -10,6 +10,7 @@ from pystator.cli.options import (
     CodeOption,
     EntityArgument,
     EventIdOption,
+    ExpectOption,
     JsonOption,
     MachineOption,
     StoreOption,
@@ -35,6 +36,7 @@ def apply(
     event_id: EventIdOption = None,
     at: AtOption = None,
     actor: ActorOption = None,
+    expect: ExpectOption = None,
     machine: MachineOption = None,
     code: CodeOption = None,
     url: StoreOption = None,
@@ -53,7 +55,12 @@ def apply(
     deliver(
         entity,
         lambda entities: entities.apply_data(
-            entity, brought, event_id=event_id, actor=actor, occurred_at=happened
+            entity,
+            brought,
+            event_id=event_id,
+            actor=actor,
+            occurred_at=happened,
+            expected_version=expect,
         ),
         machine=machine,
         code=code,

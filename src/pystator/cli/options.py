@@ -11,6 +11,7 @@ __all__ = [
     "CodeOption",
     "EntityArgument",
     "EventIdOption",
+    "ExpectOption",
     "ForceOption",
     "JsonOption",
     "KeysOption",
@@ -87,6 +88,17 @@ EntityArgument = Annotated[
 EventIdOption = Annotated[
     str | None,
     typer.Option("--event-id", metavar="ID", help="Sent again, it is not applied again."),
+]
+
+ExpectOption = Annotated[
+    int | None,
+    typer.Option(
+        "--expect-version",
+        metavar="N",
+        min=0,
+        help="Only if this is the entity's version; 0: only if there is none yet.",
+        show_default=False,
+    ),
 ]
 
 AtOption = Annotated[

@@ -15,6 +15,7 @@ from pystator.cli.options import (
     CodeOption,
     EntityArgument,
     EventIdOption,
+    ExpectOption,
     JsonOption,
     MachineOption,
     StoreOption,
@@ -58,6 +59,7 @@ def send(
     event_id: EventIdOption = None,
     at: AtOption = None,
     actor: ActorOption = None,
+    expect: ExpectOption = None,
     machine: MachineOption = None,
     code: CodeOption = None,
     url: StoreOption = None,
@@ -66,10 +68,13 @@ def send(
     """Send one event to an entity.
 
     A new entity starts in the machine's initial state. Without --machine, the entity has to exist
-    and its machine to be stored in the database. Exits with 1 when the event is rejected.
+    and its machine to be stored in the database. Exits with 1 when the event is rejected, or is not
+    taken because the entity has another version than expected.
     """
     payload = payload_of(context, data or [])
-    request = EventRequest(entity, trigger, payload or None, event_id, moment(at), None, actor)
+    request = EventRequest(
+        entity, trigger, payload or None, event_id, moment(at), None, actor, expect
+    )
 
     def sent(entities: "Orchestrator") -> "TransitionResult":
         (result,) = entities.process_events([request])
