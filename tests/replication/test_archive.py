@@ -82,12 +82,13 @@ def test_a_death_in_between_leaves_a_copy_that_goes_with_the_next_try(store, mon
     store.save_machine(MACHINE)
 
     def die(*_):
-        raise StoreUnavailableError("gone")
+        raise StoreUnavailableError("gone", context={"written": False})
 
     with monkeypatch.context() as patched:
         patched.setattr(store.durable_store, "delete_machine", die)
-        with pytest.raises(StoreUnavailableError):
+        with pytest.raises(StoreUnavailableError, match="call this again") as caught:
             store.delete_machine("m")
+    assert "written" not in caught.value.context
     assert store.hot_store.stored_machine("m") is None
     assert store.durable_store.stored_machine("m") == MACHINE
     assert store.delete_machine("m") == 1

@@ -396,12 +396,26 @@ class Serving(CompleteStore):
         """
         self._open()
         deleted = self.hot_store.delete_machine(name, version)
+        try:
+            return max(deleted, self._delete_durably(name, version))
+        except FSMError as error:
+            if not deleted:
+                raise
+            error.context.pop("written", None)
+            raise type(error)(
+                f"{self.hot_store.url} has deleted it, {self.durable_store.url} has not:"
+                f" {error.message}; call this again",
+                context=error.context,
+            ) from error
+
+    def _delete_durably(self, name: str, version: str | None) -> int:
+        """`delete_machine` of the durable store, which is brought up to date if it refuses."""
         for _ in range(_TRIES):
             try:
-                return max(deleted, self.durable_store.delete_machine(name, version))
+                return self.durable_store.delete_machine(name, version)
             except ConfigurationError:
                 self._catch_up()
-        return max(deleted, self.durable_store.delete_machine(name, version))
+        return self.durable_store.delete_machine(name, version)
 
     @abstractmethod
     def _catch_up(self) -> None:
