@@ -8,6 +8,7 @@ from starlette.responses import Response
 from pystator.api.bodies import JsonRoute
 from pystator.api.context import Reader, ServicesOf
 from pystator.api.models.problems import declared
+from pystator.api.problems import Problem
 from pystator.errors import FSMError
 
 __all__ = ["router"]
@@ -39,8 +40,12 @@ PATIENCE = 2.0
     },
 )
 async def metrics(request: Request, of: ServicesOf, who: Reader) -> Response:
-    """Requests, events, streams, and whether the store answers."""
-    del who
+    """Requests, events, streams, and whether the store answers: of all machines."""
+    if who.machines is not None:
+        raise Problem(
+            "forbidden",
+            f"{who.name} may see some machines only, and these are the numbers of all",
+        )
     numbers = of.metrics
     try:
         async with asyncio.timeout(PATIENCE):
