@@ -43,8 +43,7 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if isfinite(value) else None
     if isinstance(value, dict):
-        found: dict[Any, Any] = value
-        return {str(key): _finite(each) for key, each in found.items()}
+        return {str(key): _finite(each) for key, each in _items(value)}
     if isinstance(value, list | tuple):
         return [_finite(each) for each in cast("list[Any]", value)]
     return value
