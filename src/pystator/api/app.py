@@ -29,6 +29,7 @@ from pystator.api.routes import (
     transitions,
 )
 from pystator.api.settings import ApiSettings
+from pystator.api.shortcut import Shortcut
 from pystator.db.resolve import find_store
 from pystator.service.application import Application
 from pystator.stores.prunable import CompleteStore
@@ -114,6 +115,7 @@ def create_app(
     handle_problems(app)
     for router, prefix in ROUTERS:
         app.include_router(router, prefix=prefix)
+    app.add_middleware(Shortcut, services=services, prefix=PREFIX)
     app.add_middleware(RawPaths)
     protect(app, services.settings)
     if services.exporting is not None:

@@ -31,13 +31,12 @@ def parsed(body: bytes) -> Any:
         raise Problem("invalid_json", f"the body is not JSON: {error}") from error
 
 
-def check_json(request: Request) -> None:
-    """The body says that it is JSON.
+def check_json(said: str) -> None:
+    """The body's media type is that of JSON.
 
     Raises:
-        Problem: It says something else, or nothing: a page of another site can send that, too.
+        Problem: It is another, or none: a page of another site can send that, too.
     """
-    said = request.headers.get("content-type", "")
     kind = said.partition(";")[0].strip().lower()
     if kind != "application/json" and not (
         kind.startswith("application/") and kind.endswith("+json")
@@ -66,7 +65,7 @@ class JsonRoute(APIRoute):
         async def checked(request: Request) -> Response:
             strict = _Strict(request.scope, request.receive)
             if has_body and await strict.body():
-                check_json(strict)
+                check_json(strict.headers.get("content-type", ""))
             return await handle(strict)
 
         return checked

@@ -5,13 +5,16 @@ from contextlib import suppress
 from typing import Final
 
 from starlette.datastructures import Headers
+from starlette.types import Scope
 
+from pystator.api.bodies import check_json
 from pystator.api.problems import Problem
 from pystator.errors import InvalidValueError
 from pystator.orchestrator.tracing import check_trace
+from pystator.records import record
 from pystator.service.entities import ANY_VERSION, Versions
 
-__all__ = ["etag", "is_known", "key_of", "trace_of", "versions_of"]
+__all__ = ["Asked", "asked_in", "etag", "is_known", "key_of", "trace_of", "versions_of"]
 
 _TAGS: Final = re.compile(r'\s*(?:W/)?"[^"]*"\s*(?:,\s*(?:W/)?"[^"]*"\s*)*')
 _TAG: Final = re.compile(r'(W/)?"([^"]*)"')
@@ -19,6 +22,40 @@ _VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
 _LONGEST: Final = 255
 _NEVER: Final = 2**62
 """A version that no entity has."""
+
+
+@record
+class Asked:
+    """What the headers of a request ask for, besides its body."""
+
+    key: str | None
+    versions: Versions
+    trace: str | None
+
+
+_NOTHING: Final = Asked(None, None, None)
+_NAMES: Final = frozenset({b"if-match", b"if-none-match", b"idempotency-key", b"traceparent"})
+
+
+def asked_in(scope: Scope) -> Asked:
+    """What the headers of a JSON request ask for.
+
+    Raises:
+        Problem: One of them cannot be understood, or the body is no JSON.
+    """
+    kind = b""
+    is_special = False
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            kind = value
+        elif name in _NAMES:
+            is_special = True
+    if kind != b"application/json":
+        check_json(kind.decode("latin-1"))
+    if not is_special:
+        return _NOTHING
+    headers = Headers(raw=scope["headers"])
+    return Asked(key_of(headers), versions_of(headers), trace_of(headers))
 
 
 def etag(version: int) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "answer_of",
     "handle_problems",
     "problem_response",
+    "response_to",
     "told_of",
 ]
 
@@ -219,24 +220,27 @@ def _sentence(error: FSMError) -> str:
 def handle_problems(app: FastAPI) -> None:
     """Answer every error of a request by a problem document."""
     app.add_exception_handler(FSMError, _ours)
-    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(Problem, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _of_framework)
     app.add_exception_handler(Exception, _unexpected)
 
 
+def response_to(error: FSMError | Problem, method: str, instance: str) -> Response:
+    """The answer to an error that we know; what is no mistake of the caller's goes to the log."""
+    if isinstance(error, Problem):
+        return problem_response(
+            error.code, error.detail, instance, headers=error.headers, **error.facts
+        )
+    answer = answer_of(error, instance)
+    if answer.status_code >= 500:
+        _log.warning("%s %s: %s", method, instance, error.message)
+    return answer
+
+
 async def _ours(request: Request, error: Exception) -> Response:
-    found = cast("FSMError", error)
-    if TABLE.get(str(found.code), (500,))[0] >= 500:
-        _log.warning("%s %s: %s", request.method, request.url.path, found.message)
-    return answer_of(found, instance_of(request))
-
-
-async def _problem(request: Request, error: Exception) -> Response:
-    found = cast("Problem", error)
-    return problem_response(
-        found.code, found.detail, instance_of(request), headers=found.headers, **found.facts
-    )
+    known = cast("FSMError | Problem", error)
+    return response_to(known, request.method, instance_of(request))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

@@ -1,7 +1,7 @@
 """Answers as JSON: compact, in UTF-8, with what JSON has no word for as text."""
 
 import json
-from collections.abc import ItemsView, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime
 from math import isfinite
 from typing import Any, cast
@@ -42,15 +42,12 @@ def _finite(value: Any) -> Any:
     """The value with null for each number that JSON does not have."""
     if isinstance(value, float):
         return value if isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): _finite(each) for key, each in _items(value)}
+    if isinstance(value, Mapping):
+        found = cast("Mapping[str, Any]", value)
+        return {str(key): _finite(each) for key, each in found.items()}
     if isinstance(value, list | tuple):
         return [_finite(each) for each in cast("list[Any]", value)]
     return value
-
-
-def _items(mapping: dict[Any, Any]) -> ItemsView[Any, Any]:
-    return mapping.items()
 
 
 class Json(Response):

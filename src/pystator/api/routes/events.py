@@ -4,31 +4,35 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import ValidationError
+from starlette.datastructures import QueryParams
 from starlette.responses import Response
+from starlette.types import Scope
 
 from pystator.api.answers import response_of
-from pystator.api.bodies import JsonRoute, check_json, parsed
-from pystator.api.conditions import key_of, trace_of, versions_of
+from pystator.api.bodies import JsonRoute, parsed
+from pystator.api.conditions import asked_in
 from pystator.api.context import Reader, Services, ServicesOf, authorized, named
 from pystator.api.documents import CONDITIONS, INCLUDE, body_documented, links
 from pystator.api.models.events import EventAnswer, EventBody
 from pystator.api.models.fields import MachineQuery, OneEntity
 from pystator.api.models.history import RowModel
 from pystator.api.models.problems import declared
-from pystator.api.problems import Problem, instance_of, invalid
+from pystator.api.problems import Problem, invalid
 from pystator.api.rendering import Json
 from pystator.service.entities import Order
 from pystator.service.views import item_view
 
-__all__ = ["router"]
+__all__ = ["PATH", "Services", "answer_event", "router"]
 
 router = APIRouter(tags=["events"], route_class=JsonRoute)
+
+PATH: Final = "/entities/{entity_id:segment}/events"
 
 _read: Final = EventBody.model_validate
 
 
 @router.post(
-    "/entities/{entity_id:segment}/events",
+    PATH,
     operation_id="send_event",
     summary="Send an event",
     openapi_extra={
@@ -51,38 +55,44 @@ async def send_event(request: Request, entity_id: OneEntity) -> Response:
     is applied only at that version of the entity. With an `Idempotency-Key` it is applied once,
     however often it is sent, and answered with the same words each time.
     """
-    who = authorized(request.scope, "send")
-    headers = request.headers
-    check_json(request)
-    try:
-        body = _read(parsed(await request.body()))
-    except ValidationError as error:
-        return invalid(error.errors(), instance_of(request), "body")
     of: Services = request.app.state.services
+    return await answer_event(request.scope, await request.body(), of, entity_id)
+
+
+async def answer_event(scope: Scope, body: bytes, of: Services, entity_id: str) -> Response:
+    """`send_event`, without a framework around it.
+
+    Raises:
+        FSMError, Problem: As handlers turn them into answers.
+    """
+    who = authorized(scope, "send")
+    asked = asked_in(scope)
+    try:
+        event = _read(parsed(body))
+    except ValidationError as error:
+        return invalid(error.errors(), scope["path"], "body")
     order = Order(
         entity_id,
-        named(who, body.machine_name),
+        named(who, event.machine_name),
         who.machines,
         who.name,
-        key_of(headers),
-        versions_of(headers),
-        body.occurred_at,
-        trace_of(headers),
-        with_context=wants_context(request),
+        asked.key,
+        asked.versions,
+        event.occurred_at,
+        asked.trace,
+        with_context=bool(scope["query_string"]) and _wants_context(scope),
     )
-    answer = await of.entities.event(order, body.trigger, body.context)
-    return response_of(answer, instance_of(request))
+    answer = await of.entities.event(order, event.trigger, event.context)
+    return response_of(answer, scope["path"])
 
 
-def wants_context(request: Request) -> bool:
+def _wants_context(scope: Scope) -> bool:
     """The query says ``include=context``.
 
     Raises:
         Problem: It says something else.
     """
-    if not request.scope["query_string"]:
-        return False
-    wanted = request.query_params.getlist("include")
+    wanted = QueryParams(scope["query_string"]).getlist("include")
     if any(each != "context" for each in wanted):
         raise Problem("invalid_request", "include: there is only include=context")
     return bool(wanted)
