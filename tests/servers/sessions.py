@@ -39,6 +39,14 @@ class Settled(PostgresStateStore):
         self._settle()
         return await super().afeed(cursor, limit, **asked)
 
+    def feed_end(self) -> str:
+        self._settle()
+        return super().feed_end()
+
+    async def afeed_end(self) -> str:
+        self._settle()
+        return await super().afeed_end()
+
     def _settle(self) -> None:
         deadline = time.monotonic() + 5
         while self.parts[0].run(_SETTLED, (), reads=True).ntuples and time.monotonic() < deadline:

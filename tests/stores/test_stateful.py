@@ -10,6 +10,7 @@ from hypothesis import settings
 from pystator.errors import AmbiguousEntityError, InvalidValueError
 from pystator.orchestrator.replay import replay
 from pystator.records import (
+    UNARCHIVE,
     Entity,
     Entry,
     EntryKind,
@@ -103,6 +104,7 @@ class NaiveStore(ImmediateAsync, StoreFacade):
                 updated_at=commit.now,
                 commit_id=commit.commit_id,
                 state_since=self.since(commit, entity),
+                archived_at=self.archived(commit, entity),
             )
         return Outcome(OutcomeKind.APPLIED)
 
@@ -113,6 +115,11 @@ class NaiveStore(ImmediateAsync, StoreFacade):
             if entry.target_state not in (None, entry.source_state):
                 since = entry.now
         return since
+
+    def archived(self, commit, entity):
+        if commit.archived_at is None:
+            return entity and entity.archived_at
+        return None if commit.archived_at == UNARCHIVE else commit.archived_at
 
     def row(self, commit, entry, number):
         fields = {name: getattr(entry, name) for name in entry.__slots__}
@@ -148,6 +155,8 @@ class NaiveStore(ImmediateAsync, StoreFacade):
         *,
         state=None,
         machine_name=None,
+        machine_names=None,
+        archived=False,
         in_state_longer_than=timedelta(-1000),
         after=None,
         limit=100,
@@ -155,20 +164,30 @@ class NaiveStore(ImmediateAsync, StoreFacade):
         since = self.now() - in_state_longer_than // timedelta(microseconds=1)
         found = [self.all_entities[key] for key in sorted(self.all_entities)]
         found = [each for each in found if each.state_since < since]
+        found = [each for each in found if (each.archived_at is not None) is archived]
         return Page([each for each in found if state in (None, each.state, *each.state.split("+"))])
 
-    def count_by_state(self, *, machine_name=None):
-        return dict(Counter(entity.state for entity in self.all_entities.values()))
+    def count_by_state(self, *, machine_name=None, machine_names=None, archived=False):
+        return dict(
+            Counter(
+                entity.state
+                for key, entity in self.all_entities.items()
+                if (entity.archived_at is not None) is archived
+                and (machine_names is None or key[1] in machine_names)
+            )
+        )
 
     def due(self, now, limit, *, machine_name=None):
         found = [
             (min(at for at, _ in entity.timers.values()), key)
             for key, entity in self.all_entities.items()
-            if entity.timers
+            if entity.timers and entity.archived_at is None
         ]
         return [key for at, key in sorted(found) if at <= now][:limit]
 
-    def feed(self, cursor, limit=100):
+    def feed(self, cursor, limit=100, *, machine_names=None):
+        if machine_names is not None:
+            return Page([row for row in self.rows if row.machine_name in machine_names], "end")
         return Page(self.rows, "end")
 
     def prune_history(self, older_than, *, dedup_window, machine_name, now, batch):

@@ -27,6 +27,7 @@ def change(
     event_id: str | None = None,
     now: int = 1_000,
     commit_id: str | None = None,
+    archived_at: int | None = None,
     **fields: Any,
 ) -> Commit:
     """A commit that changes an entity, one history row a step.
@@ -65,6 +66,7 @@ def change(
         now=now,
         entries=entries,
         commit_id=commit_id or new_commit_id(),
+        archived_at=archived_at,
     )
 
 

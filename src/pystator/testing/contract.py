@@ -1,6 +1,8 @@
 """The whole contract: every topic, for a native store."""
 
+from pystator.testing.archive import ArchiveContract
 from pystator.testing.basic import BasicContract
+from pystator.testing.choosing import ChoosingContract
 from pystator.testing.commits import CommitsContract
 from pystator.testing.concurrency import ConcurrencyContract
 from pystator.testing.configurations import ConfigurationsContract, HistoryStatesContract
@@ -40,6 +42,8 @@ class StoreContract(
     StatechartsContract,
     TimersContract,
     FeedContract,
+    ChoosingContract,
+    ArchiveContract,
     RetentionContract,
     RestoreContract,
     MachineStoreContract,

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from pystator.errors import ConfigurationError, InvalidValueError
-from pystator.records import StoredMachine
+from pystator.records import OutcomeKind, StoredMachine
+from pystator.testing.building import applied, change
 from pystator.testing.drivers import Driver, StoreTests
 
 __all__ = ["MachineStoreContract"]
@@ -28,7 +29,7 @@ def machine(name: str = "order", version: str = "1.0", **fields: Any) -> StoredM
 
 
 class MachineStoreContract(StoreTests):
-    """``save_machine``, ``stored_machine`` and ``stored_machines``."""
+    """``save_machine``, ``stored_machine``, ``stored_machines`` and ``delete_machine``."""
 
     @pytest.fixture(autouse=True)
     def _keeps_machines(self, request: pytest.FixtureRequest) -> None:
@@ -103,6 +104,56 @@ class MachineStoreContract(StoreTests):
             with pytest.raises(InvalidValueError):
                 drive.save_machine(bad)
         assert drive.stored_machines().items == []
+
+    def test_a_deleted_machine_is_gone(self, drive: Driver) -> None:
+        self._deletes(drive)
+        for name, version in (("m", "1.0"), ("m", "2.0"), ("m", "3.0"), ("x", "1.0")):
+            drive.save_machine(machine(name, version, created_at=int(version[0])))
+        for nothing in (("y",), ("m", "4.0"), ("", None), ("\ud800",), ("m", "a\x00")):
+            assert drive.delete_machine(*nothing) == 0
+        assert drive.delete_machine("m", "2.0") == 1
+        assert drive.stored_machine("m", "2.0") is None
+        assert drive.stored_machine("m").version == "3.0"
+        assert drive.delete_machine("m") == 2
+        assert drive.stored_machine("m") is None
+        assert [each.name for each in drive.stored_machines().items] == ["x"]
+        assert drive.save_machine(machine("m", "2.0", fingerprint="another")) is True
+
+    def test_a_machine_that_an_entity_lives_by_stays(self, drive: Driver) -> None:
+        """The newest version is every entity's; an earlier one is theirs who were last in it."""
+        self._deletes(drive)
+        for version in ("1.0", "2.0", "3.0"):
+            drive.save_machine(machine("m", version, created_at=int(version[0])))
+        applied(drive, change("a"), change("b"), change("other", machine="x"))
+        applied(drive, replace(change("b", after=1), machine_version="2.0"))
+        refused = {None: 2, "3.0": 2, "2.0": 1, "1.0": 1}
+        for which, live in refused.items():
+            with pytest.raises(ConfigurationError) as raised:
+                drive.delete_machine("m", which)
+            assert raised.value.context["live"] == live
+        assert len(drive.stored_machines().items) == 3
+        applied(drive, change("a", after=1, archived_at=5))
+        assert drive.delete_machine("m", "1.0") == 1
+        with pytest.raises(ConfigurationError, match="1 live"):
+            drive.delete_machine("m")
+        applied(drive, change("b", after=2, archived_at=5))
+        assert drive.delete_machine("m") == 2
+
+    def test_an_entity_that_is_made_meanwhile_is_made(self, drive: Driver) -> None:
+        """It was there in time, and the machine stays, or it was not."""
+        self._deletes(drive)
+        for number in range(4):
+            drive.save_machine(machine("m"))
+            commits = [change(f"e{number}")]
+            deleted, outcomes = drive.together([("delete_machine", ("m",)), ("commit", (commits,))])
+            assert [each.kind for each in outcomes] == [OutcomeKind.APPLIED]
+            is_there = drive.stored_machine("m") is not None
+            assert is_there == isinstance(deleted, ConfigurationError), deleted
+            applied(drive, change(f"e{number}", after=1, archived_at=5))
+
+    def _deletes(self, drive: Driver) -> None:
+        if not hasattr(drive.store, "delete_machine"):
+            pytest.skip("this store deletes no machines")
 
     def test_of_many_at_once_one_is_told_that_it_was_new(self, store: Any, face: str) -> None:
         with Driver(store, face) as drive:

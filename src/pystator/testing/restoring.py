@@ -61,6 +61,7 @@ def full(entity_id: str = "e", **fields: Any) -> Any:
         "actor": "ada",
         "occurred_at": -5,
         "duration_us": 77,
+        "trace": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         "now": 1_500,
     }
     return change(entity_id, **(given | fields))

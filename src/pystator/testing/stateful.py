@@ -12,9 +12,9 @@
 
 The model is `InMemoryStateStore`. Whatever is done to one is done to the other: batches of commits
 with right and wrong versions, runs of events, rejections, event ids that come again, contexts that
-cannot be stored, history states, configurations of several leaves, timers, public writes, pruning,
-parcels of another store, closing and opening. Outcomes must be the same, and after every step
-everything that can be read.
+cannot be stored, history states, configurations of several leaves, timers, the archive, public
+writes, pruning, parcels of another store, closing and opening. Outcomes must be the same, and after
+every step everything that can be read.
 """
 
 import tempfile
@@ -29,6 +29,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from pystator.errors import FSMError
 from pystator.orchestrator.replay import replay
 from pystator.records import (
+    UNARCHIVE,
     Commit,
     Entity,
     EntryKind,
@@ -48,6 +49,7 @@ __all__ = ["StoreComparison", "contexts", "values"]
 
 KEYS: Final[list[Key]] = [("a", "m"), ("a", "n"), ("b", "m"), ("é %", "")]
 STATES: Final = ["new", "open", "left+right", "left", "right+up+down", "up"]
+STATES_ASKED: Final = (None, "left", "left+right", "up", "right")
 EVENT_IDS: Final = ["i1", "i2", "i3", "i4"]
 
 RECENT: Final = 10**12
@@ -110,6 +112,8 @@ def steps(draw: st.DrawFn) -> dict[str, Any]:
         "timers": draw(timers),
         "event_id": draw(event_ids),
         "now": draw(st.integers(1, 10**6)),
+        "archived_at": draw(st.sampled_from([None, None, None, None, 7, UNARCHIVE])),
+        "trace": draw(st.sampled_from([None, None, "00-4bf9-00f0-01"])),
     }
 
 
@@ -177,6 +181,7 @@ class StoreComparison(RuleBasedStateMachine):
                 event_id=step["event_id"],
                 payload=step["payload"],
                 now=step["now"],
+                trace=step["trace"],
             )
         context = step["context"]
         before: dict[str, Any] = loaded.entity.context if loaded.entity else {}
@@ -193,6 +198,8 @@ class StoreComparison(RuleBasedStateMachine):
             timers=step["timers"],
             event_id=step["event_id"],
             now=step["now"],
+            archived_at=step["archived_at"],
+            trace=step["trace"],
         )
 
     @rule(key=keys, kind=st.sampled_from([EntryKind.ACTION, EntryKind.REJECTED]))
@@ -312,10 +319,12 @@ class StoreComparison(RuleBasedStateMachine):
         for mine, model in zip(self.drive.load(lookups), self.model.load(lookups), strict=True):
             assert _entity(mine.entity) == _entity(model.entity)
             assert _known(mine.known) == _known(model.known)
-        assert self.drive.count_by_state() == self.model.count_by_state()
-        for state in (None, "left", "left+right", "up", "right"):
-            found = [_entity(each) for each in self.drive.entities(state=state).items]
-            assert found == [_entity(each) for each in self.model.entities(state=state).items]
+        for which in ({}, {"machine_names": ["n", ""]}):
+            assert self.drive.count_by_state(**which) == self.model.count_by_state(**which)
+        asked: list[dict[str, Any]] = [{"state": each} for each in STATES_ASKED]
+        for given in (*asked, {"archived": True}):
+            found = [_entity(each) for each in self.drive.entities(**given).items]
+            assert found == [_entity(each) for each in self.model.entities(**given).items]
         longer: dict[str, Any] = {"in_state_longer_than": timedelta(hours=1)}
         for state in (None, "left"):
             found = [each.key for each in self.drive.entities(state=state, **longer).items]
@@ -328,8 +337,12 @@ class StoreComparison(RuleBasedStateMachine):
             mine = self.drive.history(entity_id, machine_name=machine, limit=1_000).items
             model = self.model.history(entity_id, machine_name=machine, limit=1_000).items
             assert [_row(row) for row in mine] == [_row(row) for row in model]
-        feeds = [_by_key(each.feed(None, 10_000).items) for each in (self.drive, self.model)]
-        assert feeds[0] == feeds[1]
+        for chosen in ({}, {"machine_names": ["m", ""]}):
+            feeds = [
+                _by_key(each.feed(None, 10_000, **chosen).items)
+                for each in (self.drive, self.model)
+            ]
+            assert feeds[0] == feeds[1]
 
 
 def _parcel(source: Any, target: Any, key: Key, off: int = 0) -> Parcel:

@@ -49,7 +49,7 @@ def feed(
     if cursor is not None:
         places = list(read_cursor("feed", cursor, *[int] * count))
     limit = rows_asked(limit)
-    if not is_storable(entity_id):
+    if entity_id == "" or not is_storable(entity_id):
         return Page([], write_cursor("feed", *places))
     walk = _Feed(layout, places, machines, entity_id)
     found: list[HistoryEntry] = []
