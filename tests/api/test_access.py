@@ -234,7 +234,9 @@ def test_who_may_call_is_not_refused(tmp_path):
     place = Place(tmp_path)
     place.begin()
     for name, route in ROUTES.items():
-        keys = [place.admin] + [place.keys[route.scope]] * (route.scope in place.keys)
+        keys = [place.admin]
+        if route.scope in place.keys:
+            keys.append(place.keys[route.scope])
         for key in keys:
             answer = place.ask(name, {"x-api-key": key})
             assert answer.status_code not in {400, 401, 403, 415, 422}, (name, answer.text)
