@@ -10,7 +10,7 @@ Laws:
 import json
 import re
 import time
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final, cast
 
@@ -23,7 +23,7 @@ from pystator.errors import (
 )
 from pystator.records import Lookup, Page, StoredMachine, record
 from pystator.service.application import Application
-from pystator.service.machines import Machines, missing
+from pystator.service.machines import Machines, Scope, missing
 from pystator.service.views import machine_view
 from pystator.service.workroom.pool import BudgetError, Workroom
 from pystator.stores.keys import page_of, read_cursor, write_cursor
@@ -91,9 +91,7 @@ class MachineAdmin:
 
     # Looking --------------------------------------------------------------------------------------
 
-    async def page(
-        self, names: Collection[str] | None, after: str | None, limit: int
-    ) -> Page[Kept]:
+    async def page(self, names: Scope, after: str | None, limit: int) -> Page[Kept]:
         """Versions in the order ``(name, version)``: those of the application and of the store.
 
         Args:
@@ -113,9 +111,7 @@ class MachineAdmin:
                     break
         return page_of(found, limit, lambda last: write_cursor("machines", *last.place))
 
-    async def _after(
-        self, place: tuple[str, str], names: Collection[str] | None
-    ) -> AsyncGenerator[Kept]:
+    async def _after(self, place: tuple[str, str], names: Scope) -> AsyncGenerator[Kept]:
         """Everything after a place, in order; of two of one place, the application's."""
         own = sorted(
             (each for each in self._own.values() if names is None or each.stored.name in names),
@@ -130,9 +126,7 @@ class MachineAdmin:
         for each in waiting:
             yield each
 
-    async def _stored_after(
-        self, place: tuple[str, str], names: Collection[str] | None
-    ) -> AsyncGenerator[Kept]:
+    async def _stored_after(self, place: tuple[str, str], names: Scope) -> AsyncGenerator[Kept]:
         starts = [place]
         if names is not None:
             starts = [max(place, (name, "")) for name in sorted(names) if name >= place[0]]
@@ -149,21 +143,28 @@ class MachineAdmin:
                     continue
                 break
 
-    async def get(self, name: str, version: str | None) -> Kept:
+    async def get(self, name: str, version: str | None, scope: Scope = None) -> Kept:
         """A version, or the one that is served.
+
+        Args:
+            name: The machine.
+            version: A version; the one that is served without.
+            scope: The machines that the caller may see; no others are there.
 
         Raises:
             MachineNotFoundError: There is none; the message lists what there is.
         """
+        if scope is not None and name not in scope:
+            raise missing(name, await self._machines.visible(scope))
         own = self._own.get(name)
         if own is not None and version in {None, own.stored.version}:
             return own
         found = None if self._kept is None else await self._kept.astored_machine(name, version)
         if found is not None:
             return Kept(found, registered=False)
-        raise await self._missing(name, version)
+        raise await self._missing(name, version, scope)
 
-    async def _missing(self, name: str, version: str | None) -> MachineNotFoundError:
+    async def _missing(self, name: str, version: str | None, scope: Scope) -> MachineNotFoundError:
         if version is not None:
             page = await self.page([name], None, _SHOWN)
             known = [each.stored.version for each in page.items]
@@ -174,7 +175,7 @@ class MachineAdmin:
                     f" {', '.join(known)}{more}",
                     context={"machine": name, "version": version, "versions": known},
                 )
-        return missing(name, await self._machines.names())
+        return missing(name, await self._machines.visible(scope))
 
     async def as_yaml(self, kept: Kept) -> str:
         """The definition as YAML."""
@@ -224,8 +225,13 @@ class MachineAdmin:
             return Kept(machine, registered=False), True
         return await self.get(machine.name, machine.version), False
 
-    async def delete(self, name: str, version: str | None) -> int:
+    async def delete(self, name: str, version: str | None, scope: Scope = None) -> int:
         """Delete a version, or all: how many there were.
+
+        Args:
+            name: The machine.
+            version: A version; without, all.
+            scope: The machines that the caller may see, for the message of an error.
 
         Raises:
             MachineNotFoundError: There is none.
@@ -240,7 +246,7 @@ class MachineAdmin:
                 raise
             raise MachineConflictError(error.message, context=error.context) from error
         if not deleted:
-            raise await self._missing(name, version)
+            raise await self._missing(name, version, scope)
         self._machines.forget(name)
         return deleted
 
@@ -281,6 +287,7 @@ class MachineAdmin:
         version: str | None,
         form: str,
         *,
+        scope: Scope = None,
         brief: bool = False,
         highlight: str | None = None,
         entity_id: str | None = None,
@@ -291,6 +298,7 @@ class MachineAdmin:
             name: The machine.
             version: A version; the one that is served without.
             form: One of `pystator.service.drawing.FORMATS`.
+            scope: The machines that the caller may see.
             brief: Only states and triggers.
             highlight: States to mark, joined by ``+``.
             entity_id: Mark where this entity is and has been.
@@ -300,7 +308,7 @@ class MachineAdmin:
             EntityNotFoundError: There is no such entity.
             UndefinedStateError: The machine has no state to mark.
         """
-        kept = await self.get(name, version)
+        kept = await self.get(name, version, scope)
         marked = [] if highlight is None else [highlight]
         visited: list[str] = []
         if entity_id is not None:

@@ -11,7 +11,7 @@ Laws:
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final
 
 from pystator.definition.load import load_config
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from pystator.orchestrator.tracing import Telemetry
     from pystator.stores.protocols import MachineStore
 
-__all__ = ["FRESH", "STALE", "Machines", "Served"]
+__all__ = ["FRESH", "STALE", "Machines", "Scope", "Served", "missing"]
+
+Scope = Collection[str] | None
+"""Names of the machines that a caller may see; None: all."""
 
 FRESH: Final = 1.0
 """Seconds for which what a store said is taken as it is."""
@@ -109,15 +112,21 @@ class Machines:
         self._looked_up(name)
         return known.served
 
-    async def served(self, name: str) -> Served:
+    async def served(self, name: str, scope: Scope = None) -> Served:
         """The machine; the newest version of a stored one.
+
+        Args:
+            name: Its name.
+            scope: The machines that the caller may see; no others are there.
 
         Raises:
             MachineNotFoundError: There is none of this name; the message lists what there is.
         """
-        found = self.known(name) or await asyncio.shield(self._looked_up(name))
+        found: Served | None = None
+        if scope is None or name in scope:
+            found = self.known(name) or await asyncio.shield(self._looked_up(name))
         if found is None:
-            raise missing(name, await self.names())
+            raise missing(name, await self.visible(scope))
         return found
 
     def _looked_up(self, name: str) -> "asyncio.Task[Served | None]":
@@ -182,6 +191,11 @@ class Machines:
         if age >= FRESH:
             self._listed()
         return found
+
+    async def visible(self, scope: Scope) -> tuple[str, ...]:
+        """The names of all machines that a caller of this scope may see."""
+        names = await self.names()
+        return names if scope is None else tuple(name for name in names if name in scope)
 
     def only(self) -> str | None:
         """The name of the only machine there is, if that is known without asking anybody."""

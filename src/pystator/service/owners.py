@@ -9,19 +9,16 @@ Laws:
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from pystator.errors import AmbiguousEntityError, MachineNotFoundError
-from pystator.service.machines import Machines, Served, missing
+from pystator.service.machines import Machines, Scope, Served
 
 if TYPE_CHECKING:
     from pystator.stores.prunable import CompleteStore
 
 __all__ = ["Owners", "Scope"]
-
-Scope = Collection[str] | None
-"""Names of the machines that a caller may see; None: all."""
 
 _REMEMBERED: Final = 2.0
 """Seconds for which it is known which machines have an entity of an id."""
@@ -77,14 +74,11 @@ class Owners:
         Raises:
             MachineNotFoundError: There is none.
         """
-        if scope is not None and name not in scope:
-            raise missing(name, await self.visible(scope))
-        return self._machines.known(name) or await self._machines.served(name)
+        return await self._machines.served(name, scope)
 
     async def visible(self, scope: Scope) -> tuple[str, ...]:
         """The names of all machines that the caller may see."""
-        names = await self._machines.names()
-        return names if scope is None else tuple(name for name in names if name in scope)
+        return await self._machines.visible(scope)
 
     async def owner(self, entity_id: str, scope: Scope) -> str | None:
         """The machine's name where none is given; None when it cannot be known.

@@ -16,8 +16,8 @@ from pystator.engine.machine import StateMachine
 from pystator.records import StoredMachine
 from pystator.service.application import Application
 from pystator.service.machine_admin import MachineAdmin
-from pystator.service.machines import Machines
-from pystator.service.trial import Trial, tried
+from pystator.service.machines import Machines, Scope
+from pystator.service.trial import Trial, checked, tried
 from pystator.service.workroom.pool import BudgetError, Workroom
 from pystator.stores.named import configuration
 
@@ -61,6 +61,7 @@ class Trials:
             BudgetError: The step took too long, or too much.
             FSMError: See `pystator.service.trial.tried`.
         """
+        checked(trial)
         given = {
             "state": trial.state,
             "trigger": trial.trigger,
@@ -72,7 +73,9 @@ class Trials:
             "attempt", json.dumps(config).encode(), given, seconds=SECONDS
         )
 
-    async def named(self, name: str, version: str | None, trial: Trial) -> dict[str, Any]:
+    async def named(
+        self, name: str, version: str | None, trial: Trial, scope: Scope = None
+    ) -> dict[str, Any]:
         """A trial with a machine that is served, or with another version of it.
 
         Raises:
@@ -80,7 +83,7 @@ class Trials:
             BudgetError: Its guards took too long.
             FSMError: See `pystator.service.trial.tried`.
         """
-        machine = await self._machine(name, version)
+        machine = await self._machine(name, version, scope)
         try:
             async with asyncio.timeout(SECONDS):
                 return await tried(machine, trial)
@@ -90,12 +93,12 @@ class Trials:
                 context={"machine": name},
             ) from error
 
-    async def _machine(self, name: str, version: str | None) -> StateMachine:
+    async def _machine(self, name: str, version: str | None, scope: Scope) -> StateMachine:
         if version is None:
-            return (await self._machines.served(name)).machine
-        kept = await self._admin.get(name, version)
+            return (await self._machines.served(name, scope)).machine
+        kept = await self._admin.get(name, version, scope)
         if kept.registered:
-            return (await self._machines.served(name)).machine
+            return (await self._machines.served(name, scope)).machine
         stored = kept.stored
         key = (stored.name, stored.version, stored.fingerprint)
         machine = self._older.get(key)

@@ -20,8 +20,17 @@ from pystator.engine.result import TransitionResult
 from pystator.errors import ConfigurationError, EvaluationError, InvalidValueError
 from pystator.records import Context, record, to_datetime
 from pystator.service.checking import read
+from pystator.stores.codec import copy
 
-__all__ = ["MOST_ACTIONS", "MOST_STATES", "MOST_TRANSITIONS", "Trial", "attempt", "tried"]
+__all__ = [
+    "MOST_ACTIONS",
+    "MOST_STATES",
+    "MOST_TRANSITIONS",
+    "Trial",
+    "attempt",
+    "checked",
+    "tried",
+]
 
 MOST_STATES: Final = 2_000
 MOST_TRANSITIONS: Final = 20_000
@@ -87,11 +96,11 @@ async def tried(machine: StateMachine, trial: Trial) -> dict[str, Any]:
 
     Raises:
         UndefinedStateError: The machine has no such state.
-        InvalidValueError: A name of the context is reserved; or a state comes without an event.
+        InvalidValueError: A name of the context is reserved; or a state comes without an event; or
+            what would be written could not be stored.
         EvaluationError: The event plans more than it may.
     """
-    check_payload(trial.context)
-    event = _event(trial)
+    event = checked(trial)
     begun: TransitionResult | None = None
     state, context = trial.state, trial.context
     if state is None:
@@ -109,7 +118,16 @@ async def tried(machine: StateMachine, trial: Trial) -> dict[str, Any]:
     return _answer(machine, result, begun)
 
 
-def _event(trial: Trial) -> Event | None:
+def checked(trial: Trial) -> Event | None:
+    """The event of a trial that could be one of an entity.
+
+    Raises:
+        InvalidValueError: Its data could not be stored, or a name is reserved; or it asks for
+            nothing.
+    """
+    check_payload(trial.context)
+    copy(trial.context)
+    copy(trial.payload, name="payload")
     if trial.trigger is not None:
         return Event(trial.trigger, trial.payload)
     if trial.payload:
@@ -199,6 +217,8 @@ def _view(result: TransitionResult) -> dict[str, Any]:
             context={"actions": len(actions), "most": MOST_ACTIONS},
         )
     timers = result.timers
+    if result.success:
+        copy(result.context)
     return {
         "trigger": result.trigger,
         "success": result.success,

@@ -205,7 +205,7 @@ async def get_machine(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """A version with its definition."""
-    kept = await of.admin.get(_seen(who, name), version)
+    kept = await of.admin.get(_seen(who, name), version, who.machines)
     headers = {"ETag": tag_of(kept, form)}
     if is_known(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
@@ -250,7 +250,7 @@ async def delete_machine(
     """Delete a version, or all of them, if no live entity uses it. History stays as it is."""
     _seen(who, name)
     _check_store(of)
-    await of.admin.delete(name, version)
+    await of.admin.delete(name, version, who.machines)
     return Response(status_code=204)
 
 
@@ -266,7 +266,7 @@ async def list_versions(
     """In the order of their names; the one that was stored last is served."""
     _seen(who, name)
     if after is None:
-        await of.admin.get(name, None)
+        await of.admin.get(name, None, who.machines)
     return await _page(of, frozenset({name}), after, limit)
 
 
@@ -303,7 +303,13 @@ async def draw_machine(
 ) -> Response:
     """States, regions and transitions as a picture."""
     picture = await of.admin.diagram(
-        _seen(who, name), version, form, brief=brief, highlight=highlight, entity_id=entity_id
+        _seen(who, name),
+        version,
+        form,
+        scope=who.machines,
+        brief=brief,
+        highlight=highlight,
+        entity_id=entity_id,
     )
     if isinstance(picture, dict):
         return Json(picture)

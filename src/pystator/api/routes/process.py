@@ -41,7 +41,7 @@ async def process(body: TrialBody, of: ServicesOf, who: Reader) -> Response:
             )
         return Json(await of.trials.sent(body.machine, trial))
     name = await _name(of, who, body.machine_name)
-    return Json(await of.trials.named(name, body.version, trial))
+    return Json(await of.trials.named(name, body.version, trial, who.machines))
 
 
 async def _name(of: Services, who: Caller, given: str | None) -> str:
@@ -49,8 +49,7 @@ async def _name(of: Services, who: Caller, given: str | None) -> str:
     found = named(who, given)
     if found is not None:
         return found
-    names = await of.machines.names()
-    visible = names if who.machines is None else tuple(n for n in names if n in who.machines)
+    visible = await of.machines.visible(who.machines)
     if len(visible) == 1:
         return visible[0]
     if visible:

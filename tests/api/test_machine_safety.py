@@ -1,0 +1,308 @@
+"""Who may do what with machines, and what no machine of a stranger may do."""
+
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import jwt
+import pytest
+
+from pystator import InMemoryStateStore, StateMachine
+from pystator.api import ApiSettings, create_app
+
+SECRET = "k" * 32
+YAML = {"content-type": "application/yaml"}
+
+
+def small(name="small", version="1", **more):
+    return {
+        "meta": {"machine_name": name, "version": version},
+        "states": [{"name": "a", "type": "initial"}, {"name": "b"}],
+        "transitions": [{"trigger": "go", "source": "a", "dest": "b"}],
+        **more,
+    }
+
+
+@asynccontextmanager
+async def served(application=None, **options):
+    """``client(scopes, machines)``: a client with a token that says these."""
+    options.setdefault("settings", ApiSettings(jwt_secret=SECRET))
+    app = create_app(application, store="memory://", **options)
+
+    def client(scopes="admin", machines=None):
+        claims = {"sub": "ada", "scope": scopes, "exp": int(time.time()) + 600}
+        if machines is not None:
+            claims["machine"] = sorted(machines)
+        token = jwt.encode(claims, SECRET, "HS256")
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(app, raise_app_exceptions=False),
+            base_url="http://test/api/v1",
+            headers={"Authorization": f"Bearer {token}"},
+        )
+
+    async with app.router.lifespan_context(app):
+        yield client
+
+
+# Who may do what ----------------------------------------------------------------------------------
+
+READS = [
+    ("GET", "/machines", None),
+    ("GET", "/machines/small", None),
+    ("GET", "/machines/small/versions", None),
+    ("GET", "/machines/small/diagram?format=mermaid", None),
+    ("POST", "/machines/validate", small()),
+    ("POST", "/process", {"machine": small()}),
+    ("POST", "/process", {"machine_name": "small"}),
+]
+CHANGES = [
+    ("POST", "/machines", small(version="2")),
+    ("PUT", "/machines/small", small(version="2")),
+    ("DELETE", "/machines/small", None),
+]
+
+
+def test_reading_needs_one_scope_and_changing_another() -> None:
+    async def go() -> None:
+        async with served([StateMachine.from_dict(small("own"))]) as client:
+            await client().post("/machines", json=small())
+            for scopes, reads in (("read", True), ("send", False), ("admin", True), ("", False)):
+                for method, path, body in READS:
+                    answer = await client(scopes).request(method, path, json=body)
+                    assert answer.status_code == (200 if reads else 403), (scopes, path)
+            for scopes in ("read", "send", "read send", ""):
+                for method, path, body in CHANGES:
+                    answer = await client(scopes).request(method, path, json=body)
+                    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+            kept = (await client().get("/machines")).json()["items"]
+            assert [(each["name"], each["version"]) for each in kept] == [
+                ("own", "1"), ("small", "1")
+            ]  # fmt: skip
+
+    asyncio.run(go())
+
+
+def test_a_caller_of_some_machines_sees_and_changes_no_others() -> None:
+    async def go() -> None:
+        async with served([StateMachine.from_dict(small("own"))]) as client:
+            for name in ("small", "other"):
+                await client().post("/machines", json=small(name))
+            mine = client(machines={"small", "own", "nothing"})
+            listed = (await mine.get("/machines?limit=1")).json()
+            rest = (await mine.get(f"/machines?after={listed['next']}")).json()
+            assert [each["name"] for each in listed["items"] + rest["items"]] == ["own", "small"]
+            for method, path, body in (
+                ("GET", "/machines?name=other", None),
+                ("GET", "/machines/other", None),
+                ("GET", "/machines/other/versions", None),
+                ("GET", "/machines/other/diagram", None),
+                ("POST", "/machines", small("other", "2")),
+                ("PUT", "/machines/other", small("other", "2")),
+                ("DELETE", "/machines/other", None),
+                ("POST", "/process", {"machine_name": "other"}),
+            ):
+                answer = await mine.request(method, path, json=body)
+                assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), path
+            gone = await mine.get("/machines/nothing")
+            assert (gone.status_code, "other" in gone.text) == (404, False)
+            alone = await client(machines={"small"}).post("/process", json={})
+            assert alone.json()["machine_name"] == "small"  # the only one there is, to this caller
+            many = await mine.post("/process", json={})
+            assert (many.status_code, "other" in many.text) == (422, False)
+
+    asyncio.run(go())
+
+
+def test_a_store_that_keeps_no_machines_says_so() -> None:
+    """One of a user's own need not; the machines of the application are served all the same."""
+
+    class Three:
+        """Three methods."""
+
+        def __init__(self) -> None:
+            self.states = {}
+
+        def get_state(self, entity_id):
+            return self.states.get(entity_id)
+
+        def get_context(self, entity_id):
+            return {}
+
+        def set_state(self, entity_id, state, *, metadata=None) -> None:
+            self.states[entity_id] = state
+
+    async def go() -> None:
+        services = create_app([StateMachine.from_dict(small())], store=Three()).state.services
+        app = create_app([StateMachine.from_dict(small())], store=InMemoryStateStore())
+        app.state.services.admin = services.admin  # a store of three methods cannot be connected
+        async with app.router.lifespan_context(app):
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://test/api/v1"
+            ) as client:
+                listed = (await client.get("/machines")).json()["items"]
+                assert [each["name"] for each in listed] == ["small"]
+                assert (await client.get("/machines/nothing")).status_code == 404
+                for method, path in (("POST", "/machines"), ("DELETE", "/machines/x")):
+                    answer = await client.request(method, path, json=small("x"))
+                    assert (answer.status_code, answer.json()["code"]) == (501, "not_supported")
+        services.workroom.close()
+
+    asyncio.run(go())
+
+
+# Strangers ----------------------------------------------------------------------------------------
+
+
+def aliases() -> str:
+    lines = ["meta:", "  a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"  a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
+    return "\n".join([*lines, "states: *a29", "transitions: []"])
+
+
+BOMBS = {
+    "aliases": aliases,
+    "depth": lambda: "[" * 300_000,
+    "depth_of_mappings": lambda: "{a: " * 100_000,
+    "one_number": lambda: "states: " + "9" * 500_000,
+    "long_expression": lambda: (
+        "states: [{name: a, type: initial}]\ntransitions:\n- {trigger: t, source: a, dest: a,"
+        " guards: [{expr: '" + "(" * 200_000 + "'}]}"
+    ),
+    "many_mistakes": lambda: "states: [" + "1," * 100_000 + "]\ntransitions: []",
+    "garbage": lambda: "\x07\x1b[2J" * 1_000,
+}
+
+
+@pytest.fixture(scope="module")
+def everything():
+    """One application for all: ``everything(coroutine function of a client)``."""
+    runner = asyncio.Runner()
+    opened = served()
+    client = runner.run(opened.__aenter__())()
+    yield lambda go: runner.run(go(client))
+    runner.run(client.aclose())
+    runner.run(opened.__aexit__(None, None, None))
+    runner.close()
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_text_that_is_made_to_exhaust_is_refused(everything, bomb) -> None:
+    """In bounded time, by what stores it and by what checks it; and the next one is answered."""
+    text = BOMBS[bomb]().encode()
+
+    async def go(client) -> None:
+        stored = await client.post("/machines", content=text, headers=YAML, timeout=60)
+        assert (stored.status_code, stored.headers["content-type"]) == (
+            422, "application/problem+json"
+        )  # fmt: skip
+        checked = await client.post("/machines/validate", content=text, headers=YAML, timeout=60)
+        assert (checked.status_code, checked.json()["valid"]) == (200, False)
+        assert len(checked.content) < 1_000_000
+        assert (await client.get("/machines")).json()["items"] == []
+
+    everything(go)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "effect"),
+    [
+        ('{"n": 1e999}', "n + 1"),
+        ('{"n": 1e200}', "n * n"),
+        ('{"n": %s}' % ("9" * 4_000), "n + 1"),
+        ('{"n": "\\ud800"}', "n"),
+        ('{"\\ud800": 1, "n": 1}', "n"),
+        ('{"n": ' + "[" * 200 + "]" * 200 + "}", "n"),
+    ],
+    ids=["infinity", "overflow", "long", "surrogate", "key", "deep"],
+)
+def test_what_no_store_holds_is_refused_in_a_trial(everything, numbers, effect) -> None:
+    way = {"trigger": "go", "source": "a", "dest": "b", "actions": [{"compute": {"n": effect}}]}
+    machine = json.dumps(small(transitions=[way]))
+
+    async def go(client) -> None:
+        for place in ("context", "payload"):
+            body = f'{{"machine": {machine}, "state": "a", "trigger": "go", "{place}": {numbers}}}'
+            headers = {"content-type": "application/json"}
+            answer = await client.post("/process", content=body, headers=headers)
+            assert answer.status_code in {400, 422} or answer.json()["success"] is False
+
+    everything(go)
+
+
+def test_a_picture_has_nothing_in_it_that_a_browser_runs(everything) -> None:
+    evil = "<script>alert(1)</script>"
+    config = small("evil", description=None)
+    del config["description"]
+    config["meta"]["description"] = evil
+    config["states"][0]["description"] = f'"><img src=x onerror=alert(1)>{evil}'
+    config["transitions"][0]["description"] = evil
+    config["transitions"][0]["guards"] = [{"expr": f'n == "{evil}"'}]
+
+    async def go(client) -> None:
+        made = await client.post("/machines", json=config)
+        assert made.status_code == 201
+        picture = await client.get("/machines/evil/diagram")
+        assert "<script" not in picture.text
+        assert "<img" not in picture.text
+        assert "default-src 'none'" in picture.headers["content-security-policy"]
+        await client.delete("/machines/evil")
+
+    everything(go)
+
+
+# Processes ----------------------------------------------------------------------------------------
+
+SERVER = """
+import sys, uvicorn
+from pystator.api import ApiSettings, create_app
+uvicorn.run(create_app(store="memory://"), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+"""
+
+
+def children(pid: int) -> set[int]:
+    return {
+        int(each)
+        for task in Path(f"/proc/{pid}/task").glob("*/children")
+        for each in task.read_text().split()
+    }
+
+
+def begin() -> tuple[subprocess.Popen, int]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    return subprocess.Popen([sys.executable, "-c", SERVER, str(port)]), port
+
+
+def test_workers_end_with_their_service() -> None:
+    """However it ends, asked or killed, no process is left behind."""
+    servers = [begin(), begin()]
+    workers = set()
+    try:
+        for server, port in servers:
+            url = f"http://127.0.0.1:{port}/api/v1/machines/validate"
+            deadline = time.monotonic() + 30
+            while server.poll() is None and time.monotonic() < deadline:
+                try:
+                    assert httpx.post(url, json=small(), timeout=20).json()["valid"]
+                    break
+                except httpx.TransportError:
+                    time.sleep(0.05)
+            found = children(server.pid)
+            assert len(found) == 1
+            workers |= found
+    finally:
+        for (server, _), how in zip(servers, (signal.SIGTERM, signal.SIGKILL), strict=True):
+            server.send_signal(how)
+            server.wait(30)
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
