@@ -73,9 +73,11 @@ def rows(found: Iterator[dict[str, str]]) -> Iterator[tuple[str, dict[str, Any]]
 
 
 @contextmanager
-def stream(url: str, last: str | None = None, **params: Any) -> Iterator[Iterator[dict[str, str]]]:
+def stream(
+    url: str, last: str | None = None, headers: Any = None, **params: Any
+) -> Iterator[Iterator[dict[str, str]]]:
     """The events of a stream."""
-    headers = {} if last is None else {"Last-Event-ID": last}
+    headers = {**(headers or {}), **({} if last is None else {"Last-Event-ID": last})}
     with CLIENT.stream(
         "GET", f"{url}/transitions/stream", params=params, headers=headers
     ) as answer:

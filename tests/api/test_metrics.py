@@ -1,13 +1,17 @@
 """Numbers for Prometheus: right, and of a bounded number of series."""
 
 import asyncio
+import os
 import re
+import subprocess
+import sys
+import time
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.serving import CLIENT, running, stream, wait_for
 from pystator import InMemoryStateStore
-from pystator.api.metrics import Metrics
+from pystator.api.metrics import FOLDER, Metrics, forget_worker, shared_folder
 
 
 def numbers(text):
@@ -142,8 +146,6 @@ def test_streams_are_counted_while_they_are_open_and_have_no_duration(order):
 
 def test_what_a_request_costs_is_little():
     """Far less than the request: the labels' children are looked up once."""
-    import time
-
     numbers = Metrics()
     numbers.request("POST", "/events", 200, 0.003)
     began = time.process_time()
@@ -151,6 +153,58 @@ def test_what_a_request_costs_is_little():
         numbers.request("POST", "/events", 200, 0.003)
         numbers.event("order", "applied", "", 0.002)
     assert (time.process_time() - began) / 2_000 < 100e-6
+
+
+WORKER = """
+from pystator.api.metrics import Metrics
+
+numbers = Metrics()
+for _ in range(5):
+    numbers.event("order", "applied", "", 0.002)
+numbers.streams(3)
+numbers.store(up=True)
+print(numbers.exposition("")[0].decode())
+"""
+
+
+def test_workers_are_added_up_and_one_that_dies_leaves_what_it_counted(tmp_path):
+    """See also `test_serving`, where real ones die."""
+
+    def work():
+        worker = subprocess.Popen(
+            [sys.executable, "-c", WORKER],
+            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        text, _ = worker.communicate(timeout=60)
+        assert worker.returncode == 0
+        return worker.pid, text
+
+    first, _ = work()
+    _, text = work()
+    key = ("order", "applied", "")
+    assert series(text, "pystator_events_total") == {key: 10}
+    assert series(text, "pystator_streams_open") == {(): 6}
+    assert series(text, "pystator_store_up") == {(): 1}
+    forget_worker(first, tmp_path)
+    _, text = work()
+    assert series(text, "pystator_events_total") == {key: 15}
+    assert series(text, "pystator_streams_open") == {(): 6}
+    assert "pid=" not in text
+
+
+def test_the_folder_of_workers_is_gone_afterwards_but_not_one_of_the_users(tmp_path, monkeypatch):
+    monkeypatch.delenv(FOLDER, raising=False)
+    with shared_folder() as folder:
+        assert os.environ[FOLDER] == str(folder)
+        assert folder.is_dir()
+    assert FOLDER not in os.environ
+    assert not folder.exists()
+    monkeypatch.setenv(FOLDER, str(tmp_path / "mine"))
+    with shared_folder() as folder:
+        assert folder == tmp_path / "mine"
+    assert folder.is_dir()
 
 
 def test_a_store_that_is_down_is_told(own_redis, order):

@@ -12,6 +12,7 @@ import pytest
 from api.serving import CLIENT, frames, rows, running, stream, together, wait_for
 from pystator import InMemoryStateStore, Orchestrator, StateMachine, create_state_store
 from pystator.api import ApiSettings, create_app
+from pystator.service.keyfile import create_key, revoke_key
 
 
 def machine(name="door"):
@@ -218,15 +219,54 @@ def test_a_heartbeat_says_how_far_rows_that_are_not_asked_for_were_passed_over(
         assert next(events) == {":": "heartbeat"}
 
 
-def test_a_stream_ends_at_a_heartbeat_when_its_caller_may_read_no_longer(doors, monkeypatch):
-    monkeypatch.setattr("pystator.api.sse.HEARTBEAT", 0.1)
-    valid = [True]
-    monkeypatch.setattr("pystator.api.routes.transitions._validity", lambda _who: lambda: valid[0])
-    with stream(doors.url) as events:
-        next(events)
-        assert next(events) == {":": "heartbeat"}
-        valid[0] = False
-        assert len(list(events)) <= 1
+def made(path):
+    """A key that sees doors."""
+    now = time.time_ns() // 1_000
+    return create_key(path, "reader", scopes=["read"], machines=["door"], now=now)
+
+
+def test_a_stream_ends_at_a_heartbeat_after_its_key_was_revoked(tmp_path, monkeypatch):
+    monkeypatch.setattr("pystator.api.sse.HEARTBEAT", 0.2)
+    text, key = made(tmp_path / "keys.json")
+    settings = ApiSettings(keys_file=str(tmp_path / "keys.json"))
+    store = InMemoryStateStore()
+    with running([machine(), machine("gate")], store=store, settings=settings) as server:
+        doors = Doors(store, server)
+        bearer = {"Authorization": f"Bearer {text}"}
+        assert CLIENT.get(f"{server.url}/transitions").status_code == 401
+        with stream(server.url, headers=bearer) as events:
+            next(events)
+            doors.turn("k", 1, "gate")
+            doors.turn("k", 1)
+            assert next(rows(events))[1]["machine_name"] == "door"  # it sees no gates
+            revoke_key(tmp_path / "keys.json", key.id, now=time.time_ns() // 1_000)
+            began = time.monotonic()
+            assert not list(rows(events))
+            assert time.monotonic() - began < 3
+        answer = CLIENT.get(
+            f"{server.url}/transitions", params={"machine_name": "gate"}, headers=bearer
+        )
+        assert answer.status_code == 401
+
+
+def test_a_key_for_some_machines_sees_rows_of_these(tmp_path):
+    text, _ = made(tmp_path / "keys.json")
+    settings = ApiSettings(keys_file=str(tmp_path / "keys.json"))
+    store = InMemoryStateStore()
+    with running([machine(), machine("gate")], store=store, settings=settings) as server:
+        doors = Doors(store, server)
+        doors.turn("k", 1, "gate")
+        doors.turn("k", 2)
+
+        def ask(**params):
+            return CLIENT.get(
+                f"{server.url}/transitions", params=params, headers={"X-API-Key": text}
+            )
+
+        found = ask().json()["items"]
+        assert {row["machine_name"] for row in found} == {"door"}
+        assert ask(machine_name="door").json()["items"] == found
+        assert ask(machine_name="gate").status_code == 403
 
 
 def test_a_reader_that_leaves_is_noticed(doors):

@@ -61,6 +61,13 @@ def api(
         bool,
         typer.Option("--insecure", help="Let other machines call without authentication."),
     ] = False,
+    otel: Annotated[
+        bool,
+        typer.Option(
+            "--otel",
+            help="Export traces of events by OTLP over HTTP, as the variables OTEL_... say.",
+        ),
+    ] = False,
     grace: Annotated[
         int,
         typer.Option(
@@ -84,6 +91,7 @@ def api(
         rate=rate,
         cors=cors,
         insecure=insecure,
+        otel=otel,
         host=host,
         port=port,
         app=app,
@@ -113,6 +121,7 @@ def _prepared(
     rate: str | None,
     cors: list[str] | None,
     insecure: bool,
+    otel: bool,
     **where: Any,
 ) -> tuple[Any, Any]:
     """What is served, and the socket it is served on."""
@@ -128,6 +137,7 @@ def _prepared(
         rate=rate,
         cors_origins=tuple(cors) if cors else None,
         insecure=insecure or None,
+        otel=otel or None,
     )
     return listen(Serving(find_store(store).url, settings=settings, **where))
 

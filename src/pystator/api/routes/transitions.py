@@ -1,6 +1,5 @@
 """The change feed: page by page, or followed as server-sent events."""
 
-from collections.abc import Callable
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query
@@ -149,7 +148,7 @@ async def follow_transitions(
         follower = await of.live.follow(_key(who), choice, last_event_id or after)
     except (BadCursorError, NoFeedError, TooManyFollowersError) as error:
         raise _problem(error) from error
-    return EventStream(follower, of.live.stopping, is_valid=_validity(who), seconds=seconds)
+    return EventStream(follower, of.live.stopping, is_valid=who.is_valid, seconds=seconds)
 
 
 def _choice(
@@ -170,12 +169,7 @@ def _choice(
 
 def _key(who: Caller) -> str:
     """What a caller's streams are counted by."""
-    return getattr(who, "key", "") or who.name
-
-
-def _validity(who: Caller) -> Callable[[], bool]:
-    """Says whether the caller's key is still good."""
-    return getattr(who, "is_valid", lambda: True)
+    return who.key or who.name
 
 
 def _problem(error: Exception) -> Problem:
