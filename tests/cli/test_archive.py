@@ -34,9 +34,13 @@ def test_an_entity_is_put_away_and_taken_back(shop: Callable[..., Any]) -> None:
     assert refused.code == 1
     assert "is archived" in refused.err
     assert "order-1" not in shop("entities").out
+    assert "order-1" in shop("entities", "--archived").out
+    assert shop("entities", "--archived", "--count", "--json").json["total"] == 1
+    assert "order-1" in shop("entities", "--archived", "--where", "total > 100").out
     answer = shop("unarchive", "order-1", *WHY)
     assert (answer.code, answer.out) == (0, "order-1: taken back in unpaid+queued (version 3)\n")
     assert "order-1" in shop("entities").out
+    assert "no archived entities" in shop("entities", "--archived").err
 
 
 def test_doing_it_again_says_so(shop: Callable[..., Any]) -> None:

@@ -38,12 +38,17 @@ Fits = Callable[["Entity"], bool]
 
 @record
 class Choice:
-    """Which entities are asked for: by state, machine, time in the state, and context."""
+    """Which entities are asked for: by state, machine, time in the state, and context.
+
+    Attributes:
+        archived: Those that are archived, instead of those that are not.
+    """
 
     state: str | None
     machine: str | None
     longer: timedelta | None
     fits: Fits | None
+    archived: bool = False
 
 
 def entities(
@@ -84,13 +89,16 @@ def entities(
     counts: Annotated[
         bool, typer.Option("--count", "-c", help="Only how many there are in each state.")
     ] = False,
+    archived: Annotated[
+        bool, typer.Option("--archived", help="Those that are archived, instead of the others.")
+    ] = False,
     url: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
     """List entities in the order of their ids."""
     fits = condition(where)
     machine = machine_name(machine)
-    choice = Choice(state, machine, wait(longer), fits)
+    choice = Choice(state, machine, wait(longer), fits, archived)
     if after is not None and (fits is not None or counts):
         raise typer.BadParameter("--after goes with whole pages only: not with --where or --count")
     with open_store(url, create=False) as store:
@@ -116,6 +124,7 @@ def chosen(
             state=choice.state,
             machine_name=choice.machine,
             in_state_longer_than=choice.longer,
+            archived=choice.archived,
             after=after,
             limit=limit,
         )
@@ -131,6 +140,7 @@ def everything(store: "NativeStore", choice: Choice) -> "Iterator[Entity]":
         state=choice.state,
         machine_name=choice.machine,
         in_state_longer_than=choice.longer,
+        archived=choice.archived,
     )
     return found if choice.fits is None else filter(choice.fits, found)
 
@@ -175,7 +185,7 @@ def condition(where: str | None) -> Fits | None:
 def counted(store: "NativeStore", choice: Choice) -> dict[str, int]:
     """How many there are in each state."""
     if choice.fits is None and choice.state is None and choice.longer is None:
-        return store.count_by_state(machine_name=choice.machine)
+        return store.count_by_state(machine_name=choice.machine, archived=choice.archived)
     return dict(Counter(entity.state for entity in everything(store, choice)))
 
 
@@ -202,7 +212,8 @@ def show(found: "list[Entity]", choice: Choice) -> None:
     if not found:
         long = "" if choice.longer is None else " for so long"
         state = "" if choice.state is None else f" in {choice.state!r}"
-        note(f"no entities{state}{long}{HINT if state and not long else ''}", "dim")
+        kind = "archived " if choice.archived else ""
+        note(f"no {kind}entities{state}{long}{HINT if state and not long else ''}", "dim")
         return
     names = {entity.machine_name for entity in found}
     heads: list[list[Cell]] = [

@@ -36,14 +36,16 @@ def all_entities(
     state: str | None,
     machine_name: str | None,
     in_state_longer_than: "timedelta | None" = None,
+    archived: bool = False,
 ) -> "Iterator[Entity]":
-    """Every entity, in the order of ids."""
+    """Every entity that is not archived, or every one that is, in the order of ids."""
     after: str | None = None
     while True:
         page = store.entities(
             state=state,
             machine_name=machine_name,
             in_state_longer_than=in_state_longer_than,
+            archived=archived,
             after=after,
             limit=PAGE,
         )
