@@ -125,7 +125,8 @@ class Telemetry(Protocol):
 
 TRACE: Final[ContextVar[str | None]] = ContextVar("pystator_trace", default=None)
 
-_LONGEST: Final = 512
+_LONGEST: Final = 255
+"""Characters that stores keep."""
 _SHAPE: Final = re.compile(
     r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-[!-~]*)?"
 )

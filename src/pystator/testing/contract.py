@@ -5,6 +5,7 @@ from pystator.testing.basic import BasicContract
 from pystator.testing.choosing import ChoosingContract
 from pystator.testing.commits import CommitsContract
 from pystator.testing.concurrency import ConcurrencyContract
+from pystator.testing.conditional import ConditionalContract
 from pystator.testing.configurations import ConfigurationsContract, HistoryStatesContract
 from pystator.testing.connections import ConnectionsContract
 from pystator.testing.definitions import MachineStoreContract
@@ -40,6 +41,7 @@ class StoreContract(
     ConfigurationsContract,
     HistoryStatesContract,
     StatechartsContract,
+    ConditionalContract,
     TimersContract,
     FeedContract,
     ChoosingContract,

@@ -43,6 +43,7 @@ class AuthoredStore(AsideAsync, StoreFacade):
     idempotent: ClassVar[bool] = True
     keeps_history: ClassVar[bool] = True
     has_feed: ClassVar[bool] = True
+    archives: ClassVar[bool] = True
     combines: ClassVar[bool] = False
     in_flight: ClassVar[int] = 1
 
