@@ -32,7 +32,7 @@ An error says what was wrong, where, and what to do next. ``code`` is stable and
 ``message`` for people, ``context`` holds the facts the message was made from (plain JSON values).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import ClassVar
 
@@ -63,6 +63,7 @@ __all__ = [
     "TimeoutExpiredError",
     "UndefinedStateError",
     "UndefinedTriggerError",
+    "error_of",
     "readable",
 ]
 
@@ -297,3 +298,33 @@ class MachineConflictError(FSMError):
     """What is there stands in the way: another machine of this version, code, or live entities."""
 
     default_code = ErrorCode.MACHINE_CONFLICT
+
+
+# Errors of other times and places -----------------------------------------------------------------
+
+
+def error_of(code: str, message: str, context: Mapping[str, object]) -> FSMError:
+    """The error that was told elsewhere: in a history row, or by a service.
+
+    It is of the class that has the code. A code that is not known, because a newer release wrote
+    it, is in ``context["code"]``.
+    """
+    try:
+        known = ErrorCode(code)
+    except ValueError:
+        return FSMError(message, context={**context, "code": code})
+    return _CLASSES[known](message, context=context, code=known)
+
+
+def _family(kind: type[FSMError]) -> Iterator[type[FSMError]]:
+    yield kind
+    for heir in kind.__subclasses__():
+        yield from _family(heir)
+
+
+_CLASSES: dict[ErrorCode, type[FSMError]] = {
+    **{kind.default_code: kind for kind in _family(FSMError)},
+    ErrorCode.CHOICE_UNRESOLVED: InvalidTransitionError,
+    ErrorCode.CONTEXT_INVALID: InvalidTransitionError,
+    ErrorCode.LIVELOCK: EvaluationError,
+}

@@ -16,7 +16,14 @@ from pystator.cli.app import app
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 
-HIDDEN = {"PYSTATOR_DATABASE_URL", "PYSTATOR_REDIS_URL", "PYSTATOR_MONGODB_URL", "FORCE_COLOR"}
+HIDDEN = {
+    "PYSTATOR_API_KEY",
+    "PYSTATOR_API_URL",
+    "PYSTATOR_DATABASE_URL",
+    "PYSTATOR_REDIS_URL",
+    "PYSTATOR_MONGODB_URL",
+    "FORCE_COLOR",
+}
 """What would choose a store or colours."""
 
 

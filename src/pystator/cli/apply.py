@@ -13,6 +13,7 @@ from pystator.cli.options import (
     ExpectOption,
     JsonOption,
     MachineOption,
+    ServiceOption,
     StoreOption,
 )
 from pystator.cli.send import deliver, moment, payload_of
@@ -39,7 +40,8 @@ def apply(
     expect: ExpectOption = None,
     machine: MachineOption = None,
     code: CodeOption = None,
-    url: StoreOption = None,
+    store: StoreOption = None,
+    url: ServiceOption = None,
     json: JsonOption = False,
 ) -> None:
     """Merge data into an entity's context, and follow where its machine says the data leads.
@@ -54,7 +56,7 @@ def apply(
     happened = moment(at)
     deliver(
         entity,
-        lambda entities: entities.apply_data(
+        lambda sender: sender.apply_data(
             entity,
             brought,
             event_id=event_id,
@@ -64,6 +66,7 @@ def apply(
         ),
         machine=machine,
         code=code,
+        store=store,
         url=url,
         json=json,
     )

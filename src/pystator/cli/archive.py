@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pystator.cli.local import stored_for
 from pystator.cli.machines import find_machine, open_store
 from pystator.cli.options import (
     EntityArgument,
@@ -14,7 +15,6 @@ from pystator.cli.options import (
     StoreOption,
 )
 from pystator.cli.output import paint, say, say_json
-from pystator.cli.send import stored_for
 from pystator.service.views import result_view
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pystator.cli.machines import machine_name, open_store
-from pystator.cli.options import JsonOption, MachineNameOption, StoreOption
+from pystator.cli.backends import open_backend
+from pystator.cli.machines import machine_name
+from pystator.cli.options import JsonOption, MachineNameOption, ServiceOption, StoreOption
 from pystator.cli.output import note, paint, say, say_json
 from pystator.cli.pages import MOST, all_entities
 from pystator.cli.text import WIDEST, Cell, bar, count, cut, moment, noun, pairs, room_beside, table
@@ -24,8 +25,8 @@ from pystator.service.views import entity_view
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pystator.cli.backends import Backend
     from pystator.records import Entity
-    from pystator.stores.protocols import NativeStore
 
 __all__ = ["entities"]
 
@@ -92,7 +93,8 @@ def entities(
     archived: Annotated[
         bool, typer.Option("--archived", help="Those that are archived, instead of the others.")
     ] = False,
-    url: StoreOption = None,
+    store: StoreOption = None,
+    url: ServiceOption = None,
     json: JsonOption = False,
 ) -> None:
     """List entities in the order of their ids."""
@@ -101,11 +103,11 @@ def entities(
     choice = Choice(state, machine, wait(longer), fits, archived)
     if after is not None and (fits is not None or counts):
         raise typer.BadParameter("--after goes with whole pages only: not with --where or --count")
-    with open_store(url, create=False) as store:
+    with open_backend(store, url) as backend:
         if counts:
-            tell_counts(counted(store, choice), json=json)
+            tell_counts(counted(backend, choice), json=json)
             return
-        found, following, more = chosen(store, choice, limit, after)
+        found, following, more = chosen(backend, choice, limit, after)
     if json:
         view = [entity_view(entity) for entity in found]
         say_json({"entities": view, "next": following, "more": more})
@@ -116,11 +118,11 @@ def entities(
 
 
 def chosen(
-    store: "NativeStore", choice: Choice, limit: int, after: str | None
+    backend: "Backend", choice: Choice, limit: int, after: str | None
 ) -> "tuple[list[Entity], str | None, bool]":
     """One page, the cursor of the next one, and whether there is more."""
     if choice.fits is None:
-        page = store.entities(
+        page = backend.entities(
             state=choice.state,
             machine_name=choice.machine,
             in_state_longer_than=choice.longer,
@@ -129,14 +131,14 @@ def chosen(
             limit=limit,
         )
         return page.items, page.next, page.next is not None
-    found = list(islice(everything(store, choice), limit + 1))
+    found = list(islice(everything(backend, choice), limit + 1))
     return found[:limit], None, len(found) > limit
 
 
-def everything(store: "NativeStore", choice: Choice) -> "Iterator[Entity]":
+def everything(backend: "Backend", choice: Choice) -> "Iterator[Entity]":
     """All that are asked for."""
     found = all_entities(
-        store,
+        backend,
         state=choice.state,
         machine_name=choice.machine,
         in_state_longer_than=choice.longer,
@@ -182,11 +184,11 @@ def condition(where: str | None) -> Fits | None:
     return fits
 
 
-def counted(store: "NativeStore", choice: Choice) -> dict[str, int]:
+def counted(backend: "Backend", choice: Choice) -> dict[str, int]:
     """How many there are in each state."""
     if choice.fits is None and choice.state is None and choice.longer is None:
-        return store.count_by_state(machine_name=choice.machine, archived=choice.archived)
-    return dict(Counter(entity.state for entity in everything(store, choice)))
+        return backend.count_by_state(machine_name=choice.machine, archived=choice.archived)
+    return dict(Counter(entity.state for entity in everything(backend, choice)))
 
 
 def tell_counts(states: dict[str, int], *, json: bool) -> None:

@@ -6,17 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pystator.cli.machines import machine_name, open_store
-from pystator.cli.options import EntityArgument, JsonOption, MachineNameOption, StoreOption
+from pystator.cli.backends import open_backend
+from pystator.cli.machines import machine_name
+from pystator.cli.options import (
+    EntityArgument,
+    JsonOption,
+    MachineNameOption,
+    ServiceOption,
+    StoreOption,
+)
 from pystator.cli.output import note, paint, say, say_json
 from pystator.cli.pages import MOST
 from pystator.cli.timeline import timeline
-from pystator.cli.whose import the_entity
 from pystator.service.views import entry_view
 
 if TYPE_CHECKING:
     from pystator.records import HistoryEntry, Page
-    from pystator.stores.protocols import NativeStore
 
 __all__ = ["history"]
 
@@ -35,7 +40,8 @@ def history(
         str | None,
         typer.Option("--after", metavar="CURSOR", help="Go on where the last page ended."),
     ] = None,
-    url: StoreOption = None,
+    store: StoreOption = None,
+    url: ServiceOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show everything that happened to an entity.
@@ -43,9 +49,11 @@ def history(
     Rejected events and the outcomes of actions are part of it.
     """
     name = machine_name(machine)
-    with open_store(url, create=False) as store:
-        found = the_entity(store, entity, name)
-        page = read(store, entity, found.machine_name, limit, after, newest=newest)
+    with open_backend(store, url) as backend:
+        found = backend.entity(entity, name)
+        page = backend.history(
+            entity, found.machine_name, after=after, limit=limit, newest_first=newest
+        )
     if json:
         say_json({"history": [entry_view(entry) for entry in page.items], "next": page.next})
         return
@@ -68,18 +76,3 @@ def torn(page: "Page[HistoryEntry]", after: str | None, *, newest: bool) -> int 
     if newest:
         return None if after is None else page.items[0].version
     return None if page.next is None else page.items[-1].version
-
-
-def read(
-    store: "NativeStore",
-    entity_id: str,
-    machine_name: str,
-    limit: int,
-    after: str | None,
-    *,
-    newest: bool,
-) -> "Page[HistoryEntry]":
-    """One page of the entity's rows."""
-    return store.history(
-        entity_id, machine_name=machine_name, after=after, limit=limit, newest_first=newest
-    )

@@ -17,6 +17,7 @@ __all__ = [
     "KeysOption",
     "MachineNameOption",
     "MachineOption",
+    "ServiceOption",
     "StoreOption",
     "UrlArgument",
 ]
@@ -33,6 +34,17 @@ StoreOption = Annotated[
         "redis://localhost:6379/0, mongodb://localhost:27017. Default: PYSTATOR_DATABASE_URL, "
         "then pystator.cfg, then PYSTATOR_REDIS_URL or PYSTATOR_MONGODB_URL, then pystator.db in "
         "this folder.",
+        show_default=False,
+    ),
+]
+
+ServiceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help="A service to ask instead of a store, e.g. http://localhost:8004. Default, where no "
+        "--store is given: PYSTATOR_API_URL. The key is taken from PYSTATOR_API_KEY.",
         show_default=False,
     ),
 ]

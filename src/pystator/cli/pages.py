@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import timedelta
 
+    from pystator.cli.backends import Backend
     from pystator.records import Entity, HistoryEntry
     from pystator.stores.protocols import NativeStore
 
@@ -31,7 +32,7 @@ def all_history(
 
 
 def all_entities(
-    store: "NativeStore",
+    backend: "Backend",
     *,
     state: str | None,
     machine_name: str | None,
@@ -41,7 +42,7 @@ def all_entities(
     """Every entity that is not archived, or every one that is, in the order of ids."""
     after: str | None = None
     while True:
-        page = store.entities(
+        page = backend.entities(
             state=state,
             machine_name=machine_name,
             in_state_longer_than=in_state_longer_than,

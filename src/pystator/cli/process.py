@@ -15,11 +15,10 @@ from typing import Annotated, Any
 
 import typer
 
-from pystator.cli.code import load_code
+from pystator.cli.backends import open_backend
 from pystator.cli.events import FORMATS, Format, Rules, format_of, read_lines
 from pystator.cli.feed import STDIN, open_feed
-from pystator.cli.machines import find_machine, open_store
-from pystator.cli.options import CodeOption, JsonOption, StoreOption
+from pystator.cli.options import CodeOption, JsonOption, ServiceOption, StoreOption
 from pystator.cli.output import INTERRUPTED, note, paint, say, say_json, without_prints
 from pystator.cli.progress import progress_of
 from pystator.cli.rejects import Rejects
@@ -53,7 +52,8 @@ def process(
             help="JSON Lines or CSV, also gzipped; - is standard input.",
         ),
     ],
-    url: StoreOption = None,
+    store: StoreOption = None,
+    url: ServiceOption = None,
     batch: Annotated[
         int, typer.Option("--batch", min=1, max=100_000, metavar="N", help="Events in one commit.")
     ] = BATCH,
@@ -100,19 +100,16 @@ def process(
     """
     rules = Rules(event_time, prefix_of(events, id_prefix) if id_from_line else None)
     check_paths(events, rejects)
-    guards, actions = load_code(code, json=json)
-    found = find_machine(machine, url)
-    with open_feed(events) as feed, open_store(url, create=True) as store, Rejects(rejects) as out:
-        from pystator.orchestrator import Orchestrator  # after the options are right
-
-        orchestrator = Orchestrator(found, store, guards, actions)
-        lines = read_lines(feed, chosen_format(form, events), rules)
-        run = Run(orchestrator, out, Tally(), Stopping())
-        with without_prints(json=json), progress_of(feed, wanted=not json) as report:
-            for _ in run.go(batches(lines, feed, batch)):
-                report(run.tally)
-            orchestrator.close()
-        states = store.count_by_state(machine_name=found.name)
+    with open_backend(store, url) as backend:
+        sender = backend.sender(machine, code, entity=None, json=json)
+        with open_feed(events) as feed, sender, Rejects(rejects) as out:
+            lines = read_lines(feed, chosen_format(form, events), rules)
+            run = Run(sender, out, Tally(), Stopping())
+            with without_prints(json=json), progress_of(feed, wanted=not json) as report:
+                for _ in run.go(batches(lines, feed, batch)):
+                    report(run.tally)
+                sender.finish()
+            states = backend.count_by_state(machine_name=sender.machine_name, archived=False)
     tell(run, states, events, json=json)
     if run.stopping.asked:
         raise typer.Exit(INTERRUPTED)
@@ -158,7 +155,7 @@ def tell(run: Run, states: dict[str, int], events: str, *, json: bool) -> None:
     if json:
         facts: dict[str, Any] = {
             "file": events,
-            "machine": run.orchestrator.machine.name,
+            "machine": run.sender.machine_name,
             "interrupted": run.stopping.asked,
             "rejects": None if path is None else {"file": str(path), "lines": run.rejects.count},
         }

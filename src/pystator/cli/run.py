@@ -14,8 +14,8 @@ from pystator.cli.text import noun, why_failed
 from pystator.errors import FSMError, StoreUnavailableError
 
 if TYPE_CHECKING:
+    from pystator.cli.backends import Sender
     from pystator.engine.result import TransitionResult
-    from pystator.orchestrator import Orchestrator
 
 __all__ = ["Run", "batches"]
 
@@ -36,7 +36,7 @@ def batches(lines: Iterable[Line], feed: Feed, size: int) -> Iterator[list[Line]
 class Run:
     """One run over a file."""
 
-    orchestrator: "Orchestrator"
+    sender: "Sender"
     rejects: Rejects
     tally: Tally
     stopping: Stopping
@@ -65,7 +65,7 @@ class Run:
     def apply(self, batch: list[Line]) -> None:
         """One batch: one commit, its counts, its rejects."""
         requests = [line.request for line in batch if line.request is not None]
-        answers = self.orchestrator.process_events(requests)
+        answers = self.sender.process_events(requests)
         for result in answers:
             if isinstance(result.error, StoreUnavailableError):
                 # Not an answer about the event: nobody knows. The next run finds out.

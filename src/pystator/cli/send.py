@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from pystator.cli.code import load_code
-from pystator.cli.machines import find_machine, open_store
+from pystator.cli.backends import open_backend
 from pystator.cli.options import (
     ActorOption,
     AtOption,
@@ -18,12 +17,11 @@ from pystator.cli.options import (
     ExpectOption,
     JsonOption,
     MachineOption,
+    ServiceOption,
     StoreOption,
 )
 from pystator.cli.output import note, paint, problem, say, say_json, without_prints
 from pystator.cli.text import moved, value, why_failed
-from pystator.cli.whose import machine_of
-from pystator.errors import ConfigurationError
 from pystator.records import EventRequest
 from pystator.service.jsons import parse
 from pystator.service.times import aware
@@ -32,11 +30,9 @@ from pystator.service.views import result_view
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pystator.engine.machine import StateMachine
+    from pystator.cli.backends import Sender
     from pystator.engine.result import TransitionResult
     from pystator.errors import FSMError
-    from pystator.orchestrator import Orchestrator
-    from pystator.stores.protocols import NativeStore
 
 __all__ = ["send"]
 
@@ -62,7 +58,8 @@ def send(
     expect: ExpectOption = None,
     machine: MachineOption = None,
     code: CodeOption = None,
-    url: StoreOption = None,
+    store: StoreOption = None,
+    url: ServiceOption = None,
     json: JsonOption = False,
 ) -> None:
     """Send one event to an entity.
@@ -76,36 +73,34 @@ def send(
         entity, trigger, payload or None, event_id, moment(at), None, actor, expect
     )
 
-    def sent(entities: "Orchestrator") -> "TransitionResult":
-        (result,) = entities.process_events([request])
+    def sent(sender: "Sender") -> "TransitionResult":
+        (result,) = sender.process_events([request])
         return result
 
-    deliver(entity, sent, machine=machine, code=code, url=url, json=json)
+    deliver(entity, sent, machine=machine, code=code, store=store, url=url, json=json)
 
 
 def deliver(
     entity: str,
-    bring: "Callable[[Orchestrator], TransitionResult]",
+    bring: "Callable[[Sender], TransitionResult]",
     *,
     machine: str | None,
     code: Path | None,
+    store: str | None,
     url: str | None,
     json: bool,
 ) -> None:
-    """Ask an orchestrator with the machine and the code for something, and tell what became of it.
+    """Bring something to an entity, with the machine and the code, and tell what became of it.
 
     Exits with 1 when it is rejected.
     """
-    guards, actions = load_code(code, json=json)
-    chosen = None if machine is None else find_machine(machine, url)
-    with open_store(url, create=chosen is not None) as store:
-        from pystator.orchestrator import Orchestrator  # after the options are right
-
-        found = chosen or stored_for(store, entity, url)
-        with_code = Orchestrator(found, store, guards, actions)
-        with without_prints(json=json):
-            result = bring(with_code)
-            with_code.close()
+    with (
+        open_backend(store, url) as backend,
+        backend.sender(machine, code, entity=entity, json=json) as sender,
+        without_prints(json=json),
+    ):
+        result = bring(sender)
+        sender.finish()
     tell(entity, result, json=json)
     if not result.success:
         raise typer.Exit(1)
@@ -150,16 +145,6 @@ def moment(at: str | None) -> datetime | None:
         return None if at is None else aware(at)
     except ValueError as error:
         raise typer.BadParameter(f"--at {error}") from error
-
-
-def stored_for(store: "NativeStore", entity: str, url: str | None) -> "StateMachine":
-    """The stored machine of an entity that exists."""
-    name = machine_of(store, entity)
-    if name is None:
-        raise ConfigurationError(
-            f"there is no entity {entity!r} yet: give its machine with --machine FILE"
-        )
-    return find_machine(name, url)
 
 
 def tell(entity: str, result: "TransitionResult", *, json: bool) -> None:

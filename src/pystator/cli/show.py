@@ -3,11 +3,16 @@
 import sys
 from typing import TYPE_CHECKING
 
-from pystator.cli.machines import find_machine, open_store
-from pystator.cli.options import EntityArgument, JsonOption, MachineOption, StoreOption
+from pystator.cli.backends import open_backend
+from pystator.cli.options import (
+    EntityArgument,
+    JsonOption,
+    MachineOption,
+    ServiceOption,
+    StoreOption,
+)
 from pystator.cli.output import paint, say, say_json
 from pystator.cli.text import Cell, lines_of, moment, table, timer_words
-from pystator.cli.whose import the_entity
 from pystator.service.views import entity_view
 
 if TYPE_CHECKING:
@@ -20,17 +25,18 @@ __all__ = ["show"]
 def show(
     entity: EntityArgument,
     machine: MachineOption = None,
-    url: StoreOption = None,
+    store: StoreOption = None,
+    url: ServiceOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show an entity's state, context, timers and history states.
 
     With --machine, its next triggers, too.
     """
-    found_machine = None if machine is None else find_machine(machine, url)
-    name = None if found_machine is None else found_machine.name
-    with open_store(url, create=False) as store:
-        found = the_entity(store, entity, name)
+    with open_backend(store, url) as backend:
+        found_machine = None if machine is None else backend.machine(machine)
+        name = None if found_machine is None else found_machine.name
+        found = backend.entity(entity, name)
     triggers = None if found_machine is None else next_triggers(found_machine, found)
     if json:
         view = entity_view(found)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pystator.cli.app import new_app
-from pystator.cli.machines import open_store, shown_url, stored_machines
-from pystator.cli.options import JsonOption, StoreOption
+from pystator.cli.backends import open_backend
+from pystator.cli.options import JsonOption, ServiceOption, StoreOption
 from pystator.cli.output import note, paint, say, say_json
 from pystator.cli.text import Cell, cut, moment, noun, table
 
@@ -25,25 +25,27 @@ app = new_app(
 
 
 @app.command("list")
-def list_machines(store: StoreOption = None, json: JsonOption = False) -> None:
+def list_machines(
+    store: StoreOption = None, url: ServiceOption = None, json: JsonOption = False
+) -> None:
     """List all versions of all machines that are stored."""
     from pystator.service.views import machine_view  # when it is used, here and below
-    from pystator.stores.named import all_machines
 
-    with stored_machines(store) as opened:
-        found = list(all_machines(opened))
+    with open_backend(store, url) as backend:
+        found = list(backend.machines())
+        shown = backend.shown
     if json:
         say_json({"machines": [machine_view(each) for each in found]})
         return
     if not found:
-        note(f"no machine is stored in {shown_url(store)}", "dim")
+        note(f"no machine is stored in {shown}", "dim")
         return
     style = paint(sys.stdout)
     rows: list[list[Cell]] = [
         [
             (each.name, "strong"),
             each.version,
-            (moment(each.created_at), "dim"),
+            (moment(each.created_at) if each.created_at else "", "dim"),
             cut(" ".join((each.description or "").split())),
         ]
         for each in found
@@ -59,14 +61,15 @@ def get(
         typer.Argument(metavar="NAME[@VERSION]", help="A stored machine, e.g. order or order@1.0."),
     ],
     store: StoreOption = None,
+    url: ServiceOption = None,
     json: JsonOption = False,
 ) -> None:
     """Print the definition of a stored machine: the newest version, or the one that is named."""
     from pystator.service.views import machine_view
-    from pystator.stores.named import configuration, find_machine
+    from pystator.stores.named import configuration
 
-    with stored_machines(store) as opened:
-        found = find_machine(opened, name, shown_url(store))
+    with open_backend(store, url) as backend:
+        found = backend.stored_machine(name)
     config = configuration(found)
     if json:
         say_json({**machine_view(found), "definition": config})
@@ -81,6 +84,7 @@ def get(
 def create(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A machine file.")],
     store: StoreOption = None,
+    url: ServiceOption = None,
     json: JsonOption = False,
 ) -> None:
     """Store the definition of a machine, so that commands find it by its name.
@@ -91,8 +95,8 @@ def create(
     from pystator.service.views import machine_view
 
     machine = _stored(load_file(file))
-    with open_store(store, create=True) as opened:
-        added = opened.save_machine(machine)
+    with open_backend(store, url) as backend:
+        added = backend.save_machine(machine)
     if json:
         say_json({**machine_view(machine), "added": added})
     else:
@@ -106,19 +110,18 @@ def delete(
         typer.Argument(metavar="NAME[@VERSION]", help="A stored machine, e.g. order or order@1.0."),
     ],
     store: StoreOption = None,
+    url: ServiceOption = None,
     json: JsonOption = False,
 ) -> None:
     """Delete a version of a machine, or all of them, if no live entity uses it.
 
     History stays as it is. Entities that are archived are not alive.
     """
-    from pystator.stores.named import find_machine
-
     wanted, _, version = name.partition("@")
-    with stored_machines(store) as opened:
-        deleted = opened.delete_machine(wanted, version or None)
+    with open_backend(store, url) as backend:
+        deleted = backend.delete_machine(wanted, version or None)
         if not deleted:
-            find_machine(opened, name, shown_url(store))  # says what there is
+            backend.stored_machine(name)  # says what there is
     if json:
         say_json({"name": wanted, "version": version or None, "deleted": deleted})
     else:

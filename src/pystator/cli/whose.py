@@ -6,10 +6,12 @@ from pystator.errors import AmbiguousEntityError, EntityNotFoundError
 from pystator.records import Lookup
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pystator.records import Entity
     from pystator.stores.protocols import NativeStore
 
-__all__ = ["machine_of", "the_entity"]
+__all__ = ["machine_of", "no_entity", "several", "the_entity"]
 
 
 def machine_of(store: "NativeStore", entity_id: str) -> str | None:
@@ -20,11 +22,7 @@ def machine_of(store: "NativeStore", entity_id: str) -> str | None:
     """
     machines = store.machines(entity_id)
     if len(machines) > 1:
-        raise AmbiguousEntityError(
-            f"several machines have an entity {entity_id!r}: {', '.join(machines)}; "
-            "say which with --machine",
-            context={"entity_id": entity_id, "machines": machines},
-        )
+        raise several(entity_id, machines)
     return machines[0] if machines else None
 
 
@@ -40,8 +38,22 @@ def the_entity(store: "NativeStore", entity_id: str, machine_name: str | None) -
         (loaded,) = store.load([Lookup(entity_id, name)])
         if loaded.entity is not None:
             return loaded.entity
+    raise no_entity(entity_id, machine_name)
+
+
+def several(entity_id: str, machines: "Sequence[str]") -> AmbiguousEntityError:
+    """Several machines have an entity of this id."""
+    return AmbiguousEntityError(
+        f"several machines have an entity {entity_id!r}: {', '.join(machines)}; "
+        "say which with --machine",
+        context={"entity_id": entity_id, "machines": list(machines)},
+    )
+
+
+def no_entity(entity_id: str, machine_name: str | None) -> EntityNotFoundError:
+    """There is no entity of this id."""
     whose = "" if machine_name is None else f" of machine {machine_name!r}"
-    raise EntityNotFoundError(
+    return EntityNotFoundError(
         f"there is no entity {entity_id!r}{whose}; `pystator entities` lists what there is",
         context={"entity_id": entity_id},
     )

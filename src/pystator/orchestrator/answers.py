@@ -1,6 +1,6 @@
 """Results that no step made: replays of recorded answers, and refusals from outside the engine."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 from pystator.engine.actions import ActionSpec
@@ -10,8 +10,8 @@ from pystator.errors import (
     EvaluationError,
     FSMError,
     IdempotencyConflictError,
-    InvalidTransitionError,
     StaleVersionError,
+    error_of,
 )
 from pystator.orchestrator.cases import Case
 from pystator.records import Context, HistoryEntry
@@ -197,21 +197,6 @@ def _spec(plain: Mapping[str, Any]) -> ActionSpec:
 
 
 def _rebuilt(row: HistoryEntry) -> FSMError:
-    """The error a row recorded, of the class that has its code."""
-    message = row.error_message or "the event failed"
+    """The error a row recorded."""
     facts = {"entity_id": row.entity_id, "state": row.source_state, "trigger": row.trigger}
-    try:
-        code = ErrorCode(row.error_code or "")
-    except ValueError:  # written by a newer release
-        return FSMError(message, context={**facts, "code": row.error_code})
-    kind = _CLASSES.get(code, InvalidTransitionError)
-    return kind(message, context=facts, code=code)
-
-
-def _family(kind: type[FSMError]) -> Iterator[type[FSMError]]:
-    yield kind
-    for heir in kind.__subclasses__():
-        yield from _family(heir)
-
-
-_CLASSES = {kind.default_code: kind for kind in _family(FSMError)}
+    return error_of(row.error_code or "", row.error_message or "the event failed", facts)

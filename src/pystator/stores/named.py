@@ -2,20 +2,31 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from pystator.errors import ConfigurationError
 from pystator.records import Page, StoredMachine
 from pystator.stores.definitions import age
-from pystator.stores.protocols import MachineStore
 
-__all__ = ["all_machines", "configuration", "find_machine", "newest_machines"]
+__all__ = ["KeptMachines", "all_machines", "configuration", "find_machine", "newest_machines"]
 
 _SHOWN = 20
 """Versions that are listed where the one that was asked for is not there."""
 
 
-def all_machines(store: MachineStore) -> Iterator[StoredMachine]:
+class KeptMachines(Protocol):
+    """The reads of a `MachineStore`, or of a service."""
+
+    def stored_machine(self, name: str, version: str | None = None) -> StoredMachine | None:
+        """The newest version, or the one that is named; None when there is none."""
+        ...
+
+    def stored_machines(self, *, after: str | None = None, limit: int = 100) -> Page[StoredMachine]:
+        """One page of all versions in the order ``(name, version)``."""
+        ...
+
+
+def all_machines(store: KeptMachines) -> Iterator[StoredMachine]:
     """All versions in the order ``(name, version)``."""
     after: str | None = None
     while True:
@@ -26,7 +37,7 @@ def all_machines(store: MachineStore) -> Iterator[StoredMachine]:
             return
 
 
-def find_machine(store: MachineStore, name: str, shown: str) -> StoredMachine:
+def find_machine(store: KeptMachines, name: str, shown: str) -> StoredMachine:
     """The machine that is named.
 
     Args:
@@ -52,7 +63,7 @@ def find_machine(store: MachineStore, name: str, shown: str) -> StoredMachine:
     )
 
 
-def newest_machines(store: MachineStore) -> dict[str, StoredMachine]:
+def newest_machines(store: KeptMachines) -> dict[str, StoredMachine]:
     """The newest version of every machine, by name."""
     found: dict[str, StoredMachine] = {}
     for machine in all_machines(store):
