@@ -35,6 +35,8 @@ def test_an_entity_is_put_away_and_taken_back(shop: Callable[..., Any]) -> None:
     assert "is archived" in refused.err
     assert "order-1" not in shop("entities").out
     assert "order-1" in shop("entities", "--archived").out
+    assert "\n  archived  2" in shop("show", "order-1").out
+    assert "order-1" in shop("entities", "--archived").out
     assert shop("entities", "--archived", "--count", "--json").json["total"] == 1
     assert "order-1" in shop("entities", "--archived", "--where", "total > 100").out
     answer = shop("unarchive", "order-1", *WHY)

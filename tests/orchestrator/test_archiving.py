@@ -1,6 +1,7 @@
 """Entities put away and taken back: what still works, what is refused, and what history says."""
 
 import asyncio
+import sqlite3
 
 import pytest
 
@@ -12,6 +13,7 @@ from pystator import (
     InMemoryStateStore,
     InvalidValueError,
     Orchestrator,
+    SQLiteStateStore,
     StaleVersionError,
     StateMachine,
 )
@@ -307,6 +309,33 @@ def test_a_scheduler_hears_of_the_timers_of_what_is_back(store, clock):
     timed.unarchive("t-1", **WHY)
     ((deadline, _),) = timed.get_entity("t-1").timers.values()
     assert scheduler.woken == [deadline]
+
+
+def test_in_a_transaction_of_the_caller(tmp_path, machine):
+    """Its event and its archiving are one commit, or none."""
+    store = SQLiteStateStore(f"sqlite:///{tmp_path}/x.db").connect()
+    orders = Orchestrator(machine, store)
+    orders.process_event("o-1", "submit")
+    connection = sqlite3.connect(tmp_path / "x.db")
+
+    def put_away():
+        connection.execute("BEGIN IMMEDIATE")
+        orders.process_event("o-1", "cancel", connection=connection)
+        orders.archive("o-1", **WHY, expected_version=2, connection=connection)
+        refused = orders.process_event("o-1", "note", connection=connection)
+        assert refused.reason == "entity_archived"
+        assert orders.get_entity("o-1", connection=connection).archived_at is not None
+        assert orders.get_entity("o-1").archived_at is None
+
+    put_away()
+    connection.rollback()
+    assert (orders.get_entity("o-1").version, orders.get_entity("o-1").archived_at) == (1, None)
+    put_away()
+    connection.commit()
+    assert (orders.get_entity("o-1").version, orders.get_entity("o-1").state) == (3, "cancelled")
+    assert store.entities(archived=True).items == [orders.get_entity("o-1")]
+    connection.close()
+    store.disconnect()
 
 
 class Three:

@@ -1,6 +1,7 @@
 """An event that is to meet a version: taken there, and nowhere else, on every way an event takes."""
 
 import asyncio
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -242,10 +243,43 @@ def test_what_timers_do_is_done_although_the_event_is_not(store, clock, done):
     assert done == [1]
 
 
+def test_callers_that_share_commits_find_the_timers_written(slow_store, clock, audit):
+    store = slow_store()
+    timed = Orchestrator(StateMachine.from_dict(TIMED), store, clock=clock)
+
+    async def run():
+        await timed.async_create_entity("t-1")
+        clock.advance(6)
+        calls = [timed.async_process_event("t-1", "remind", expected_version=n) for n in (1, 2, 3)]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    first, second, third = asyncio.run(run())
+    assert (first.context["actual"], second.version, third.version) == (2, 3, 4)
+    audit(store, "t-1", "timed")
+
+
+def test_timers_of_a_transaction_of_the_caller_are_not_kept(tmp_path, clock):
+    """After an error the transaction is as it was before the call."""
+    store = SQLiteStateStore(f"sqlite:///{tmp_path}/x.db").connect()
+    timed = Orchestrator(StateMachine.from_dict(TIMED), store, clock=clock)
+    timed.create_entity("t-1")
+    clock.advance(6)
+    connection = sqlite3.connect(tmp_path / "x.db")
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        call = timed.process_event
+        assert stale(call, "t-1", "close", expected_version=1, connection=connection) == (1, 2)
+    assert timed.get_entity("t-1").version == 1
+    assert len(timed.fire_due()) == 1
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        assert call("t-1", "close", expected_version=2, connection=connection).success
+    connection.close()
+    store.disconnect()
+
+
 def test_in_a_transaction_of_the_caller(tmp_path, machine):
     """An event that was not to be is no reason to give the transaction up."""
-    import sqlite3
-
     store = SQLiteStateStore(f"sqlite:///{tmp_path}/x.db").connect()
     orders = Orchestrator(machine, store)
     orders.process_event("o-1", "submit")

@@ -1,6 +1,7 @@
 """Spans of events: which, of which events, with which facts; and a telemetry that breaks."""
 
 import asyncio
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
@@ -12,6 +13,7 @@ from pystator import (
     EventRequest,
     InMemoryStateStore,
     Orchestrator,
+    SQLiteStateStore,
     StaleVersionError,
     StoreUnavailableError,
     current_trace,
@@ -266,10 +268,6 @@ def test_an_event_without_a_trace_belongs_to_that_of_its_span(traced, telemetry,
 def test_in_a_transaction_of_the_caller_the_span_ends_with_the_decision(
     tmp_path, machine, telemetry, done
 ):
-    import sqlite3
-
-    from pystator import SQLiteStateStore
-
     store = SQLiteStateStore(f"sqlite:///{tmp_path}/x.db").connect()
     actions = {"receipt": lambda ctx: done.append(current_trace())}
     traced = Orchestrator(machine, store, actions=actions, telemetry=telemetry)

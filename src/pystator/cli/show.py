@@ -62,6 +62,8 @@ def tell(entity: "Entity", triggers: list[str] | None) -> None:
         [("created", "dim"), moment(entity.created_at)],
         [("changed", "dim"), moment(entity.updated_at)],
     ]
+    if entity.archived_at is not None:
+        rows.append([("archived", "dim"), moment(entity.archived_at)])
     for name, (deadline, _) in sorted(entity.timers.items(), key=lambda item: item[1]):
         rows.append([("timer", "dim"), f"{moment(deadline)}  {timer_words(name)}"])
     for name, leaves in sorted((entity.history or {}).items()):
