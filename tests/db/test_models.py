@@ -21,6 +21,7 @@ from pystator.db.models import (
 )
 from pystator.errors import SchemaError
 from pystator.stores.sqlite import SQLiteStateStore
+from pystator.testing.building import applied, change
 
 
 @pytest.fixture
@@ -108,6 +109,24 @@ def test_what_was_there_before_is_in_its_state_since_its_last_change(url) -> Non
     commands.upgrade(url)
     with SQLiteStateStore(url) as store:
         assert store.entities().items[0].state_since == changed
+
+
+def test_what_was_there_before_the_archive_is_alive(url) -> None:
+    with SQLiteStateStore(url) as store:
+        applied(store, change("a", timers={"t": (20, 1)}), change("b"))
+        before = store.entities().items, store.history("a").items
+    assert commands.downgrade(url, "0002").after == "0002"
+    commands.upgrade(url)
+    with SQLiteStateStore(url) as store:
+        assert (store.entities().items, store.history("a").items) == before
+        assert store.due(50, 9) == [("a", "m")]
+        applied(store, change("a", after=1, archived_at=5, trace="00-ab-cd-01"))
+        assert [entity.entity_id for entity in store.entities().items] == ["b"]
+    commands.downgrade(url, "0002")
+    commands.upgrade(url)
+    with SQLiteStateStore(url) as store:
+        assert [entity.archived_at for entity in store.entities().items] == [None, None]
+        assert [row.trace for row in store.history("a").items] == [None, None]
 
 
 def test_users_query_entities_and_history_by_the_models(url) -> None:

@@ -10,6 +10,7 @@ from pystator import PostgresStateStore
 from pystator.db import commands
 from pystator.db.schema import HEAD
 from pystator.errors import SchemaError, StoreUnavailableError
+from pystator.testing.building import applied, change
 from servers.sessions import Settled
 
 PAGE = (Path(__file__).parents[2] / "docs" / "postgres.md").read_text(encoding="utf-8")
@@ -56,6 +57,8 @@ def test_a_database_of_the_release_before_is_upgraded_with_its_rows(postgres_url
     with PostgresStateStore(postgres_url) as store:
         assert store.entities().items == before
         assert [entity.state_since for entity in before] == [each.updated_at for each in before]
+        applied(store, change("order-0", machine="order", after=1, archived_at=5))
+        assert store.entities().items == before[1:]
 
 
 def test_after_a_restored_dump_the_feed_goes_on_with_the_statement_of_the_page(

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from pystator.stores.postgres import PostgresStateStore
+from pystator.stores.postgres.feed import LOOKED_AT
 from pystator.testing.building import applied, change
 
 SOURCES = Path(__file__).parents[2] / "src"
@@ -110,6 +111,7 @@ import random, sys, time
 import psycopg
 from pystator.records import OutcomeKind
 from pystator.stores.postgres import PostgresStateStore
+from pystator.stores.postgres.feed import LOOKED_AT
 from pystator.testing.building import change, lookup, note
 
 url = sys.argv[1]
@@ -234,3 +236,35 @@ def test_many_writers_and_two_readers(store, postgres_url) -> None:
 @pytest.mark.timeout(1_800)
 def test_many_writers_and_two_readers_for_long(store, postgres_url) -> None:
     race(store, postgres_url, 200_000, 6, 2_000)
+
+
+def test_a_page_of_a_chosen_feed_looks_at_so_many_rows_at_most(store, postgres_url) -> None:
+    """A rare row among many is found, part by part; by entity it is found at once."""
+    applied(store, change("rare", machine="x"))
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute(
+            "INSERT INTO transition_history (entity_id, machine_name, version, kind, now, success, commit_id,"
+            " machine_version, fingerprint, recorded_at) SELECT 'many', 'm', i, 'event', 'epoch', true, 'c', '1', 'f',"
+            f" 'epoch' FROM generate_series(1, {LOOKED_AT + 50}) i"
+        )
+    applied(store, change("rare", machine="x", after=1))
+    pages = [store.feed(None, machine_names=["x"])]
+    while pages[-1].next != (pages[-2].next if len(pages) > 1 else None):
+        pages.append(store.feed(pages[-1].next, machine_names=["x"]))
+    assert [[row.version for row in page.items] for page in pages] == [[1], [2], []]
+    page = store.feed(None, entity_id="rare", machine_names=["x", "y"])
+    assert [row.version for row in page.items] == [1, 2]
+    assert page.next == pages[-1].next == store.feed_end()
+    assert [row.version for row in store.feed(page.cursors[0], entity_id="rare").items] == [2]
+    assert store.feed(None, 2, entity_id="many").items[1].version == 2
+
+
+def test_the_end_of_the_feed_is_before_what_is_not_settled(store, postgres_url) -> None:
+    with psycopg.connect(postgres_url) as late:
+        applied(store.within(late), change("late"))
+        applied(store, change("early"))
+        end = store.feed_end()
+        assert store.feed(end, entity_id="early").items == []
+        late.commit()
+    rows, _ = follow(store, end)
+    assert sorted(rows) == [("early", 1), ("late", 1)]

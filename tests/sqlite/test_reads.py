@@ -157,6 +157,25 @@ def test_history_pages_both_ways(store, commit) -> None:
     assert [(row.version, row.id) for row in up] == sorted((row.version, row.id) for row in up)
 
 
+def test_a_page_of_a_chosen_feed_looks_at_so_many_rows_at_most(store, monkeypatch) -> None:
+    """A rare row among many is found, part by part; by entity it is found at once."""
+    monkeypatch.setattr(reads, "LOOKED_AT", 10)
+    for version in range(2):
+        store.commit([change("rare", machine="x", after=version)])
+        store.commit([change("many", after=version * 25, steps=25)])
+    found = []
+    cursor, before = None, ""
+    while cursor != before:
+        page = store.feed(cursor, machine_names=["x"])
+        found.append([row.version for row in page.items])
+        cursor, before = page.next, cursor
+    assert found == [[1], [], [2], [], [], [], []]
+    page = store.feed(None, entity_id="rare", machine_names=["x", "y"])
+    assert [row.version for row in page.items] == [1, 2]
+    assert page.next == cursor == store.feed_end()
+    assert [row.version for row in store.feed(page.cursors[0], entity_id="rare").items] == [2]
+
+
 def test_the_feed_gives_every_row_once_in_the_order_of_commits(store, commit) -> None:
     cursor = None
     seen = []

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from heapq import heappop, heappush
-from itertools import islice
 from typing import Any
 
 from pystator.records import Entity, HistoryEntry, Key, Page
@@ -160,7 +159,8 @@ class ReadableMemory(RestorableMemory):
         names = names_asked(machine_names)
         lines: list[Line] = []
         with self._lock:
-            for line in islice(self._feed, start, None) if limit else ():
+            for index in range(start, len(self._feed) if limit else 0):
+                line = self._feed[index]
                 if line is None or (names is not None and line[2].key[1] not in names):
                     continue
                 if entity_id is None or line[2].key[0] == entity_id:
