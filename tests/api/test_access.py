@@ -196,6 +196,17 @@ def test_every_route_of_the_document_is_in_the_table(place):
     assert set(place.routes) == set(ROUTES)
 
 
+def test_the_document_says_where_a_key_is_asked_for(place):
+    schemes = place.app.openapi()["components"]["securitySchemes"]
+    assert {each["type"] for each in schemes.values()} == {"http", "apiKey"}
+    for name, operation in place.routes.items():
+        asked = [next(iter(each)) for each in operation["security"]]
+        assert asked == ([] if ROUTES[name].scope is None else list(schemes)), name
+        expected = {"400", "414", "431"} | ({"401", "403", "429"} if asked else set())
+        expected |= {"408", "413"} if ROUTES[name].body is not None else set()
+        assert expected <= set(operation["responses"]), name
+
+
 @pytest.mark.parametrize("who", WHO)
 def test_who_may_not_call_is_refused_at_every_route_and_touches_nothing(place, who):
     status, credentials = WHO[who]

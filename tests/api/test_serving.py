@@ -79,14 +79,23 @@ def test_it_finishes_what_is_in_flight_and_ends_well(tmp_path):
         def send() -> None:
             answers.append(server.post(CREATE.format("a"), {"context": {"seconds": 1}}))
 
-        sender = threading.Thread(target=send)
-        sender.start()
+        rows: list[str] = []
+
+        def follow() -> None:
+            with httpx.stream("GET", f"{server.url}/api/v1/transitions/stream", timeout=20) as came:
+                rows.extend(came.iter_lines())
+
+        threads = [threading.Thread(target=each) for each in (send, follow)]
+        for each in threads:
+            each.start()
         time.sleep(0.4)
         asked = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
-        sender.join()
+        for each in threads:
+            each.join()
         assert answers[0].status_code == 201
         assert server.process.wait(10) == 0
+        assert rows[0].startswith("retry:"), "the stream was open, and ended as a whole answer"
         assert 0.2 < time.monotonic() - asked < 5
         with pytest.raises(httpx.TransportError):
             server.get("/health")

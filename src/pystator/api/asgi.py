@@ -1,6 +1,6 @@
 """The shapes of ASGI, and the answer of a middleware that lets nothing through."""
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any, Final
 
 from pystator.api.problems import MEDIA_TYPE, document
@@ -32,6 +32,10 @@ _LONGEST: Final = 255
 """Characters of a path that an answer repeats."""
 
 
+_HEADERS: Final = "pystator.headers"
+"""The key under which a scope keeps its headers by name."""
+
+
 async def refuse(
     scope: Scope,
     send: Send,
@@ -56,7 +60,14 @@ async def refuse(
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
-def header_of(scope: Scope, name: bytes) -> list[bytes]:
-    """All values of a header; names are in lower case."""
-    headers: Iterable[Header] = scope["headers"]
-    return [value for each, value in headers if each == name]
+def header_of(scope: Scope, name: bytes) -> Sequence[bytes]:
+    """All values of a header; names are in lower case. The head is looked through once."""
+    found: dict[bytes, list[bytes]] | None = scope.get(_HEADERS)
+    if found is None:
+        found = scope[_HEADERS] = {}
+        for each, value in scope["headers"]:
+            if each in found:
+                found[each].append(value)
+            else:
+                found[each] = [value]
+    return found.get(name, ())

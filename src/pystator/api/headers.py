@@ -30,6 +30,8 @@ DOCS_POLICY: Final[Header] = (
 )
 """The page of the documentation loads its program from where FastAPI's page says."""
 
+OF_DOCS: Final = (DEFAULTS[0], DOCS_POLICY)
+
 DOCS: Final = frozenset({"/docs", "/redoc"})
 
 
@@ -50,17 +52,14 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        is_docs = scope["path"] in DOCS
+        wanted = OF_DOCS if scope["path"] in DOCS else DEFAULTS
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers: list[Header] = [*message.get("headers", ()), *self._always]
-                said = {name.lower() for name, _ in headers}
-                wanted = (DOCS_POLICY, *DEFAULTS) if is_docs else DEFAULTS
-                for name, value in wanted:
-                    if name not in said:
-                        headers.append((name, value))
-                        said.add(name)
+                headers: list[Header] = [*message.get("headers", ())]
+                said = [name for name, _ in headers]
+                headers += [each for each in wanted if each[0] not in said]
+                headers += self._always
                 message["headers"] = headers
             await send(message)
 

@@ -11,7 +11,6 @@ Laws:
 import asyncio
 import re
 from array import array
-from collections.abc import Iterable
 from itertools import accumulate
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -115,7 +114,7 @@ class BodyLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body, then go on with it in one piece."""
-        if scope["type"] != "http" or not _has_body(scope["headers"]):
+        if scope["type"] != "http" or not _has_body(scope):
             await self._app(scope, receive, send)
             return
         limit = self._limits.body
@@ -156,11 +155,10 @@ class BodyLimits:
         return None
 
 
-def _has_body(headers: Iterable[Header]) -> bool:
-    for name, value in headers:
-        if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
-            return True
-    return False
+def _has_body(scope: Scope) -> bool:
+    if header_of(scope, b"transfer-encoding"):
+        return True
+    return any(value != b"0" for value in header_of(scope, b"content-length"))
 
 
 def _declared(scope: Scope) -> int:

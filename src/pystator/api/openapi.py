@@ -1,12 +1,13 @@
 """The OpenAPI document: what FastAPI finds, with one shape for all errors."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from pystator.api.models.problems import ProblemDocument
+from pystator.api.models.problems import ProblemDocument, declared
+from pystator.api.security.callers import OPEN
 
 __all__ = ["describe"]
 
@@ -26,6 +27,7 @@ def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
                 routes=app.routes,
             )
             _take_problems(made)
+            _add_what_layers_answer(made, asks=bool(app.state.asks_for_keys))
             app.openapi_schema = made
         return app.openapi_schema
 
@@ -45,3 +47,29 @@ def _take_problems(made: dict[str, Any]) -> None:
             invalid = operation.get("responses", {}).get("422")
             if invalid is not None and "application/json" in invalid.get("content", {}):
                 del operation["responses"]["422"]
+
+
+_SCHEMES: Final[dict[str, Any]] = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key (`pst_...`), or a JWT.",
+    },
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+}
+
+
+def _add_what_layers_answer(made: dict[str, Any], *, asks: bool) -> None:
+    """Every route may be refused before it is reached: by who asks, by size, by time."""
+    for path, operations in made.get("paths", {}).items():
+        for operation in operations.values():
+            is_open = path in OPEN
+            statuses = [400, 414, 431]
+            statuses += [] if is_open else [401, 403, 429]
+            statuses += [408, 413] if "requestBody" in operation else []
+            for status, answer in declared(*statuses).items():
+                operation["responses"].setdefault(str(status), answer)
+            if asks:
+                operation["security"] = [] if is_open else [{each: []} for each in _SCHEMES]
+    if asks:
+        made["components"]["securitySchemes"] = _SCHEMES

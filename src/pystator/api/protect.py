@@ -77,7 +77,9 @@ def protect(app: FastAPI, settings: ApiSettings) -> None:
     if settings.rate is not None:
         app.add_middleware(RateLimit, rate=parse_rate(settings.rate))
     origins = Origins(settings.cors_origins, settings.hosts or None)
-    app.add_middleware(Authentication, authenticator=authenticator_of(settings), origins=origins)
+    authenticator = authenticator_of(settings)
+    app.state.asks_for_keys = authenticator.is_on
+    app.add_middleware(Authentication, authenticator=authenticator, origins=origins)
     app.add_middleware(HeadLimits, limits=limits)
     if settings.cors_origins:
         app.add_middleware(

@@ -8,6 +8,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from pystator.records import Entity, HistoryEntry, Key, Page
+from pystator.stores.cursors import Cursors
 from pystator.stores.keys import names_asked, page_of, read_cursor, rows_asked, write_cursor
 from pystator.stores.memory.restoring import RestorableMemory
 from pystator.stores.memory.slots import Line, Slot, entity_of, place_of, row_of
@@ -170,7 +171,7 @@ class ReadableMemory(RestorableMemory):
             last = len(self._feed)
         if len(lines) == limit:
             last = lines[-1][1] if lines else start
-        cursors = [write_cursor("feed", line[1]) for line in lines]
+        cursors = Cursors("feed", [(line[1],) for line in lines])
         end = write_cursor("feed", max(last, start))
         return Page([row_of(line) for line in lines], end, cursors)
 

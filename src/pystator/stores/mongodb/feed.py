@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pystator.records import HistoryEntry, Page
+from pystator.stores.cursors import Cursors
 from pystator.stores.keys import is_storable, read_cursor, rows_asked, write_cursor
 from pystator.stores.mongodb.documents import HISTORY, Document, entry_of
 from pystator.stores.mongodb.link import Operation, Rows
@@ -46,8 +47,8 @@ def feed(
     if len(found) == limit:
         last = place
     items = [entry_of(row, row["id"], row["entity_id"], row["machine_name"]) for row in found]
-    cursors = [write_cursor("feed", row["feed"]) for row in found]
-    return Page(items, write_cursor("feed", max([last, *[row["feed"] for row in found]])), cursors)
+    after = [(row["feed"],) for row in found]
+    return Page(items, write_cursor("feed", max([(last,), *after])[0]), Cursors("feed", after))
 
 
 def feed_end(numbers: Numbers) -> Operation[str]:

@@ -12,6 +12,7 @@ from typing import Final
 
 from pystator.records import HistoryEntry, Page
 from pystator.stores.columns import HISTORY_COLUMNS
+from pystator.stores.cursors import Cursors
 from pystator.stores.keys import is_storable, read_cursor, rows_asked, write_cursor
 from pystator.stores.postgres.ops import Operation
 from pystator.stores.postgres.reads import asking, listed
@@ -86,7 +87,7 @@ def feed(
     places = [(row[-1], row[0]) for row in rows]
     if places and (len(places) == limit or end == place):
         end = places[-1]
-    cursors = [write_cursor("feed", *each) for each in places]
+    cursors = Cursors("feed", places)
     return Page([entry_of(row) for row in rows], write_cursor("feed", *end), cursors)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from pystator.records import HistoryEntry, Page
+from pystator.stores.cursors import Cursors
 from pystator.stores.keys import is_storable, read_cursor, rows_asked, write_cursor
 from pystator.stores.redis.layout import Layout
 from pystator.stores.redis.merging import Part, Place, Walk
@@ -53,16 +54,16 @@ def feed(
         return Page([], write_cursor("feed", *places))
     walk = _Feed(layout, places, machines, entity_id)
     found: list[HistoryEntry] = []
-    cursors: list[str] = []
+    after: list[tuple[int, ...]] = []
     while len(found) < limit and not walk.is_done:
         for _, _, number, row_id, row in (yield from walk.next(limit - len(found))):
             found.append(row)
             places[number] = row_id
-            cursors.append(write_cursor("feed", *places))
+            after.append(tuple(places))
     for part in walk.parts:
         if not part.found:  # what comes next is behind the gaps, too
             places[part.number] = walk.seen[part.number]
-    return Page(found, write_cursor("feed", *places), cursors)
+    return Page(found, write_cursor("feed", *places), Cursors("feed", after))
 
 
 def feed_end(layout: Layout) -> Operation[str]:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from pystator.db.index_rows import ALIVE, ARCHIVED
 from pystator.records import Entity, HistoryEntry, Key, Page
 from pystator.stores.columns import ENTITY_COLUMNS, HISTORY_COLUMNS
+from pystator.stores.cursors import Cursors
 from pystator.stores.keys import is_storable, page_of, read_cursor, rows_asked, write_cursor
 from pystator.stores.programs import the_machine
 from pystator.stores.sqlite.ops import entity_of, entry_of
@@ -287,7 +288,7 @@ def feed(
         items, end = _chosen(connection, last, limit, machines, entity_id)
     else:
         items, end = [], last
-    return Page(items, write_cursor("feed", end), [write_cursor("feed", each.id) for each in items])
+    return Page(items, write_cursor("feed", end), Cursors("feed", [(each.id,) for each in items]))
 
 
 def _chosen(
