@@ -71,6 +71,14 @@ def test_without_a_state_an_event_comes_after_the_beginning():
     assert answer["context"]["failures"] == 0
 
 
+def test_without_a_trigger_data_alone_leads_on():
+    config = machine({"source": "a", "dest": "b", "auto": True, "guards": [{"expr": "n > 5"}]})
+    answer = tried(config, "a", payload={"n": 9})
+    assert (answer["target_state"], answer["trigger"]) == ("b", None)
+    assert tried(config, "a", context={"n": 1})["target_state"] == "a"
+    assert tried(config, payload={"n": 9})["target_state"] == "b"  # it begins with this data
+
+
 def test_a_rejection_is_an_answer():
     answer = tried(ORDER, "draft", "place", {"total": 0})
     assert (answer["success"], answer["reason"], answer["context"]) == (
@@ -95,8 +103,7 @@ def test_actions_are_planned_and_not_run():
     ("config", "given", "error", "words"),
     [
         (ORDER, {"state": "nope", "trigger": "place"}, UndefinedStateError, "did you mean"),
-        (ORDER, {"state": "draft"}, InvalidValueError, "without a trigger"),
-        (ORDER, {"payload": {"x": 1}}, InvalidValueError, "no trigger"),
+        (ORDER, {"payload": {"_x": 1}}, InvalidValueError, "reserved"),
         (ORDER, {"context": {"_event": 1}}, InvalidValueError, "reserved"),
         (ORDER, {"trigger": "place", "payload": {"_x": 1}}, InvalidValueError, "reserved"),
         ({"states": []}, {}, ConfigurationError, "transitions"),

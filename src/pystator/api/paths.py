@@ -11,10 +11,13 @@ from urllib.parse import unquote
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["SEGMENT", "RawPaths"]
+__all__ = ["MACHINE", "SEGMENT", "RawPaths"]
 
 SEGMENT: Final = "segment"
 """The convertor's name, for ``{entity_id:segment}``."""
+
+MACHINE: Final = "machine"
+"""The same for ``{name:machine}``, which leaves ``/machines/validate`` alone."""
 
 
 class _Segment(Convertor[str]):
@@ -31,7 +34,14 @@ class _Segment(Convertor[str]):
         return value
 
 
+class _MachineName(_Segment):
+    """A segment that names a machine; one of the name ``validate`` is sent as ``%76alidate``."""
+
+    regex = "(?!validate$)[^/]+"
+
+
 register_url_convertor(SEGMENT, _Segment())
+register_url_convertor(MACHINE, _MachineName())
 
 
 class RawPaths:

@@ -8,7 +8,7 @@ from pystator.api.bodies import parsed
 from pystator.api.models.machines import SMALL
 from pystator.api.problems import Problem
 
-__all__ = ["MACHINE", "TEXT", "YAML", "machine_text"]
+__all__ = ["MACHINE_BODY", "TEXT_BODY", "YAML", "machine_text"]
 
 JSON: Final = "application/json"
 YAML: Final = "application/yaml"
@@ -42,8 +42,17 @@ _MACHINE: Final[dict[str, Any]] = {
     "required": ["states", "transitions"],
     "properties": {
         "meta": {"type": ["object", "null"], "description": "Name, version and modes."},
-        "states": {"description": "Its states."},
-        "transitions": {"description": "Its transitions."},
+        "states": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "object"},
+            "description": "Its states.",
+        },
+        "transitions": {
+            "type": "array",
+            "items": {"type": "object"},
+            "description": "Its transitions.",
+        },
     },
     "description": "`pystator schema` prints the whole JSON Schema.",
 }
@@ -61,8 +70,8 @@ def _declared(schema: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-MACHINE: Final = _declared(_MACHINE)
+MACHINE_BODY: Final = _declared(_MACHINE)
 """A body that has to be a machine."""
 
-TEXT: Final = _declared(_ANYTHING)
+TEXT_BODY: Final = _declared(_ANYTHING)
 """A body about which something is to be said."""

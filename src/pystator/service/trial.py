@@ -2,9 +2,11 @@
 
 ::
 
-    state given      step(state, trigger)                            result
-    state absent     start, then step(where it began, trigger)       result, start
-    no trigger       start                                           result
+    state    trigger
+    given    given      step(state, trigger)                           result
+    given    absent     what data alone does there                     result
+    absent   given      start, then step(where it began, trigger)      result, start
+    absent   absent     start                                          result
 """
 
 from collections import OrderedDict
@@ -17,7 +19,7 @@ from pystator.definition.issues import configuration_error
 from pystator.engine.machine import StateMachine
 from pystator.engine.public import Event, check_payload
 from pystator.engine.result import TransitionResult
-from pystator.errors import ConfigurationError, EvaluationError, InvalidValueError
+from pystator.errors import ConfigurationError, EvaluationError
 from pystator.records import Context, record, to_datetime
 from pystator.service.checking import read
 from pystator.stores.codec import copy
@@ -49,7 +51,7 @@ class Trial:
 
     Attributes:
         state: The entity's configuration; None begins one.
-        trigger: The event; None only begins one.
+        trigger: The event; None for what happens without one.
         context: The entity's data.
         payload: The event's own data: merged into the context before guards.
         now: The time of the step; the clock's without.
@@ -96,47 +98,36 @@ async def tried(machine: StateMachine, trial: Trial) -> dict[str, Any]:
 
     Raises:
         UndefinedStateError: The machine has no such state.
-        InvalidValueError: A name of the context is reserved; or a state comes without an event; or
-            what would be written could not be stored.
+        InvalidValueError: A name of the context is reserved, or what would be written could not be
+            stored.
         EvaluationError: The event plans more than it may.
     """
-    event = checked(trial)
+    checked(trial)
+    event = None if trial.trigger is None else Event(trial.trigger, trial.payload)
     begun: TransitionResult | None = None
     state, context = trial.state, trial.context
     if state is None:
-        begun = await machine.astart(context, now=trial.now)
+        given = context if event else {**context, **trial.payload}
+        begun = await machine.astart(given, now=trial.now)
         if event is None or not begun.success or begun.target_state is None:
             return _answer(machine, begun, None)
         state, context = begun.target_state, begun.context
-    elif event is None:
-        raise InvalidValueError(
-            "a state without a trigger asks for nothing: send the trigger of an event, or leave the"
-            " state out to see where an entity begins",
-            context={"what": "trigger"},
-        )
-    result = await machine.aprocess(state, event, context, now=trial.now)
+    if event is None:
+        result = await machine.aapply(state, trial.payload, context, now=trial.now)
+    else:
+        result = await machine.aprocess(state, event, context, now=trial.now)
     return _answer(machine, result, begun)
 
 
-def checked(trial: Trial) -> Event | None:
-    """The event of a trial that could be one of an entity.
+def checked(trial: Trial) -> None:
+    """A trial's data could be an entity's and an event's.
 
     Raises:
-        InvalidValueError: Its data could not be stored, or a name is reserved; or it asks for
-            nothing.
+        InvalidValueError: It could not be stored, or a name is reserved.
     """
-    check_payload(trial.context)
-    copy(trial.context)
-    copy(trial.payload, name="payload")
-    if trial.trigger is not None:
-        return Event(trial.trigger, trial.payload)
-    if trial.payload:
-        raise InvalidValueError(
-            "a payload is of an event, and there is no trigger: send one, or put the data into the"
-            " context",
-            context={"what": "payload"},
-        )
-    return None
+    for name, data in (("context", trial.context), ("payload", trial.payload)):
+        check_payload(data)
+        copy(dict(data), name=name)
 
 
 def _finished(work: Coroutine[Any, Any, T]) -> T:

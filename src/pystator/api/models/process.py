@@ -45,7 +45,8 @@ class TrialBody(Body):
     )
     trigger: str | None = Field(
         default=None,
-        description="The event; without it and `state`, only the beginning is tried.",
+        description="The event; without it, what happens by data alone: the beginning, or in"
+        " `state` what is taken without an event.",
         examples=["place"],
         min_length=1,
         max_length=255,
@@ -57,8 +58,8 @@ class TrialBody(Body):
     )
     payload: dict[str, Any] = Field(
         default_factory=dict[str, Any],
-        description="The event's own data: merged into the context before guards, and readable"
-        " as `_event.data`.",
+        description="The event's own data, or new data where there is no event: merged into the"
+        " context before guards; of an event, readable as `_event.data`.",
         examples=[{}],
     )
     now: Annotated[AwareDatetime, BeforeValidator(_text)] | None = Field(

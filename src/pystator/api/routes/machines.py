@@ -13,9 +13,10 @@ from pystator.api.context import Admin, Caller, Reader, Services, ServicesOf, na
 from pystator.api.etags import is_known
 from pystator.api.models.machines import MachineModel, MachinePage, ValidationModel, VersionModel
 from pystator.api.models.problems import declared
+from pystator.api.paths import MACHINE
 from pystator.api.problems import Problem
 from pystator.api.rendering import Json
-from pystator.api.texts import MACHINE, TEXT, YAML, machine_text
+from pystator.api.texts import MACHINE_BODY, TEXT_BODY, YAML, machine_text
 from pystator.errors import MachineConflictError
 from pystator.records import StoredMachine
 from pystator.service.machine_admin import Kept
@@ -24,7 +25,7 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/machines", tags=["machines"], route_class=JsonRoute)
 
-ONE: Final = "/{name:segment}"
+ONE: Final = f"/{{name:{MACHINE}}}"
 
 Name = Annotated[
     str, Path(description="The machine's name.", examples=["shop_order"], max_length=255)
@@ -52,7 +53,7 @@ Highlight = Annotated[
     Query(
         description="Mark this state; several are joined by `+`.",
         examples=["draft"],
-        max_length=10_000,
+        max_length=1_000,
     ),
 ]
 Whose = Annotated[
@@ -140,7 +141,7 @@ async def list_machines(
     operation_id="create_machine",
     status_code=201,
     responses=_STORED,
-    openapi_extra=MACHINE,
+    openapi_extra=MACHINE_BODY,
 )
 async def create_machine(request: Request, of: ServicesOf, who: Admin) -> Response:
     """Store a version of a machine, from YAML or JSON; it is served at once.
@@ -149,7 +150,7 @@ async def create_machine(request: Request, of: ServicesOf, who: Admin) -> Respon
     with its line and column.
     """
     machine = await of.admin.prepare(await machine_text(request))
-    return await _keep(of, who, machine)
+    return await _keep(request, of, who, machine)
 
 
 @router.post(
@@ -160,7 +161,7 @@ async def create_machine(request: Request, of: ServicesOf, who: Admin) -> Respon
         200: {"model": ValidationModel},
         **declared(400, 401, 403, 413, 415, 422, 503),
     },
-    openapi_extra=TEXT,
+    openapi_extra=TEXT_BODY,
 )
 async def validate_machine(
     request: Request,
@@ -219,7 +220,7 @@ async def get_machine(
     summary="Store a new version of a machine",
     operation_id="put_machine",
     responses=_STORED,
-    openapi_extra=MACHINE,
+    openapi_extra=MACHINE_BODY,
 )
 async def put_machine(name: Name, request: Request, of: ServicesOf, who: Admin) -> Response:
     """As `POST /machines`, and the machine has the name of the path."""
@@ -231,7 +232,7 @@ async def put_machine(name: Name, request: Request, of: ServicesOf, who: Admin) 
             " meta.machine_name or the path",
             context={"machine": machine.name},
         )
-    return await _keep(of, who, machine)
+    return await _keep(request, of, who, machine)
 
 
 @router.delete(
@@ -339,12 +340,13 @@ async def _page(
     return Json({"items": [each.view() for each in page.items], "next": page.next})
 
 
-async def _keep(of: Services, who: Caller, machine: StoredMachine) -> Response:
+async def _keep(request: Request, of: Services, who: Caller, machine: StoredMachine) -> Response:
     _seen(who, machine.name)
     _check_store(of)
     kept, added = await of.admin.keep(machine)
     place = f"{machine.name}?version={quote(machine.version, safe='')}"
-    headers = {"Location": f"/api/v1/machines/{place}", "ETag": tag_of(kept, "json")}
+    root: str = request.scope.get("root_path", "")
+    headers = {"Location": f"{root}/api/v1/machines/{place}", "ETag": tag_of(kept, "json")}
     return Json(kept.view(), 201 if added else 200, headers)
 
 
