@@ -7,6 +7,7 @@ import pytest
 from pystator.errors import ConfigurationError
 from pystator.records import UNARCHIVE, EntryKind, OutcomeKind, StoredMachine
 from pystator.testing.building import applied, change, lookup, note
+from stores.archiving import check_indexes, write_at_once
 
 AT = 1_764_289_465_000_000
 FIELDS = ("state", "leaves", "next_due", "archived_state", "archived_leaves", "archived_due")
@@ -76,6 +77,11 @@ class TestFields:
         applied(store, replace(change(), archived_at=AT))
         assert store.entities().items == []
         assert [each.archived_at for each in store.entities(archived=True).items] == [AT]
+
+
+def test_indexes_say_what_entities_say_whoever_wrote_at_once(store) -> None:
+    write_at_once(store, 20)
+    check_indexes(store)
 
 
 class TestFeed:

@@ -7,6 +7,7 @@ import pytest
 from pystator.errors import ConfigurationError
 from pystator.records import UNARCHIVE, EntryKind, OutcomeKind, StoredMachine
 from pystator.testing.building import applied, change, lookup, note
+from stores.archiving import check_indexes, write_at_once
 
 AT = 1_764_289_465_000_000
 
@@ -102,6 +103,11 @@ class TestIndexes:
         assert [each.machine_name for each in store.entities().items] == ["m"]
         assert [each.machine_name for each in store.entities(archived=True).items] == ["n"]
         assert store.machines("e") == ["m", "n"]
+
+
+def test_indexes_say_what_entities_say_whoever_wrote_at_once(store) -> None:
+    write_at_once(store, 60)
+    check_indexes(store)
 
 
 class TestTraces:

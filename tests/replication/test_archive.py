@@ -9,6 +9,7 @@ from pystator.errors import ConfigurationError, ReplicationError, StoreUnavailab
 from pystator.records import UNARCHIVE, EntryKind, StoredMachine
 from pystator.testing.building import applied, change, note
 from replication.shapes import all_keys, contents
+from stores.archiving import check_indexes, write_at_once
 
 AT = 1_764_289_465_000_000
 MACHINE = StoredMachine("m", "1.0", "f", None, "{}", 1)
@@ -51,6 +52,14 @@ def test_archived_and_taken_back_before_anybody_replicates(on_both) -> None:
     on_both.replicate(once=True)
     same(on_both)
     assert on_both.durable_store.count_by_state() == {"open": 1}
+
+
+def test_indexes_of_both_say_what_entities_say_whoever_wrote_at_once(store) -> None:
+    write_at_once(store, 40)
+    store.replicate(once=True)
+    same(store)
+    check_indexes(store)
+    check_indexes(store.durable_store)
 
 
 def test_a_machine_goes_from_both_though_the_durable_store_is_behind(on_both) -> None:

@@ -11,17 +11,16 @@ are what every event pays for.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from datetime import timedelta
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, TypeVar
 
-from pystator.errors import ConfigurationError
 from pystator.records import Cut, Entity, HistoryEntry, Key, Outcome, Page, Parcel, StoredMachine
 from pystator.stores.keys import names_asked
 from pystator.stores.programs import long_ago
 from pystator.stores.prunable import CompleteStore
 
-__all__ = ["OperatedStore", "end_of", "later", "nothing_asked", "the_only"]
+__all__ = ["OperatedStore"]
 
 R = TypeVar("R")
 """What an operation of the store yields: what it asks the server."""
@@ -339,42 +338,3 @@ class OperatedStore(CompleteStore, Generic[R]):
     async def adelete_machine(self, name: str, version: str | None = None) -> int:
         """`delete_machine` for asyncio."""
         return await self.aask(self._delete_machine(name, version))
-
-
-# What a store of these does not answer itself so far --------------------------------------------
-
-
-def later(what: str) -> NoReturn:
-    """Say that the store does not do this.
-
-    Raises:
-        ConfigurationError: Always.
-    """
-    raise ConfigurationError(f"this store has no {what} so far", context={"lacks": what})
-
-
-def the_only(machines: tuple[str, ...] | None, *, archived: bool) -> str | None:
-    """The machine that is asked for, where a store takes one at most."""
-    if archived:
-        later("archived entities")
-    if machines is not None and len(machines) != 1:
-        later("lists of machines")
-    return None if machines is None else machines[0]
-
-
-def nothing_asked(machines: Sequence[str] | None, entity_id: str | None) -> None:
-    """See that a feed is asked for all of its rows."""
-    if machines is not None or entity_id is not None:
-        later("filtered feed")
-
-
-def end_of(
-    read: Callable[[str | None], Generator[R, Any, Page[HistoryEntry]]],
-) -> Generator[R, Any, str]:
-    """The end of a feed, page by page."""
-    cursor: str | None = None
-    while True:
-        page = yield from read(cursor)
-        if not page.items:
-            return page.next or ""
-        cursor = page.next
