@@ -86,6 +86,8 @@ def test_events_are_counted_by_what_became_of_them(serve, order):
     assert events[order.name, "rejected", "undefined_trigger"] == 1
     assert events[order.name, "failed", "stale_version"] == 1
     assert series(text, "pystator_event_duration_seconds_count")[order.name,] == 8
+    requests = series(text, "pystator_http_requests_total")
+    assert requests["POST", "/entities/{entity_id}/events", "200"] == 2
     assert "nothing_of_this_name" not in text
     assert "bulk-1" not in text
 

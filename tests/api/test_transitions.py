@@ -2,9 +2,11 @@
 
 import asyncio
 import random
+import socket
 import time
 from collections import defaultdict
 from contextlib import ExitStack
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -331,6 +333,18 @@ def test_streams_wait_for_a_store_that_is_down_and_go_on_where_they_were(own_red
             told = [next(found)[1]["trigger"] for _ in range(5)]
         store.disconnect()
     assert told == ["close", "open", "close", "close", "open"]
+
+
+def test_a_reader_that_takes_nothing_is_left(doors, now, monkeypatch):
+    monkeypatch.setattr("pystator.api.sse.STUCK", 0.3)
+    for number in range(200):
+        doors.of["door"].process_event("stuck", "knock", {"text": "x" * 100_000, "n": number})
+    address = urlsplit(doors.url)
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        path = f"{address.path}/transitions/stream?after={now}"
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode())
+        wait_for(lambda: doors.streams == 1)
+        wait_for(lambda: doors.streams == 0)
 
 
 # Storms -------------------------------------------------------------------------------------------

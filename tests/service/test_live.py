@@ -8,6 +8,7 @@ import pytest
 
 from pystator import InMemoryStateStore, Orchestrator, StateMachine, create_state_store
 from pystator.service.choice import Choice
+from pystator.service.following import backoff
 from pystator.service.live import (
     NOW,
     BadCursorError,
@@ -285,6 +286,31 @@ def test_a_bounded_number_of_followers(shop):
     assert (own.own, own.most) == (True, 2)
     assert (all_of_them.own, all_of_them.most) == (False, 3)
     assert following == 3
+
+
+def test_large_rows_are_read_few_at_a_time(shop):
+    """So that a hundred followers that are behind do not need a hundred megabytes each."""
+    for number in range(60):
+        shop.orders.process_event("o", "knock", {"text": "x" * 200_000, "number": number})
+
+    async def main():
+        start = (await live_of(shop).page(ALL, None, 1)).next
+        live = Live(shop.store, lambda row: f"{row.payload['number']} {row.payload['text']}")
+        with await live.follow("me", ALL, start) as follower:
+            found = []
+            while sum(map(len, found)) < 59:
+                found.append(await follower.take(5))
+                assert found[-1]
+            return found
+
+    found = asyncio.run(main())
+    assert [int(told.text.split()[0]) for part in found for told in part] == list(range(1, 60))
+    assert max(len(part) for part in found) <= 16
+    assert max(len(part) for part in found[1:]) <= 6
+
+
+def test_however_long_a_store_is_down_it_is_looked_for_again():
+    assert [backoff(failed) for failed in (1, 3, 100, 100_000)] == [0.2, 0.8, 5.0, 5.0]
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres", "redis", "mongodb"])

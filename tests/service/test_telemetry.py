@@ -1,6 +1,7 @@
 """Spans as OpenTelemetry has them, in the SDK's own memory."""
 
 import asyncio
+import time
 
 import pytest
 from opentelemetry import trace as otel
@@ -219,6 +220,27 @@ def test_concurrent_events_keep_their_own_traces(tmp_path):
 )
 def test_variables_of_opentelemetry_turn_it_on(environment, wanted):
     assert is_wanted(environment) is wanted
+
+
+def test_a_collector_that_is_down_holds_up_nobody(monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("pystator.service.exporting.PATIENCE", 0.3)
+    store = InMemoryStateStore()
+    exporting = Exporting(store)
+    door = Orchestrator(
+        StateMachine.from_dict(DOOR),
+        store,
+        actions={"ring": lambda _context: None},
+        telemetry=exporting.telemetry,
+    )
+    began = time.monotonic()
+    for number in range(50):
+        door.process_event(f"d-{number}", "close")
+    assert time.monotonic() - began < 5
+    began = time.monotonic()
+    exporting.close()
+    exporting.close()
+    assert time.monotonic() - began < 5
 
 
 def test_an_exporter_that_is_not_known_is_told(monkeypatch):

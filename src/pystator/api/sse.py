@@ -27,7 +27,7 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from pystator.service.live import Follower, Told
+from pystator.service.following import Follower, Told
 
 __all__ = ["HEARTBEAT", "MEDIA_TYPE", "EventStream"]
 

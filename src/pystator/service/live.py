@@ -20,22 +20,20 @@ import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from pystator.errors import FSMError, InvalidValueError
 from pystator.records import HistoryEntry, Page, record
 from pystator.service.choice import EVERYTHING, Choice
+from pystator.service.following import LOOK, QUICK, SLOW, Follower, Pace, backoff, wanted
 from pystator.service.recent import Recent, Slot
 from pystator.stores.protocols import NativeStore
 
 __all__ = [
     "NOW",
     "BadCursorError",
-    "Follower",
     "Live",
     "NoFeedError",
-    "Told",
     "TooManyFollowersError",
     "Transitions",
 ]
@@ -45,17 +43,8 @@ _log = logging.getLogger("pystator.live")
 NOW: Final = "now"
 """Stands for the cursor after everything that is there now."""
 
-PAGE: Final = 100
-"""Rows that are read, and given to a follower, at once."""
-
-LOOK: Final = 500
-"""Rows that are read at once where most of them may not be wanted."""
-
 PATIENCE: Final = 10
 """Reads for one page of rows that are looked at one by one."""
-
-QUICK, SLOW, LONGEST = 0.05, 0.1, 5.0
-"""Seconds between two looks at the feed: when rows come, when none do, when the store is down."""
 
 READERS: Final = 4
 """Followers that read from the store at once: the others' events need it, too."""
@@ -81,14 +70,6 @@ class TooManyFollowersError(Exception):
         super().__init__(f"there are {most} streams already")
         self.own = own
         self.most = most
-
-
-@record
-class Told:
-    """A row as text, and the cursor after it."""
-
-    cursor: str
-    text: str
 
 
 @record
@@ -146,6 +127,7 @@ class Live:
         self._most_each = most_each
         self._kept = recent
         self._notice = notice
+        self._pace = Pace(LOOK)
         self._followers: Counter[str] = Counter()
         self._watcher: asyncio.Task[None] | None = None
         self._moved = asyncio.Event()
@@ -171,8 +153,8 @@ class Live:
         items: list[HistoryEntry] = []
         end = False
         for _ in range(PATIENCE):
-            page = await self.read(choice, place, limit - len(items))
-            found, place, end = _wanted(choice, page, place, limit - len(items))
+            page = await self.read(choice, place, LOOK if choice.looks else limit - len(items))
+            found, place, end = wanted(choice, page, place, limit - len(items))
             items += [row for row, _ in found]
             if end or len(items) >= limit:
                 break
@@ -205,7 +187,6 @@ class Live:
     async def read(self, choice: Choice, cursor: str | None, limit: int) -> Page[HistoryEntry]:
         """A page as the store's own query gives it."""
         asked = choice.asked
-        limit = LOOK if choice.looks else limit
         page = await self.store.afeed(cursor, limit, **asked)
         if page.items and not page.cursors:  # a store that knows only where a page ends
             page = await self.store.afeed(cursor, 1, **asked)
@@ -278,7 +259,7 @@ class Live:
                 failed += 1
                 if failed == 1:
                     _log.warning("the feed cannot be read, streams wait: %s", _told(error))
-                await asyncio.sleep(min(SLOW * 2**failed, LONGEST))
+                await asyncio.sleep(backoff(failed))
             else:
                 if failed:
                     _log.info("the feed can be read again")
@@ -295,11 +276,16 @@ class Live:
             self.recent = recent
             self._wake()
         before = recent.end
-        page = await self.read(EVERYTHING, before, LOOK)
+        page = await self.read(EVERYTHING, before, self._pace.rows)
+        is_full = len(page.items) >= self._pace.rows
         cursors = page.cursors or [page.next or before] * len(page.items)
+        size = 0
         for row, cursor in zip(page.items, cursors, strict=True):
-            recent.add(Slot(cursor, row, self.render(row)))
+            text = self.render(row)
+            recent.add(Slot(cursor, row, text))
             self.newest = row.recorded_at
+            size += len(text)
+        self._pace.had(len(page.items), size)
         if page.next is not None:
             recent.stand(page.next)
         if not page.items:
@@ -307,114 +293,11 @@ class Live:
                 self.saw_end = look
             return SLOW
         self._wake()
-        return 0.0 if len(page.items) >= LOOK else QUICK
+        return 0.0 if is_full else QUICK
 
     def _wake(self) -> None:
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
-
-
-class Follower:
-    """Somebody who follows the feed. Close it in the end, or use it in a ``with`` statement.
-
-    Attributes:
-        cursor: Everything up to here was taken, or is not wanted.
-    """
-
-    def __init__(self, live: Live, caller: str, choice: Choice, cursor: str) -> None:
-        self.cursor = cursor
-        self._live = live
-        self._caller = caller
-        self._choice = choice
-        self._closed = False
-        self._failed = 0
-        self._ahead = live.begun  # looks that may not have come as far as this one has
-
-    async def take(self, seconds: float) -> list[Told]:
-        """The next rows, a hundred or so at most; none after so many seconds without any."""
-        clock = asyncio.get_running_loop().time
-        until = clock() + seconds
-        while True:
-            moved = self._live.moved  # before the look: what comes during it counts
-            told, wait = await self._next()
-            left = until - clock()
-            if told or left <= 0:
-                return told
-            if wait:
-                await _wait(moved, min(left, wait))
-
-    async def _next(self) -> tuple[list[Told], float]:
-        """What comes next, and for how many seconds there is nothing more, unless it is told."""
-        recent, choice = self._live.recent, self._choice
-        if choice.is_nothing:
-            return [], LONGEST
-        slots = None if recent is None else recent.after(self.cursor, PAGE)
-        if slots is None:
-            met = recent is not None and self._live.saw_end > self._ahead
-            return await self._read(recent.end if recent is not None and met else None)
-        if not slots:
-            return [], LONGEST
-        self.cursor = slots[-1].cursor
-        return [Told(each.cursor, each.text) for each in slots if choice.takes(each.row)], 0.0
-
-    async def _read(self, seen: str | None) -> tuple[list[Told], float]:
-        """The same from the store; the watcher saw all up to ``seen``, and stands no less far."""
-        live, choice = self._live, self._choice
-        try:
-            async with live.reading():
-                page = await live.read(choice, self.cursor, PAGE)
-        except FSMError as error:
-            self._failed += 1
-            _log.debug("a stream cannot read, it tries again: %s", error)
-            return [], min(SLOW * 2**self._failed, LONGEST)
-        self._failed = 0
-        found, self.cursor, end = _wanted(choice, page, self.cursor, LOOK)
-        if end and seen is not None:
-            # Nothing is left for this one, so nothing up to there: from now on it stands there.
-            self.cursor = seen
-        elif not end:
-            self._ahead = live.begun
-        return [Told(cursor, live.render(row)) for row, cursor in found], SLOW if end else 0.0
-
-    def close(self) -> None:
-        """Make room for others; a second call does nothing."""
-        if not self._closed:
-            self._closed = True
-            self._live.leave(self._caller)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-def _wanted(
-    choice: Choice, page: Page[HistoryEntry], place: str | None, limit: int
-) -> tuple[list[tuple[HistoryEntry, str]], str, bool]:
-    """Rows of a page that are wanted with the cursors after them, where to go on, and the end."""
-    if not page.items:
-        return [], page.next or place or "", page.next is None or page.next == place
-    found: list[tuple[HistoryEntry, str]] = []
-    for row, cursor in zip(page.items, page.cursors or [page.next or ""], strict=True):
-        if choice.takes_of_store(row):
-            found.append((row, cursor))
-            if len(found) >= limit:
-                return found, cursor, False
-    return found, page.next or found[-1][1], False
-
-
-async def _wait(moved: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await moved.wait()
-    except TimeoutError:
-        pass
 
 
 def _told(error: Exception) -> str:
