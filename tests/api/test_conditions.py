@@ -12,7 +12,7 @@ async def event(client, match, trigger="cancel", **headers):
     return await client.post("/entities/o/events", json={"trigger": trigger}, headers=named)
 
 
-@pytest.mark.parametrize("match", ['"1"', '"7", "1"', '"1","2"', "*", ' "1" '])
+@pytest.mark.parametrize("match", ["1", '"1"', '"7", "1"', "7, 1", '"1","2"', "*", ' "1" '])
 async def test_an_event_at_the_version_it_is_for_is_applied(serve, store, order, match) -> None:
     async with serve(order, store=store) as client:
         await client.post("/entities/o/create", json=CREATE)
@@ -30,7 +30,7 @@ async def test_an_event_at_another_version_does_nothing(serve, store, order, mat
         assert len((await client.get("/entities/o/history")).json()["items"]) == 1
 
 
-@pytest.mark.parametrize("match", ["1", "5, 6", "", '"1', '"1" "2"', "**", '"1",'])
+@pytest.mark.parametrize("match", ["a", "5 6", "", '"1', '"1" "2"', "**", '"1",'])
 async def test_a_condition_that_is_none_is_refused(serve, order, match) -> None:
     async with serve(order) as client:
         answer = await event(client, match)

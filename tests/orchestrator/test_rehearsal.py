@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pystator import InMemoryStateStore, Orchestrator, StateMachine
+from pystator import InMemoryStateStore, InvalidValueError, Orchestrator, StateMachine
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
 MACHINE = {
@@ -104,3 +104,13 @@ def test_every_result_has_its_row() -> None:
     assert None not in rows_of
     kept = [told(row) for row in rows if row.kind != "action"]
     assert sorted(map(told, rows_of), key=str) == sorted([*kept, told(results[2].row)], key=str)
+
+
+@pytest.mark.parametrize(
+    ("entity_id", "context"), [("x" * 256, {}), ("a\x00", {}), ("a", {"paid": {1}})]
+)
+def test_what_could_not_be_stored_is_refused(entity_id, context) -> None:
+    _, shop = made(lambda ctx: True, [], Hook())
+    for ask in (shop.dry_run, shop.process_event):
+        with pytest.raises(InvalidValueError):
+            ask(entity_id, "send", context)

@@ -13,7 +13,7 @@ from fastapi import APIRouter, FastAPI
 from pystator._version import __version__
 from pystator.api.context import Services
 from pystator.api.metrics import Measured
-from pystator.api.openapi import describe
+from pystator.api.openapi import describe, operation_of
 from pystator.api.paths import RawPaths
 from pystator.api.problems import handle_problems
 from pystator.api.protect import protect
@@ -109,6 +109,7 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,
         openapi_url=f"{PREFIX}/openapi.json",
+        generate_unique_id_function=operation_of,
     )
     app.state.services = services
     app.openapi = describe(app)  # type: ignore[method-assign] # as its manual does it

@@ -16,8 +16,9 @@ from pystator.service.entities import ANY_VERSION, Versions
 
 __all__ = ["Asked", "asked_in", "etag", "is_known", "key_of", "trace_of", "versions_of"]
 
-_TAGS: Final = re.compile(r'\s*(?:W/)?"[^"]*"\s*(?:,\s*(?:W/)?"[^"]*"\s*)*')
-_TAG: Final = re.compile(r'(W/)?"([^"]*)"')
+_ONE: Final = r'(?:(?:W/)?"[^"]*"|[0-9]{1,18})'
+_TAGS: Final = re.compile(rf"\s*{_ONE}\s*(?:,\s*{_ONE}\s*)*")
+_TAG: Final = re.compile(r'(W/)?"([^"]*)"|([0-9]+)')
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
 _LONGEST: Final = 255
 _NEVER: Final = 2**62
@@ -75,14 +76,15 @@ def _tags(name: str, value: str) -> list[tuple[str, str]]:
             f'{name} is an ETag of an answer, with its quotes, e.g. {name}: "5"; or *',
             header=name,
         )
-    return _TAG.findall(value)
+    return [(weak, tag or bare) for weak, tag, bare in _TAG.findall(value)]
 
 
 def versions_of(headers: Headers) -> Versions:
     """The versions that the entity may have for the request to be carried out.
 
     ``If-Match: "5"`` names one, a list several, ``*`` every one there is; ``If-None-Match: *`` says
-    that there must be no entity. A weak tag matches nothing, as the standard has it.
+    that there must be no entity. A weak tag matches nothing, as the standard has it; a bare number
+    is taken for one in quotes, which are a nuisance in a shell.
 
     Raises:
         Problem: A header cannot be understood.

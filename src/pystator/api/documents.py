@@ -23,7 +23,7 @@ MATCH: Final = _header(
     "The `ETag` that the entity has to have, or several, or `*`: there has to be an entity. At"
     " another version the answer is 412, and nothing is done.",
     '"1"',
-    pattern=r'^(\*|"[0-9]{1,9}"(, ?"[0-9]{1,9}")*)$',
+    pattern='^("[1-9][0-9]{0,8}"|[*])$',
 )
 KEY: Final = _header(
     "Idempotency-Key",
@@ -41,7 +41,7 @@ KNOWN: Final = _header(
     "If-None-Match",
     "The `ETag` that the caller has: 304 where the entity still has it.",
     '"1"',
-    pattern=r'^(\*|"[0-9]{1,9}"(, ?"[0-9]{1,9}")*)$',
+    pattern='^("[1-9][0-9]{0,8}"|[*])$',
 )
 CONDITIONS: Final = (MATCH, KEY, TRACE)
 

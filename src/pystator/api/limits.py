@@ -38,7 +38,7 @@ class Limits:
     body: int = 1_048_576
     body_seconds: float = 10.0
     depth: int = 64
-    path: int = 2_048
+    path: int = 4_096
     query: int = 8_192
     headers: int = 100
     header_bytes: int = 16_384

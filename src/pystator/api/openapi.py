@@ -5,13 +5,24 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
+from pystator.api.models.events import EventBody
 from pystator.api.models.problems import ProblemDocument, declared
 from pystator.api.security.callers import OPEN
 
-__all__ = ["describe"]
+__all__ = ["describe", "operation_of"]
 
 _REF = "#/components/schemas/{model}"
+
+
+def operation_of(route: APIRoute) -> str:
+    """The id of an operation: the name of its function; of a second path of it, with the version.
+
+    Only health is at two paths.
+    """
+    is_second = route.name in {"health", "ready"} and route.path_format.count("/") > 1
+    return f"{route.name}_v1" if is_second else route.name
 
 
 def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
@@ -39,9 +50,10 @@ def _take_problems(made: dict[str, Any]) -> None:
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
-    problem = ProblemDocument.model_json_schema(ref_template=_REF)
-    schemas.update(problem.pop("$defs", {}))
-    schemas["ProblemDocument"] = problem
+    for model in (ProblemDocument, EventBody):  # the routes that have them refer to them by name
+        schema = model.model_json_schema(ref_template=_REF)
+        schemas.update(schema.pop("$defs", {}))
+        schemas[model.__name__] = schema
     for operations in made.get("paths", {}).values():
         for operation in operations.values():
             invalid = operation.get("responses", {}).get("422")
@@ -64,7 +76,7 @@ def _add_what_layers_answer(made: dict[str, Any], *, asks: bool) -> None:
     for path, operations in made.get("paths", {}).items():
         for operation in operations.values():
             is_open = path in OPEN
-            statuses = [400, 414, 431]
+            statuses = [400, 414, 422, 431, 500]
             statuses += [] if is_open else [401, 403, 429]
             statuses += [408, 413] if "requestBody" in operation else []
             for status, answer in declared(*statuses).items():

@@ -316,7 +316,7 @@ def _issue(place: Sequence[Any], message: str) -> dict[str, Any]:
         "pointer": "".join(f"/{_escaped(part)}" for part in path) if body else None,
         "parameter": None if body else ".".join(map(str, path)),
         "in": where,
-        "message": message,
+        "message": message.removeprefix("Value error, "),
     }
 
 

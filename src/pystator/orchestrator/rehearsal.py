@@ -11,6 +11,8 @@ from pystator.orchestrator.program import Answer, await_guard
 from pystator.orchestrator.requests import Load, Program
 from pystator.orchestrator.settings import Settings
 from pystator.records import Lookup
+from pystator.stores.codec import copy as detached
+from pystator.stores.keys import check_commit
 
 __all__ = ["rehearse"]
 
@@ -41,4 +43,9 @@ def rehearse(settings: Settings, case: Case) -> Program[TransitionResult]:
             " event would do after them is known when they have fired",
             context={"entity_id": case.entity_id},
         ) from None
+    commit = draft.commit()
+    if commit is not None:  # what a store would refuse is told, as of an event
+        check_commit(commit)
+        for value in (commit.context, case.payload):
+            detached(value or {})
     return draft.answers[-1][1]

@@ -32,7 +32,10 @@ class ReasonBody(Body):
     """Why something is done by hand."""
 
     reason: str = Field(
-        description="Why; kept in history.", examples=["the customer called"], min_length=1
+        description="Why; kept in history.",
+        examples=["the customer called"],
+        min_length=1,
+        json_schema_extra={"pattern": r"\S"},
     )
     machine_name: MachineName = None
 

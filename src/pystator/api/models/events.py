@@ -11,6 +11,7 @@ from pystator.api.models.fields import (
     Body,
     Context,
     EntityId,
+    EventId,
     MachineName,
     Moment,
     Trigger,
@@ -75,13 +76,7 @@ class BulkItem(Body):
     entity_id: EntityId
     trigger: Trigger
     context: Context | None = Field(default=None, description="The event's data.", examples=[ORDER])
-    event_id: str | None = Field(
-        default=None,
-        description="Its idempotency key.",
-        examples=["checkout-77"],
-        min_length=1,
-        max_length=255,
-    )
+    event_id: EventId | None = Field(default=None, description="Its idempotency key.")
     machine_name: MachineName = None
     occurred_at: Moment | None = Field(
         default=None, description="When it happened; kept in history.", examples=[MOMENT]

@@ -4,9 +4,11 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import Path, Query
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from pystator.engine.public import check_payload
 from pystator.service.times import aware
+from pystator.stores.keys import is_storable
 
 __all__ = [
     "MOMENT",
@@ -15,6 +17,7 @@ __all__ = [
     "Context",
     "Cursor",
     "EntityId",
+    "EventId",
     "Limit",
     "MachineName",
     "MachineQuery",
@@ -31,7 +34,7 @@ ORDER: Final[dict[str, Any]] = {"customer": "ada", "total": 120}
 _NAME: Final[dict[str, Any]] = {"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]+$"}
 """What a name is to a schema: no control characters."""
 
-_KEYS: Final[dict[str, Any]] = {"propertyNames": {"pattern": "^[^_]"}}
+_KEYS: Final[dict[str, Any]] = {"propertyNames": {"pattern": "^([^_]|$)"}}
 """Keys that begin with an underscore are the engine's."""
 
 
@@ -54,8 +57,22 @@ Moment = Annotated[
 ]
 """A time with its zone."""
 
+
+def _storable(text: str) -> str:
+    """No store takes control characters and halves of characters."""
+    if not is_storable(text):
+        raise ValueError("a name has no control characters")
+    return text
+
+
+def _own_keys(context: dict[str, Any]) -> dict[str, Any]:
+    check_payload(context)
+    return context
+
+
 EntityId = Annotated[
     str,
+    AfterValidator(_storable),
     Field(
         description="The entity: 1 to 255 characters.",
         examples=["order-123"],
@@ -67,6 +84,7 @@ EntityId = Annotated[
 
 Trigger = Annotated[
     str,
+    AfterValidator(_storable),
     Field(
         description="The event's name.",
         examples=["place"],
@@ -76,7 +94,20 @@ Trigger = Annotated[
     ),
 ]
 
-Context = Annotated[dict[str, Any], Field(json_schema_extra=_KEYS)]
+Context = Annotated[dict[str, Any], AfterValidator(_own_keys), Field(json_schema_extra=_KEYS)]
+"""An event's data."""
+
+EventId = Annotated[
+    str,
+    AfterValidator(_storable),
+    Field(
+        description="Its idempotency key.",
+        examples=["checkout-77"],
+        min_length=1,
+        max_length=255,
+        json_schema_extra=_NAME,
+    ),
+]
 
 _MACHINE: Final = (
     "The machine, where several are served and the entity is new, or several have one of this id."

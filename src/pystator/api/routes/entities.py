@@ -248,7 +248,7 @@ async def list_entities(
         Query(
             description="Only those in this state: an active one, or all of them joined by `+`.",
             examples=["draft"],
-            max_length=10_000,
+            max_length=2_000,
         ),
     ] = None,
     in_state_longer_than: Annotated[

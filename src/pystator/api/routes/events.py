@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from pystator.api.answers import response_of
-from pystator.api.bodies import JsonRoute, parsed
+from pystator.api.bodies import JsonRoute, check_query, parsed
 from pystator.api.conditions import asked_in
 from pystator.api.context import Reader, Services, ServicesOf, authorized, named
 from pystator.api.documents import CONDITIONS, INCLUDE, body_documented, links
@@ -92,7 +92,9 @@ def _wants_context(scope: Scope) -> bool:
     Raises:
         Problem: It says something else.
     """
-    wanted = QueryParams(scope["query_string"]).getlist("include")
+    query = QueryParams(scope["query_string"])
+    check_query(query, ("include",))
+    wanted = query.getlist("include")
     if any(each != "context" for each in wanted):
         raise Problem("invalid_request", "include: there is only include=context")
     return bool(wanted)
