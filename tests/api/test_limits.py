@@ -62,6 +62,7 @@ def ask(
     return {
         "status": sent[0]["status"],
         "headers": dict(sent[0]["headers"]),
+        "read": max(len(parts), 1) - len(messages),
         "code": json.loads(body)["code"] if body.startswith(b"{") else None,
     }
 
@@ -99,6 +100,17 @@ def test_a_body_that_is_refused_reaches_nobody(parts, headers, status, code):
     assert inner.called == 0
     if status in {408, 413}:
         assert answer["headers"][b"connection"] == b"close", "the rest is not read"
+
+
+def test_who_still_sends_too_much_is_heard_out_before_the_answer():
+    """Otherwise a client is cut while it writes, and never reads why."""
+    parts = [b"x" * 60] * 8
+    answer, _ = body(*parts, content_length="480")
+    assert answer["status"] == 413
+    assert answer["read"] == len(parts)
+    answer, _ = body(*parts, content_length="9999")
+    assert answer["status"] == 413
+    assert answer["read"] == 0, "there is an end to patience"
 
 
 def test_a_body_of_exactly_the_limits_passes():

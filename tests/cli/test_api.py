@@ -90,6 +90,7 @@ def test_a_taken_port_is_told_as_json_too(cli):
     assert json.loads(done.out)["error"]["code"] == "configuration_error"
 
 
+@pytest.mark.soak
 def test_workers_whose_store_cannot_be_reached_are_told_by_who_watches_them(command):
     done = command("api", "--port", "0", "--workers", "2", "--store", "redis://127.0.0.1:1/0")
     assert done.code == 1

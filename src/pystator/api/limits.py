@@ -9,6 +9,7 @@ Laws:
 """
 
 import asyncio
+import contextlib
 import re
 from array import array
 from itertools import accumulate
@@ -105,6 +106,13 @@ def _is_text(quoted: bytes) -> bool:
     return True
 
 
+_FACTOR: Final = 8
+"""A body that is so many times too big is not read to its end."""
+
+_PATIENCE: Final = 2.0
+"""Seconds in which such a body may still come."""
+
+
 class BodyLimits:
     """ASGI middleware: the body has come, in time, is not too big, and can be parsed."""
 
@@ -119,7 +127,7 @@ class BodyLimits:
             return
         limit = self._limits.body
         if _declared(scope) > limit:
-            await self._too_big(scope, send)
+            await self._too_big(scope, receive, send)
             return
         try:
             async with asyncio.timeout(self._limits.body_seconds):
@@ -131,14 +139,19 @@ class BodyLimits:
         if body is None:
             return  # the sender is gone: nobody reads an answer, and nothing happens
         if len(body) > limit:
-            await self._too_big(scope, send)
+            await self._too_big(scope, receive, send)
             return
         if (why := self._problem(scope, body)) is not None:
             await refuse(scope, send, "invalid_json", why)
             return
         await self._app(scope, _replay(body, receive), send)
 
-    async def _too_big(self, scope: Scope, send: Send) -> None:
+    async def _too_big(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse; first let pass what is under way: who still writes does not read an answer."""
+        if _declared(scope) <= _FACTOR * self._limits.body:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(_PATIENCE, self._limits.body_seconds)):
+                    await _pass(receive, _FACTOR * self._limits.body)
         detail = f"a body has at most {self._limits.body} bytes; send bulk events in several"
         await refuse(scope, send, "too_large", detail, (CLOSE,))
 
@@ -181,6 +194,15 @@ async def _read(receive: Receive, limit: int) -> bytearray | None:
         body += message.get("body", b"")
         if not message.get("more_body", False) or len(body) > limit:
             return body
+
+
+async def _pass(receive: Receive, most: int) -> None:
+    """Read and forget."""
+    more = True
+    while more and most > 0:
+        message = await receive()
+        most -= len(message.get("body", b""))
+        more = message.get("more_body", False)
 
 
 def _replay(body: bytearray, receive: Receive) -> Receive:
