@@ -88,6 +88,7 @@ def test_a_store_is_named_as_conventions_have_it(tmp_path):
     watched.door.process_event("d", "close")
     for name in ("load", "commit"):
         assert watched.only(name).attributes["db.system.name"] == "sqlite"
+        assert watched.only(name).attributes["db.operation.name"] == name
     watched.store.disconnect()
 
 

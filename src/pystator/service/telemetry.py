@@ -21,7 +21,17 @@ from typing import Final
 
 from opentelemetry import trace as otel
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, TracerProvider
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    TracerProvider,
+    set_span_in_context,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from pystator import __version__
@@ -79,29 +89,24 @@ class OpenTelemetry:
     def part(self, kind: Kind, events: Sequence[ToldSpan], facts: Mapping[str, Fact]) -> "_Told":
         """The span of a part of some events."""
         spans = [each.span for each in events if isinstance(each, _Told)]
-        name = f"action {facts['name']}" if kind == "action" else kind
-        attributes = _attributes(facts)
+        sampled = [span for span in spans if span.is_recording()]
+        if not sampled:  # then nothing of them is; what is passed on is the event's own
+            return _Told(NonRecordingSpan(spans[0].get_span_context()) if spans else INVALID_SPAN)
         of_store = kind in _OF_STORE
+        alone = len(spans) == 1
+        attributes = _attributes(facts)
         if of_store:
             attributes |= self._client
-            number = facts.get("entities", 1)
-            if number != 1:
-                attributes["db.operation.batch.size"] = number
-        links: list[Link] = []
-        if len(spans) == 1:
-            parent = otel.set_span_in_context(spans[0], Context())
-        else:
-            parent = Context()
-            links = [Link(span.get_span_context()) for span in spans if span.is_recording()]
-            if not links:  # none of the events is sampled, and so is nothing of theirs
-                return _Told(otel.INVALID_SPAN)
+            attributes["db.operation.name"] = kind
+            if not alone:
+                attributes["db.operation.batch.size"] = facts.get("entities", len(spans))
         return _Told(
             self._tracer.start_span(
-                name,
-                parent,
+                f"action {facts['name']}" if kind == "action" else kind,
+                set_span_in_context(sampled[0], Context()) if alone else Context(),
                 kind=SpanKind.CLIENT if of_store else SpanKind.INTERNAL,
                 attributes=attributes,
-                links=links,
+                links=[] if alone else [Link(each.get_span_context()) for each in sampled],
             )
         )
 

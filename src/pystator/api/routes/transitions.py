@@ -36,7 +36,7 @@ State = Annotated[
     Query(
         description="Only what led into this state: an active state, or all of them joined by `+`.",
         examples=["placed"],
-        max_length=10_000,
+        max_length=500,
     ),
 ]
 Success = Annotated[
