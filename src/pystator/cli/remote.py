@@ -260,7 +260,11 @@ class RemoteSender:
         with self._named():
             if len(items) == 1:
                 return [self._process_event(items[0])]
-            return self._backend.client.process_events(items, machine_name=self._machine)
+            results = self._backend.client.process_events(items, machine_name=self._machine)
+            for result in results:
+                if isinstance(result.error, MachineNotFoundError):
+                    raise result.error
+            return results
 
     def _process_event(self, item: "EventRequest") -> "TransitionResult":
         """One event, with the context after it."""
@@ -308,13 +312,23 @@ class RemoteSender:
 
     @contextmanager
     def _named(self) -> "Generator[None]":
-        """Within it, a machine that the service does not know is told in the words of a store."""
+        """Within it, that nobody knows which machine is meant is told in the words of commands."""
         try:
             yield
-        except MachineNotFoundError:
+        except AmbiguousEntityError as error:
+            entity_id = str(error.context.get("entity_id"))
+            raise several(entity_id, _texts(error.context.get("machines"))) from error
+        except MachineNotFoundError as error:
             if self._machine is not None:
                 self._backend.stored_machine(self._machine)
-            raise
+            names = _texts(error.context.get("machines"))
+            if self._machine is not None or not names:
+                raise
+            raise ConfigurationError(
+                f"there is no entity {error.context.get('entity_id')!r} yet: give its machine with"
+                f" --machine NAME; the service has {', '.join(names)}",
+                context=error.context,
+            ) from error
 
 
 class _Kept:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -75,6 +76,9 @@ def moment(time: int | datetime) -> str:
     return f"{stamp:%Y-%m-%d %H:%M:%S}"
 
 
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?[+-]\d\d:\d\d")
+"""An aware datetime as text, as Python writes it."""
+
 _TIMER = re.compile(r"(?:region:)?(\w+):(?:after:(\d+)|at):(.+?)(?::\d+)?")
 """An id that nobody gave; `pystator.definition.timers` makes them."""
 
@@ -131,7 +135,13 @@ def value(thing: Any) -> str:
 
 
 def short(thing: Any, width: int = WIDEST) -> str:
-    """A value as JSON, cut to a width; plain words stand without quotes."""
+    """A value as JSON, cut to a width; plain words stand without quotes, times as people read them.
+
+    A time is one also as text, which is what a service makes of it.
+    """
+    if isinstance(thing, str) and _TIME.fullmatch(thing):
+        with suppress(ValueError):
+            return moment(datetime.fromisoformat(thing))
     if isinstance(thing, datetime):
         return moment(thing)
     text = thing if isinstance(thing, str) and thing.isidentifier() else value(thing)

@@ -42,7 +42,7 @@ class AsyncClient:
     ) -> None:
         place = Place(url, api_key)
         patience = patience_of(timeout, attempts)
-        http = httpx.AsyncClient(transport=transport, **options(place, trust(verify)))
+        http = httpx.AsyncClient(transport=transport, **options(place, trust(place.url, verify)))
         self._wire = AsyncWire(http, place, patience, max_answer)
         self.machines = AsyncMachines(self._wire)
 

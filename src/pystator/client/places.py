@@ -102,18 +102,21 @@ def _readable(key: str | None) -> str:
     return text
 
 
-def trust(verify: bool | str | Path | ssl.SSLContext) -> ssl.SSLContext | bool:
+def trust(url: str, verify: bool | str | Path | ssl.SSLContext) -> ssl.SSLContext | bool:
     """Whom a TLS connection trusts.
 
     Args:
+        url: The service's. Where it speaks no TLS nobody is trusted: to read all the authorities
+            takes longer than a call.
         verify: True trusts the usual authorities, a path those of this file, a context what it
             says. False trusts anybody: for a test.
 
     Raises:
         ConfigurationError: The file is missing, or holds no certificates.
     """
-    if isinstance(verify, bool | ssl.SSLContext):
-        return verify
+    if not isinstance(verify, str | Path):
+        plain = url.startswith("http:") and verify is True
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else verify
     try:
         return ssl.create_default_context(cafile=str(verify))
     except OSError as error:  # ssl.SSLError is one

@@ -62,7 +62,7 @@ class Client:
     ) -> None:
         place = Place(url, api_key)
         patience = patience_of(timeout, attempts)
-        http = httpx.Client(transport=transport, **options(place, trust(verify)))
+        http = httpx.Client(transport=transport, **options(place, trust(place.url, verify)))
         self._wire = Wire(http, place, patience, max_answer)
         self.machines = Machines(self._wire)
 
