@@ -94,7 +94,9 @@ class StoreFacade(NativeStore):
         limit: int = 100,
         *,
         machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
         in_state_longer_than: timedelta | None = None,
+        archived: bool = False,
     ) -> list[Entity]:
         """The first entities in the order of their ids; `entities` pages through all.
 
@@ -102,7 +104,9 @@ class StoreFacade(NativeStore):
             state: Only those in this state: an active leaf or a whole configuration.
             limit: At most so many.
             machine_name: Only those of this machine.
+            machine_names: Only those of these machines, instead of ``machine_name``.
             in_state_longer_than: Only those that have been in their whole configuration for longer.
+            archived: Those that were archived, instead of those that were not.
 
         Raises:
             InvalidValueError: ``in_state_longer_than`` is no duration.
@@ -110,7 +114,9 @@ class StoreFacade(NativeStore):
         return self.entities(
             state=state,
             machine_name=machine_name,
+            machine_names=machine_names,
             in_state_longer_than=in_state_longer_than,
+            archived=archived,
             limit=limit,
         ).items
 
@@ -222,13 +228,17 @@ class StoreFacade(NativeStore):
         limit: int = 100,
         *,
         machine_name: str | None = None,
+        machine_names: Sequence[str] | None = None,
         in_state_longer_than: timedelta | None = None,
+        archived: bool = False,
     ) -> list[Entity]:
         """`list_entities` for asyncio."""
         page = await self.aentities(
             state=state,
             machine_name=machine_name,
+            machine_names=machine_names,
             in_state_longer_than=in_state_longer_than,
+            archived=archived,
             limit=limit,
         )
         return page.items

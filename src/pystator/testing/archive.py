@@ -50,6 +50,7 @@ class ArchiveContract(StoreTests):
         for asked in ({}, {"state": "open"}):
             assert [each.entity_id for each in drive.entities(**asked).items] == ["b", "c"]
             assert drive.entities(archived=True, **asked).items == [entity]
+            assert drive.list_entities(archived=True, **asked) == [entity]
         assert drive.count_by_state() == {"open": 2}
         assert drive.count_by_state(archived=True) == {"open": 1}
         assert drive.count_by_state(machine_name="m") == {"open": 1}
