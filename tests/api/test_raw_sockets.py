@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -241,6 +242,55 @@ def test_a_hundred_slow_connections_keep_nobody_waiting(server):
     finally:
         for line in lines:
             line.close()
+
+
+WHOLE = (
+    post(b'{"context": {"a": [1, 2.5, "x", null]}}'),
+    post(b'5\r\n{"con\r\n9\r\ntext":{}}\r\n0\r\n\r\n', CHUNKED, length=b""),
+    GET,
+)
+PIECES = (
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"\x00",
+    b" ",
+    b"\t",
+    b":",
+    b"\xff",
+    b"0",
+    b"-1",
+    b"%",
+    CHUNKED,
+    GET,
+)
+
+
+def mangled(random: Random) -> bytes:
+    """A request in which something is lost, changed, put in or said twice."""
+    text = bytearray(random.choice(WHOLE) * random.choice((1, 1, 2)))
+    for _ in range(random.randint(1, 4)):
+        place = random.randrange(len(text))
+        match random.randrange(4):
+            case 0:
+                del text[place : place + random.randint(1, 9)]
+            case 1:
+                text[place] = random.randrange(256)
+            case 2:
+                text[place:place] = random.choice(PIECES)
+            case _:
+                text[place:place] = text[place : place + 20]
+        text = text or bytearray(b"x")
+    return bytes(text)
+
+
+@pytest.mark.parametrize("count", [150, pytest.param(5_000, marks=pytest.mark.soak)])
+def test_a_mangled_request_harms_nobody(server, count):
+    """Each has its seed; who fails can be sent again."""
+    for seed in range(count):
+        came = talk(server, mangled(Random(seed)), close=True)
+        assert not {code for code in statuses(came) if code >= 500}, (seed, came)
+    assert server.is_well()
 
 
 def test_nothing_of_all_this_left_a_traceback_in_the_log(server):

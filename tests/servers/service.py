@@ -59,14 +59,16 @@ class Served:
         self.log = log
         self.host = urlsplit(url).hostname or ""
         self.port = urlsplit(url).port or 0
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self._client = httpx.Client(base_url=url, limits=limits, timeout=20, verify=False)
 
     def get(self, path: str, **options) -> httpx.Response:
         """An answer, on a connection of its own."""
-        return httpx.get(self.url + path, timeout=20, **options)
+        return self._client.get(path, **options)
 
     def post(self, path: str, body: object, **options) -> httpx.Response:
         """The same, with a body."""
-        return httpx.post(self.url + path, json=body, timeout=20, **options)
+        return self._client.post(path, json=body, **options)
 
     def is_well(self) -> bool:
         """It answers."""
