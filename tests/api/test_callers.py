@@ -150,6 +150,26 @@ def test_the_settings_show_no_secret():
     assert SECRET not in repr(ApiSettings(jwt_secret=SECRET))
 
 
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"PYSTATOR_KEYS_FILE": ""}, "is empty"),
+        ({"PYSTATOR_JWT_SECRET": " "}, "is empty"),
+        ({"PYSTATOR_API_MAX_BODY": "0"}, "a number above 0"),
+        ({"PYSTATOR_API_MAX_BODY": "1e9"}, "a number above 0"),
+        ({"PYSTATOR_API_REQUEST_SECONDS": "nan"}, "a number above 0"),
+        ({"PYSTATOR_API_REQUEST_SECONDS": "inf"}, "a number above 0"),
+        ({"PYSTATOR_API_INSECURE": "perhaps"}, "yes or no"),
+    ],
+)
+def test_a_setting_that_says_nothing_sensible_is_a_mistake_and_never_the_default(
+    tmp_path, said, why
+):
+    """Above all: a secret that is empty does not switch authentication off."""
+    with pytest.raises(ConfigurationError, match=why):
+        ApiSettings.load(said, tmp_path, tmp_path)
+
+
 # Browsers -----------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,8 @@ __all__ = ["ApiSettings", "setting"]
 
 SECTION: Final = "api"
 
+_LARGEST: Final = 2**53
+
 _YES: Final = {"1": True, "true": True, "yes": True, "on": True}
 _NO: Final = {"0": False, "false": False, "no": False, "off": False}
 
@@ -103,11 +105,20 @@ def _read(one: "Field[Any]", text: str, where: str) -> Any:
     if isinstance(default, tuple):
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if isinstance(default, int | float):
-        try:
-            return type(default)(text)
-        except ValueError:
-            raise ConfigurationError(f"{where} is a number, not {text[:40]!r}") from None
+        return _number(type(default), text, where)
+    if not text.strip():
+        raise ConfigurationError(f"{where} is empty: give a value, or remove it")
     return text
+
+
+def _number(kind: type[float], text: str, where: str) -> float:
+    try:
+        number = kind(text)
+    except ValueError:
+        number = 0
+    if not 0 < number < _LARGEST:
+        raise ConfigurationError(f"{where} is a number above 0, not {text[:40]!r}")
+    return number
 
 
 def _places(
