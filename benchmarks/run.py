@@ -24,6 +24,7 @@ MODULES = (
     "group",
     "replication",
     "orchestrator",
+    "api",
     "log",
 )
 

@@ -138,16 +138,36 @@ async def test_two_attempts_at_once_are_one_event(serve, store, door) -> None:
         assert sum("idempotency-replayed" in answer.headers for answer in answers) == 9
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256, b"\xff"])
+@pytest.mark.parametrize("key", ["", " ", "x" * 256])
 async def test_a_key_that_is_none_is_refused(serve, door, key) -> None:
     async with serve(door) as client:
         answer = await client.post(
             "/entities/d/events",
             json={"trigger": "shut"},
-            headers=[(b"idempotency-key", key if isinstance(key, bytes) else key.encode())],
+            headers=[(b"idempotency-key", key.encode())],
         )
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_header")
         assert (await client.get("/entities/d")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("sent", "key"),
+    [
+        (b"k-1", "k-1"),
+        (b'"k-1"', "k-1"),
+        (b'"a\\"b"', 'a"b'),
+        (b'""', '""'),
+        ("\u00e4".encode(), "\u00e4"),
+        (b"\xe4", "\u00e4"),
+    ],
+)
+async def test_a_key_may_be_in_quotes_and_in_any_language(serve, door, sent, key) -> None:
+    async with serve(door) as client:
+        headers = [(b"content-type", b"application/json"), (b"idempotency-key", sent)]
+        answer = await client.post(
+            "/entities/d/events", content=b'{"trigger": "shut"}', headers=headers
+        )
+        assert (answer.status_code, answer.json()["event_id"]) == (200, key)
 
 
 async def test_an_event_can_be_looked_up_by_its_key(serve, store, door) -> None:

@@ -14,10 +14,13 @@ from pystator.orchestrator.tracing import check_trace
 from pystator.records import record
 from pystator.service.entities import ANY_VERSION, Versions
 
-__all__ = ["Asked", "asked_in", "etag", "is_known", "key_of", "trace_of", "versions_of"]
+__all__ = ["TAGS", "Asked", "asked_in", "etag", "is_known", "key_of", "trace_of", "versions_of"]
 
 _ONE: Final = r'(?:(?:W/)?"[^"]*"|[0-9]{1,18})'
-_TAGS: Final = re.compile(rf"\s*{_ONE}\s*(?:,\s*{_ONE}\s*)*")
+TAGS: Final = rf" *(?:[*]|{_ONE}(?: *, *{_ONE})*) *"
+"""What a header with entity tags looks like."""
+
+_TAGS: Final = re.compile(TAGS)
 _TAG: Final = re.compile(r'(W/)?"([^"]*)"|([0-9]+)')
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
 _LONGEST: Final = 255
@@ -133,17 +136,15 @@ def key_of(headers: Headers) -> str | None:
     if not given:
         return None
     key = given[0].strip()
-    if len(key) > 1 and key[0] == key[-1] == '"':
+    if len(key) > 2 and key[0] == key[-1] == '"':
         key = key[1:-1].replace('\\"', '"').replace("\\\\", "\\")
-    try:
+    with suppress(UnicodeDecodeError):  # then it is Latin-1, as headers were
         key = key.encode("latin-1").decode()
-    except UnicodeDecodeError:
-        key = ""
     if len(given) > 1 or not 0 < len(key) <= _LONGEST:
         raise Problem(
             "invalid_header",
-            "Idempotency-Key is one text of 1 to 255 characters in UTF-8, the same for each attempt"
-            " at one request",
+            "Idempotency-Key is one text of 1 to 255 characters, the same for each attempt at one"
+            " request",
             header="Idempotency-Key",
         )
     return key

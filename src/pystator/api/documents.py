@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from pystator.api.conditions import TAGS
+
 __all__ = ["CONDITIONS", "INCLUDE", "KEY", "KNOWN", "MATCH", "TRACE", "body_documented", "links"]
 
 _SCHEMAS: Final = "#/components/schemas/"
@@ -23,14 +25,14 @@ MATCH: Final = _header(
     "The `ETag` that the entity has to have, or several, or `*`: there has to be an entity. At"
     " another version the answer is 412, and nothing is done.",
     '"1"',
-    pattern='^("[1-9][0-9]{0,8}"|[*])$',
+    pattern=f"^{TAGS}$",
 )
 KEY: Final = _header(
     "Idempotency-Key",
     "Makes the request safe to send again: it is carried out once, and answered with the same words"
     " each time. Another request under the same key is refused with 422.",
     "checkout-77",
-    pattern=r"^[!#-~]{1,255}$",
+    pattern=r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]{0,253}[^\x00-\x20\x7f])?$",
 )
 TRACE: Final = _header(
     "traceparent",
@@ -41,7 +43,7 @@ KNOWN: Final = _header(
     "If-None-Match",
     "The `ETag` that the caller has: 304 where the entity still has it.",
     '"1"',
-    pattern='^("[1-9][0-9]{0,8}"|[*])$',
+    pattern=f"^{TAGS}$",
 )
 CONDITIONS: Final = (MATCH, KEY, TRACE)
 

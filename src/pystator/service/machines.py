@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pystator.definition.load import load_config
 from pystator.engine.machine import StateMachine
-from pystator.errors import MachineNotFoundError
+from pystator.errors import ConfigurationError, FSMError, MachineNotFoundError
 from pystator.orchestrator import Orchestrator
 from pystator.records import StoredMachine, record
 from pystator.service.application import Application
@@ -255,7 +255,14 @@ def _is_other(served: Served, stored: StoredMachine) -> bool:
 
 
 def _made(stored: StoredMachine) -> StateMachine:
-    return StateMachine.from_definition(load_config(configuration(stored)))
+    try:
+        return StateMachine.from_definition(load_config(configuration(stored)))
+    except ConfigurationError as error:  # no mistake of the caller's
+        raise FSMError(
+            f"version {stored.version!r} of machine {stored.name!r} is stored, and this release"
+            f" cannot load it: {error.message}; store a version that it can load",
+            context={"machine": stored.name, "version": stored.version},
+        ) from error
 
 
 def _noticed(task: "asyncio.Task[Any]") -> None:
