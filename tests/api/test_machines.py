@@ -171,6 +171,9 @@ def test_validation_says_what_can_never_happen(everything, text) -> None:
         ("a: b", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
         ('{"states": NaN}', "application/json", 400, "invalid_json"),
         ("5", "application/json", 422, "configuration_error"),
+        (json.dumps(small("")), "application/json", 422, "invalid_value"),
+        (json.dumps(small("v" * 300)), "application/json", 422, "invalid_value"),
+        (json.dumps(small("\x07")), "application/json", 422, "invalid_value"),
     ],
 )
 def test_what_is_no_machine_is_refused(everything, content, kind, status, code) -> None:
@@ -322,6 +325,27 @@ def test_a_method_that_is_not_there_tells_those_that_are(everything) -> None:
         ):
             answer = await client.request("PATCH", path)
             assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+    everything(go)
+
+
+@pytest.mark.parametrize("odd", ["%00", "%1F", "x" * 250, "%F0%9F%8E%89", "a%2Fb", "*", "%5C"])
+def test_a_name_that_no_machine_can_have_is_not_there(everything, odd) -> None:
+    """Whatever the store's own words for it are."""
+
+    async def go(client) -> None:
+        for method, path in (
+            ("GET", f"/machines/{odd}"),
+            ("GET", f"/machines/{odd}/versions"),
+            ("GET", f"/machines/{odd}/diagram"),
+            ("DELETE", f"/machines/{odd}"),
+            ("GET", f"/machines/small?version={odd}"),
+            ("DELETE", f"/machines/small?version={odd}"),
+        ):
+            answer = await client.request(method, path)
+            assert (answer.status_code, answer.json()["code"]) == (404, "machine_not_found"), path
+        listed = await client.get(f"/machines?name={odd}")
+        assert (listed.status_code, listed.json()["items"]) == (200, [])
 
     everything(go)
 

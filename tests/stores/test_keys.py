@@ -95,6 +95,8 @@ def test_a_cursor_is_read_by_its_own_read_only():
         ("history", cursor, (int, int)),
         ("history", cursor, (int,)),
         ("history", "no cursor", (int, str)),
+        ("history", keys.write_cursor("history", 12, "\0"), (int, str)),  # what no driver takes
+        ("history", keys.write_cursor("history", 12, "\ud800"), (int, str)),
         ("history", "", ()),
         ("history", cursor[:-3], (int, str)),
         ("history", "é", (int, str)),

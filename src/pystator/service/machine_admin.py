@@ -18,6 +18,7 @@ from pystator.engine.machine import StateMachine
 from pystator.errors import (
     ConfigurationError,
     EntityNotFoundError,
+    InvalidValueError,
     MachineConflictError,
     MachineNotFoundError,
 )
@@ -26,7 +27,7 @@ from pystator.service.application import Application
 from pystator.service.machines import Machines, Scope, missing
 from pystator.service.views import machine_view
 from pystator.service.workroom.pool import BudgetError, Workroom
-from pystator.stores.keys import page_of, read_cursor, write_cursor
+from pystator.stores.keys import is_storable, page_of, read_cursor, write_cursor
 from pystator.stores.protocols import MachineStore
 from pystator.stores.prunable import CompleteStore
 
@@ -129,7 +130,8 @@ class MachineAdmin:
     async def _stored_after(self, place: tuple[str, str], names: Scope) -> AsyncGenerator[Kept]:
         starts = [place]
         if names is not None:
-            starts = [max(place, (name, "")) for name in sorted(names) if name >= place[0]]
+            later = sorted(name for name in names if name >= place[0] and is_storable(name))
+            starts = [max(place, (name, "")) for name in later]
         for start in starts:
             after: str | None = write_cursor("machines", *start)
             while after is not None and self._kept is not None:
@@ -206,9 +208,15 @@ class MachineAdmin:
         """Store a version: it is served from now on; and whether it is new.
 
         Raises:
+            InvalidValueError: It has an empty version, which nobody could ask for.
             MachineConflictError: The application has this machine; or this version is there with
                 another content.
         """
+        if not machine.version:
+            raise InvalidValueError(
+                "a machine that is stored has a version: write one into meta.version",
+                context={"what": "version"},
+            )
         self._check_own(machine.name, "stored")
         store = self._storing()
         try:

@@ -318,6 +318,7 @@ def read_cursor(kind: str, cursor: str, *types: type) -> tuple[Any, ...]:
         kinds != [str, *types]
         or parts[0] != kind
         or any(type(part) is int and not 0 <= part <= _LARGEST for part in parts)
+        or not is_storable(*(part for part in parts if type(part) is str))
     ):
         raise InvalidValueError(
             f"{ascii(cursor)[:60]} is not a cursor of this read; give it an earlier page's `next`",
