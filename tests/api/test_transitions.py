@@ -114,9 +114,9 @@ def test_filters(doors, now):
 @pytest.mark.parametrize(
     ("params", "status", "code"),
     [
-        ({"cursor": "nonsense"}, 400, "invalid_cursor"),
-        ({"cursor": "WyJlbnRpdGllcyIsIngiXQ"}, 400, "invalid_cursor"),
-        ({"cursor": ""}, 400, "invalid_cursor"),
+        ({"cursor": "nonsense"}, 422, "invalid_cursor"),
+        ({"cursor": "WyJlbnRpdGllcyIsIngiXQ"}, 422, "invalid_cursor"),
+        ({"cursor": ""}, 422, "invalid_cursor"),
         ({"success": "perhaps"}, 422, "invalid_request"),
         ({"entity_id": "x" * 256}, 422, "invalid_request"),
     ],

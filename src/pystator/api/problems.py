@@ -39,7 +39,7 @@ _log = logging.getLogger("pystator.api")
 TABLE: Final[Mapping[str, tuple[int, str]]] = {
     # The request
     "invalid_json": (400, "The body is not JSON"),
-    "invalid_cursor": (400, "The cursor is none of this feed"),
+    "invalid_cursor": (422, "The cursor is none of this feed"),
     "invalid_header": (400, "A header cannot be understood"),
     "invalid_encoding": (400, "The request is not UTF-8"),
     "invalid_http": (400, "The request is not HTTP"),

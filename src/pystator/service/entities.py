@@ -12,6 +12,7 @@ from pystator.records import EventRequest, Lookup, record
 from pystator.service.answers import Answer, answer_of
 from pystator.service.machines import Machines, Served
 from pystator.service.owners import Owners, Scope
+from pystator.stores.keys import check_entity_id
 
 if TYPE_CHECKING:
     from pystator.records import Entity, HistoryEntry, Page
@@ -275,6 +276,12 @@ class EntityService:
     # What they need -----------------------------------------------------------------------------
 
     async def _served(self, order: Order) -> Served:
+        """The machine of an entity that may be new.
+
+        Raises:
+            InvalidValueError: No entity could have this id.
+        """
+        check_entity_id(order.entity_id)
         found = self.owners.known(order.machine_name, order.scope)
         if found is not None:
             return found
@@ -285,7 +292,9 @@ class EntityService:
 
         Raises:
             EntityNotFoundError: It is not.
+            InvalidValueError: No entity could have this id.
         """
+        check_entity_id(order.entity_id)
         name = order.machine_name or await self.owners.owner(order.entity_id, order.scope)
         if name is None:
             raise _nobody(order.entity_id, None)
