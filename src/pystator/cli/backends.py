@@ -160,8 +160,10 @@ def open_backend(store: str | None, service: str | None) -> "Generator[Backend]"
     """
     if store is not None and service is not None:
         raise typer.BadParameter("--store and --url are two places: give one of them")
-    url = service or (os.environ.get(_URL) if store is None else None)
-    if url:
+    url = service
+    if url is None and store is None:
+        url = os.environ.get(_URL) or None
+    if url is not None:
         from pystator.cli.remote import RemoteBackend  # httpx comes with it
 
         with RemoteBackend(url) as remote:

@@ -18,6 +18,11 @@ MOST: Final = 500
 LARGEST: Final = 500_000
 """Bytes of one request, unless one event is larger."""
 
+_DOUBT: Final = (
+    "some of the events may have been done: those with an event_id of yours can all be sent again,"
+    " of the others history tells"
+)
+
 
 def portions(
     events: Iterable[EventRequest], machine_name: str | None
@@ -55,4 +60,5 @@ def _call(portion: list[bytes], own: list[bool]) -> Call[list[TransitionResult]]
         return reading.results(answer, own)
 
     body = b'{"events":[' + b",".join(portion) + b"]}"
-    return Call("POST", f"{API}/entities/bulk/events", read, (), body, JSON, again=True)
+    path = f"{API}/entities/bulk/events"
+    return Call("POST", path, read, (), body, JSON, again=True, doubt=_DOUBT)

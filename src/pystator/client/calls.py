@@ -45,6 +45,8 @@ class Call(Generic[T]):
         read: The answer's value; raises the error that it is.
         again: Sent twice, it is done once.
         key: The idempotency key, if it has one.
+        doubt: What is to be said when nobody knows whether it was done; nothing where it changes
+            nothing.
     """
 
     method: str
@@ -55,6 +57,7 @@ class Call(Generic[T]):
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     again: bool = False
     key: str | None = None
+    doubt: str = ""
 
 
 class TooLongError(Exception):

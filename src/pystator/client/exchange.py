@@ -132,18 +132,10 @@ def _given_up(call: Call[Any], reply: Answer | Lost, url: str, *, doubtful: bool
     error = unreached(reply, url) if isinstance(reply, Lost) else _refused(call, reply)
     if call.key is not None:
         error.context["event_id"] = call.key
-    if doubtful and call.method != "GET":
-        error.message += _doubt(call)
+    if doubtful and call.doubt:
+        error.message += f"; {call.doubt}"
         error.args = (error.message,)
     return error
-
-
-def _doubt(call: Call[Any]) -> str:
-    if call.key is not None:
-        return f"; it may have been done: sent again with event_id={call.key!r} it is done once"
-    if call.again:
-        return "; it may have been done: sent again, it is done once"
-    return "; it may have been done or not: look before you send it again"
 
 
 def _refused(call: Call[Any], answer: Answer) -> FSMError:

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from pystator.client import reading
 from pystator.client.bodies import body_of, query, segment
 from pystator.client.calls import Answer, Call
-from pystator.client.routes import API, JSON
+from pystator.client.routes import API, JSON, LOOK
 from pystator.client.wire import AsyncWire, Wire
 from pystator.records import Page, StoredMachine
 
@@ -20,6 +20,7 @@ Format = Literal["mermaid", "svg", "dot", "json"]
 """What a picture of a machine is written in."""
 
 _YAML: Final = {"Content-Type": "application/yaml"}
+_ONCE: Final = "it may have been done: sent again, it is done once"
 _ALL: Final = f"{API}/machines"
 
 
@@ -49,11 +50,11 @@ def _create(source: Source) -> Call[tuple[StoredMachine, bool]]:
         return reading.machine(answer), answer.status == 201
 
     body, headers = _sent(source)
-    return Call("POST", _ALL, read, (), body, headers, again=True)
+    return Call("POST", _ALL, read, (), body, headers, again=True, doubt=_ONCE)
 
 
 def _delete(name: str, version: str | None) -> Call[None]:
-    return Call("DELETE", _path(name), reading.nothing, query(version=version))
+    return Call("DELETE", _path(name), reading.nothing, query(version=version), doubt=LOOK)
 
 
 def _validate(source: Source, *, strict: bool) -> Call[dict[str, Any]]:

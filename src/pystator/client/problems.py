@@ -13,10 +13,11 @@ _STANDARD: Final = frozenset({"type", "title", "status", "detail", "instance", "
 """Members that the error itself says, or that say nothing about what went wrong."""
 
 _CODES: Final = {
-    "invalid_request": ErrorCode.INVALID_VALUE.value,
     "invalid_header": ErrorCode.INVALID_VALUE.value,
-    "no_transition": ErrorCode.INVALID_TRANSITION.value,
-    "precondition_failed": ErrorCode.STALE_VERSION.value,
+    "invalid_json": ErrorCode.INVALID_VALUE.value,
+    "invalid_request": ErrorCode.INVALID_VALUE.value,
+    "too_large": ErrorCode.INVALID_VALUE.value,
+    "uri_too_long": ErrorCode.INVALID_VALUE.value,
 }
 """Codes of HTTP's own mistakes that stand for one of ours."""
 

@@ -15,6 +15,7 @@ from pystator.records import Entity, EventRequest, HistoryEntry, Page
 __all__ = [
     "API",
     "JSON",
+    "LOOK",
     "apply_data",
     "by_hand",
     "counts",
@@ -32,6 +33,9 @@ __all__ = [
 API: Final = "/api/v1"
 _BULK: Final = "%62ulk"
 """An entity of this id, which the route for many events would hide."""
+
+LOOK: Final = "it may have been done or not: look before you send it again"
+"""Of what is not done once when it is sent twice."""
 
 JSON: Final = {"Content-Type": "application/json"}
 
@@ -57,9 +61,16 @@ def _keyed(
     def read(answer: Answer) -> TransitionResult:
         return reading.result(answer, own_key=own)
 
-    include = "context" if with_context else None
     return Call(
-        "POST", path, read, query(include=include), body_of(facts), headers, again=True, key=key
+        "POST",
+        path,
+        read,
+        query(include="context" if with_context else None),
+        body_of(facts),
+        headers,
+        again=True,
+        key=key,
+        doubt=f"it may have been done: sent again with event_id={key!r} it is done once",
     )
 
 
@@ -135,7 +146,8 @@ def by_hand(
 ) -> Call[TransitionResult]:
     """Force a state, archive, take back from the archive."""
     headers = {**JSON, **_version(expected_version)}
-    return Call("POST", _of(entity_id, what), reading.result, (), body_of(facts), headers)
+    path = _of(entity_id, what)
+    return Call("POST", path, reading.result, (), body_of(facts), headers, doubt=LOOK)
 
 
 def process(
