@@ -92,6 +92,21 @@ def test_events_are_counted_by_what_became_of_them(serve, order):
     assert "bulk-1" not in text
 
 
+def test_the_entities_of_a_commit_are_counted(serve, order, tmp_path):
+    async def go():
+        async with serve(order, store=f"sqlite:///{tmp_path / 'shop.db'}") as client:
+            place = {"trigger": "place", "context": {"total": 5}}
+            await asyncio.gather(
+                *[client.post(f"/entities/order-{n}/events", json=place) for n in range(30)]
+            )
+            return await scraped(client)
+
+    text = asyncio.run(go())
+    commits = series(text, "pystator_commit_entities_count")[()]
+    assert series(text, "pystator_commit_entities_sum")[()] == 30
+    assert 1 <= commits < 30
+
+
 def test_the_store_and_the_release_are_told(serve, order):
     async def go():
         async with serve(order) as client:
@@ -123,7 +138,7 @@ def test_every_metric_has_a_unit_and_a_sentence():
     for name, about in ours:
         assert about.endswith((".", ".1"))
         assert kinds[name] != "counter" or name.endswith("_total")
-        assert kinds[name] != "histogram" or name.endswith("_seconds")
+        assert kinds[name] != "histogram" or name.endswith(("_seconds", "_entities"))
 
 
 def test_streams_are_counted_while_they_are_open_and_have_no_duration(order):

@@ -11,6 +11,7 @@ from pystator.api.problems import Problem
 from pystator.api.security.callers import ANONYMOUS, CALLER, NOBODY, Caller
 from pystator.api.settings import ApiSettings
 from pystator.service.application import Application
+from pystator.service.counted import counted
 from pystator.service.entities import EntityService
 from pystator.service.exporting import Exporting, is_wanted
 from pystator.service.machine_admin import MachineAdmin
@@ -48,7 +49,8 @@ class Services:
         self.metrics = Metrics()
         self.exporting = Exporting(store) if settings.otel or is_wanted() else None
         telemetry = None if self.exporting is None else self.exporting.telemetry
-        self.machines = Machines(store, application, telemetry=telemetry)
+        written = counted(store, self.metrics.committed)
+        self.machines = Machines(written, application, telemetry=telemetry)
         self.entities = EntityService(store, self.machines, self.metrics.settled)
         self.workroom = Workroom()
         self.admin = MachineAdmin(store, application, self.machines, self.workroom)

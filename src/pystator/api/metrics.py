@@ -86,6 +86,12 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self._commits = Histogram(
+            "pystator_commit_entities",
+            "Entities that were written in one round trip: concurrent requests share them.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024),
+            registry=self.registry,
+        )
         self._streams = self._gauge("streams_open", "Open streams of transitions.", "livesum")
         self._up = self._gauge("store_up", "The store answers: 1, or 0.", "livemostrecent")
         self._feed = self._gauge(
@@ -153,6 +159,10 @@ class Metrics:
             self.event(machine, "ignored" if result.ignored else "applied", "", seconds)
         else:
             self.event(machine, "rejected", result.reason or "", seconds)
+
+    def committed(self, entities: int) -> None:
+        """A commit for so many entities came back."""
+        self._commits.observe(entities)
 
     def streams(self, number: int) -> None:
         """So many streams of this process are open."""
