@@ -228,6 +228,15 @@ async def test_every_answer_says_what_browsers_and_caches_may_do_with_it(job, ke
         assert "script-src https://cdn.jsdelivr.net" in docs
 
 
+@pytest.mark.parametrize(
+    "origin",
+    ["shop.example", "https://shop.example/", "https://Shop.example", "null", "", "https://"],
+)
+def test_an_origin_that_no_browser_sends_is_a_mistake(job, tmp_path, origin):
+    with pytest.raises(ConfigurationError, match="is no origin"):
+        served(job, tmp_path, cors_origins=(origin,))
+
+
 # How often ----------------------------------------------------------------------------------------
 
 

@@ -95,6 +95,7 @@ def start(folder: Path, *words: str, **variables: str) -> Iterator[Served]:
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
+            start_new_session=True,  # a group of its own, for Ctrl-C
         )
     try:
         assert process.stdout is not None

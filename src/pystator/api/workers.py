@@ -100,7 +100,11 @@ class Supervisor:
 
     def _start(self, told: Any) -> SpawnProcess:
         process = _spawn.Process(target=_work, args=(self._serving, self._listening, told))
-        process.start()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()  # blocked, too: Ctrl-C would show where its imports are
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         self._workers[process] = time.monotonic()
         return process
 
@@ -137,6 +141,7 @@ def _how(process: SpawnProcess) -> str:
 def _work(serving: Serving, listening: socket.socket, told: Any) -> None:
     """A worker's life. Ctrl-C goes to all processes of a terminal: who watches passes it on."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def tell(error: FSMError | None) -> None:

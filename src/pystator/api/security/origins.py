@@ -5,14 +5,19 @@ changes its address, even read the answers. So without authentication a request 
 for another site is refused, and on loopback so is one to a host that is not this machine.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
 from pystator.api.asgi import Scope, header_of
+from pystator.errors import ConfigurationError
 
 __all__ = ["LOOPBACK", "Origins"]
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+_ORIGIN: Final = re.compile(r"\*|https?://[a-z0-9.-]+(:[0-9]+)?|https?://\[[0-9a-f:]+\](:[0-9]+)?")
 
 
 class Origins:
@@ -21,10 +26,20 @@ class Origins:
     Args:
         allowed: Origins that CORS allows, e.g. ``https://shop.example``; ``*`` for all.
         hosts: Names of this service without ports; None for any.
+
+    Raises:
+        ConfigurationError: An origin is none, and would never be met.
     """
 
     def __init__(self, allowed: Iterable[str] = (), hosts: Iterable[str] | None = None) -> None:
         self._allowed = frozenset(allowed)
+        for origin in self._allowed:
+            if not _ORIGIN.fullmatch(origin):
+                raise ConfigurationError(
+                    f"{origin[:80]!r} is no origin that browsers send: write https://shop.example,"
+                    " in small letters and without a path",
+                    context={"origin": origin[:80]},
+                )
         self._hosts = None if hosts is None else frozenset(hosts)
 
     def refusal(self, scope: Scope) -> str | None:
