@@ -162,6 +162,39 @@ def test_what_was_just_written_is_looked_up_at_once() -> None:
     run(go)
 
 
+def test_a_look_up_from_before_a_change_is_not_kept() -> None:
+    """Who stored a version is served by it, though the store was being asked when it came."""
+
+    class Late(Store):
+        """Answers what was there when it was asked."""
+
+        async def astored_machine(self, name, version=None):
+            found = await InMemoryStateStore.astored_machine(self, name, version)
+            await super().astored_machine(name, version)
+            return found
+
+    async def go(_, clock) -> None:
+        store = Late()
+        machines = Machines(store, Application(), clock=clock)
+        save(store, "order", "1")
+        for version in ("2", "3"):
+            store.may_answer.clear()
+            early = asyncio.ensure_future(machines.served("order"))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            save(store, "order", version)
+            machines.forget("order")
+            late = asyncio.ensure_future(machines.served("order"))
+            store.may_answer.set()
+            assert (await late).machine.version == version
+            await early
+            assert (await machines.served("order")).machine.version == version
+            machines.forget("order")  # so that the next round asks
+        await machines.close()
+
+    run(go)
+
+
 def test_a_store_that_is_away_for_a_moment_harms_nobody() -> None:
     """Only who needs a copy that is stale is told, and the next one asks again."""
 

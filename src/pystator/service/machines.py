@@ -11,7 +11,9 @@ Laws:
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from pystator.definition.load import load_config
@@ -89,6 +91,8 @@ class Machines:
         self._own = {name: self._serve(made) for name, made in application.machines.items()}
         self._known: dict[str, _Known] = {}
         self._looking: dict[str, asyncio.Task[Served | None]] = {}
+        self._changes: Counter[str] = Counter()
+        """How often this process changed what the store says."""
         self._names: tuple[str, ...] | None = None
         self._names_since = 0.0
         self._listing: asyncio.Task[tuple[str, ...]] | None = None
@@ -134,23 +138,31 @@ class Machines:
         task = self._looking.get(name)
         if task is None:
             task = self._looking[name] = asyncio.create_task(self._find(name))
-            task.add_done_callback(lambda _: self._looking.pop(name, None))
-            task.add_done_callback(_noticed)
+            task.add_done_callback(partial(self._done, name))
         return task
 
+    def _done(self, name: str, task: "asyncio.Task[Served | None]") -> None:
+        if self._looking.get(name) is task:
+            del self._looking[name]
+        _noticed(task)
+
     async def _find(self, name: str) -> Served | None:
-        began = self._clock()
+        """Ask the store; an answer from before a change of ours is not kept."""
+        began, changes = self._clock(), self._changes[name]
         stored = None if self._kept is None else await self._kept.astored_machine(name)
-        if stored is None:
-            self._known.pop(name, None)
-            return None
         before = self._known.get(name)
         served = None if before is None else before.served
+        if stored is None:
+            if changes == self._changes[name]:
+                self._known.pop(name, None)
+            return None
         if served is None or _is_other(served, stored):
-            self._retire(served)
             made = await asyncio.to_thread(_made, stored)
+            if changes == self._changes[name]:
+                self._retire(served)
             served = self._serve(made, stored.fingerprint)
-        self._known[name] = _Known(served, began)
+        if changes == self._changes[name]:
+            self._known[name] = _Known(served, began)
         return served
 
     def _serve(self, machine: StateMachine, fingerprint: str | None = None) -> Served:
@@ -175,10 +187,12 @@ class Machines:
 
     def forget(self, name: str) -> None:
         """Ask the store for it the next time: it was just written, or deleted."""
+        self._changes[name] += 1
+        self._looking.pop(name, None)
         known = self._known.get(name)
         if known is not None:
             self._known[name] = _Known(known.served, float("-inf"))
-        self._names = None
+        self._names = self._listing = None
 
     # All ----------------------------------------------------------------------------------------
 
@@ -217,7 +231,7 @@ class Machines:
         return task
 
     async def _find_names(self) -> tuple[str, ...]:
-        began = self._clock()
+        began, changes = self._clock(), self._changes.total()
         names = set(self._own)
         after: str | None = None
         while self._kept is not None:
@@ -226,8 +240,10 @@ class Machines:
             after = page.next
             if after is None:
                 break
-        self._names, self._names_since = tuple(sorted(names)), began
-        return self._names
+        found = tuple(sorted(names))
+        if changes == self._changes.total():
+            self._names, self._names_since = found, began
+        return found
 
     async def close(self) -> None:
         """Wait for what is under way."""
