@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pystator import FSMError
 from pystator.client.calls import Answer, Call, Lost
 from pystator.client.exchange import Patience, Send, perform
+from pystator.client.following import ENDED, Following
 from pystator.client.reading import json_of
 
 Reply = Answer | Lost
@@ -85,3 +86,40 @@ def test_pauses_grow_and_are_never_shorter_than_asked(drawn: float) -> None:
     for number, pause in enumerate(pauses[:8]):
         most = min(5.0, 0.1 * 2**number)
         assert most / 2 <= pause <= most
+
+
+ROW = (
+    b'id: c2\nevent: transition\ndata: {"entity_id": "x", "machine_name": "m", "version": 1, "kind": "event",'
+    b' "trigger": "go", "payload": null, "now": "2026-03-02T08:00:00+00:00", "changed": {}, "removed": [],'
+    b' "source_state": "a", "target_state": "b", "actions": [], "success": true, "error_code": null,'
+    b' "error_message": null, "event_id": null, "actor": null, "occurred_at": null, "duration_us": 1, "ref": null,'
+    b' "machine_version": "1", "recorded_at": "2026-03-02T08:00:00+00:00"}\n\n'
+)
+
+
+def test_a_stream_that_is_ended_at_once_is_not_asked_for_ever_faster() -> None:
+    """What only greets is no sign that it goes well; a row or a sign of life is."""
+    following = Following("c0", (), Patience(10.0, 5, lambda: 1.0), "http://there", 10_000)
+    waits = []
+    for _ in range(5):
+        following.call()
+        assert list(following.take(b"retry: 1000\nid: c1\n\n")) == []
+        waits.append(following.lost(ENDED, 0.0))
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6]
+    following.call()
+    list(following.take(b"id: c1\n\n"))
+    list(following.take(b": heartbeat\n\n"))
+    assert following.lost(ENDED, 0.0) == 0.1
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=200))
+def test_rows_are_cut_from_any_parts_and_a_part_of_one_is_none(sizes: list[int]) -> None:
+    """The cursor moves with the row that is given, not with bytes that have come."""
+    following = Following("c0", (), Patience(10.0, 5, lambda: 1.0), "http://there", 10_000)
+    following.call()
+    place = 0
+    for size in sizes:
+        part, place = ROW[place : place + size], place + size
+        rows = list(following.take(part))
+        assert (following.cursor == "c2") == (len(rows) == 1 or place - size >= len(ROW))
+    assert following.call().headers["Last-Event-ID"] == ("c2" if place >= len(ROW) else "c0")

@@ -80,18 +80,23 @@ class Following:
         self._failures = 0
         self._away: float | None = None
         self._events = EventReader(most)
+        self._greeted = False  # the first words say only that there is a connection
 
     def call(self) -> Call[None]:
         """The next connection."""
         self._events = EventReader(self._most)
+        self._greeted = False
         headers = {"Accept": "text/event-stream", "Last-Event-ID": self.cursor}
         path = f"{API}/transitions/stream"
         return Call("GET", path, _nothing, self._filters, headers=headers)
 
     def take(self, part: bytes) -> Iterator[HistoryEntry]:
         """The rows of what has arrived."""
-        self._failures, self._away = 0, None
+        self._away = None
+        if self._greeted:
+            self._failures = 0
         for event in self._events.take(part):
+            self._greeted = True
             row = None
             if event.kind == "transition" and event.data:
                 row = reading.row_of(parsed(event.data.encode()))

@@ -82,6 +82,8 @@ def lost(error: Exception) -> Lost:
     if untrusted is not None:
         why = f"its certificate is not trusted ({untrusted.verify_message})"
         return Lost(sure=True, why=why, cause=error, final=True)
+    if isinstance(error, httpx.LocalProtocolError):
+        return Lost(sure=True, why=f"this cannot be sent: {error}", cause=error, final=True)
     if isinstance(error, httpx.TimeoutException | TimeoutError):
         return Lost(isinstance(error, _UNSENT), "it took too long", error)
     why = " ".join(str(error).split()) or type(error).__name__

@@ -98,7 +98,7 @@ def machine_view(machine: "StoredMachine") -> dict[str, Any]:
         "version": machine.version,
         "fingerprint": machine.fingerprint,
         "description": machine.description,
-        "created_at": _time(machine.created_at),
+        "created_at": _time(machine.created_at or None),
     }
 
 
