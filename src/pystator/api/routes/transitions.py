@@ -1,6 +1,6 @@
 """The change feed: page by page, or followed as server-sent events."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
@@ -42,6 +42,20 @@ State = Annotated[
 Success = Annotated[
     bool | None, Query(description="Only what was applied, or only what was rejected.")
 ]
+
+_EVENT: Final[dict[str, Any]] = {
+    "description": "One event of the stream.",
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "description": "The cursor behind it.", "examples": [CURSOR]},
+        "event": {"type": "string", "const": "transition"},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "description": "An item of `GET /transitions`.",
+        },
+    },
+}
 
 _NOW: Final = "`now` stands for the end of the feed."
 
@@ -96,7 +110,7 @@ async def list_transitions(
             " it. Comments in between are signs of life.",
             "content": {
                 MEDIA_TYPE: {
-                    "schema": {"type": "string"},
+                    "schema": _EVENT,
                     "example": f"id: {CURSOR}\nevent: transition\n"
                     'data: {"entity_id":"order-123","trigger":"place","target_state":"placed"}\n\n',
                 }
