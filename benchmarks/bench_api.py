@@ -2,11 +2,12 @@
 
 ::
 
-    this process: 64 connections, raw sockets  --->  uvicorn: our API  --->  PostgreSQL
+    this process: 64 connections, raw sockets  --->  pystator api           --->  PostgreSQL
                                                --->  uvicorn: a bare route
 
-Both servers are processes of their own with the same options, one event loop each. Rounds of both
-alternate. A rate is answers in a second of wall-clock time; p99 is what a client waits for one.
+Ours is the command as it is run, with all its layers and its log; the floor writes no log. Both are
+one process with one event loop. Rounds of both alternate. A rate is answers in a second of
+wall-clock time; p99 is what a client waits for one.
 """
 
 import asyncio
@@ -21,7 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import events
-from floors import Row
+from floors import Row, table
+from pystator import StateMachine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -29,28 +31,22 @@ CONNECTIONS = 64
 SECONDS = 2.0
 ROUNDS = 5
 
+OURS = ("-m", "pystator", "api", "--app", "bench_api:door")
+BARE = ("-m", "uvicorn", "--factory", "bench_api:bare", "--log-level", "warning")
+
 BODY = {"trigger": "turn", "context": {"by": "ada", "force": 3}}
 
 
 # Servers ------------------------------------------------------------------------------------------
 
 
-def serve(kind: str, port: int, url: str) -> None:
-    """Run one of the servers until it is ended."""
-    import uvicorn
-
-    app = ours(url) if kind == "ours" else bare()
-    uvicorn.run(app, port=port, log_level="warning", access_log=False)
-
-
-def ours(url: str):
-    from pystator import StateMachine
-    from pystator.api import create_app
-
-    return create_app(StateMachine.from_dict(events.MACHINE), store=url)
+def door() -> StateMachine:
+    """What our server is given with ``--app``."""
+    return StateMachine.from_dict(events.MACHINE)
 
 
 def bare():
+    """The floor."""
     from fastapi import FastAPI
     from pydantic import BaseModel
 
@@ -69,13 +65,17 @@ def bare():
 
 
 @contextmanager
-def server(kind: str, url: str = "-") -> Iterator[int]:
+def server(*command: str) -> Iterator[int]:
     """A server in a process of its own; its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, __file__, kind, str(port), url]
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(
+        [sys.executable, *command, "--port", str(port)],
+        cwd=Path(__file__).parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         wait_for(port, process)
         yield port
@@ -169,8 +169,8 @@ def run() -> list[Row]:
 
     with (
         Server(os.getpid()) as postgres,
-        server("ours", Databases(postgres.url).database()) as service,
-        server("bare") as floor,
+        server(*OURS, "--store", Databases(postgres.url).database()) as service,
+        server(*BARE) as floor,
     ):
         for port in (service, floor):
             asyncio.run(load(port, 0.5))
@@ -189,9 +189,4 @@ def run() -> list[Row]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        serve(sys.argv[1], int(sys.argv[2]), sys.argv[3])
-    else:
-        from floors import table
-
-        print(table(run()))
+    print(table(run()))

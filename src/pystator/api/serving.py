@@ -13,6 +13,7 @@ Laws:
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import Callable, Generator
@@ -211,6 +212,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the application, listen, say so."""
         await super().startup(sockets)
+        gc.collect()
+        gc.freeze()  # what is here now stays: it is not looked at with every collection
         self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
