@@ -275,33 +275,25 @@ def children(pid: int) -> set[int]:
     }
 
 
-def begin() -> tuple[subprocess.Popen, int]:
+def test_workers_end_with_their_service() -> None:
+    """Though it was killed: no process is left behind."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    return subprocess.Popen([sys.executable, "-c", SERVER, str(port)]), port
-
-
-def test_workers_end_with_their_service() -> None:
-    """However it ends, asked or killed, no process is left behind."""
-    servers = [begin(), begin()]
-    workers = set()
+    server = subprocess.Popen([sys.executable, "-c", SERVER, str(port)])
     try:
-        for server, port in servers:
-            url = f"http://127.0.0.1:{port}/api/v1/machines/validate"
-            deadline = time.monotonic() + 30
-            while server.poll() is None and time.monotonic() < deadline:
-                try:
-                    assert httpx.post(url, json=small(), timeout=20).json()["valid"]
-                    break
-                except httpx.TransportError:
-                    time.sleep(0.05)
-            found = children(server.pid)
-            assert len(found) == 1
-            workers |= found
+        url = f"http://127.0.0.1:{port}/api/v1/machines/validate"
+        deadline = time.monotonic() + 30
+        while server.poll() is None and time.monotonic() < deadline:
+            try:
+                assert httpx.post(url, json=small(), timeout=20).json()["valid"]
+                break
+            except httpx.TransportError:
+                time.sleep(0.05)
+        workers = children(server.pid)
+        assert len(workers) == 1
     finally:
-        for (server, _), how in zip(servers, (signal.SIGTERM, signal.SIGKILL), strict=True):
-            server.send_signal(how)
-            server.wait(30)
+        server.send_signal(signal.SIGKILL)
+        server.wait(30)
     deadline = time.monotonic() + 20
     while any(Path(f"/proc/{worker}").exists() for worker in workers):
         assert time.monotonic() < deadline

@@ -45,7 +45,7 @@ def test_a_new_version_is_used_everywhere_within_two_seconds(tmp_path) -> None:
     async def go() -> None:
         url = f"sqlite:///{tmp_path}/two.db"
         async with replica(url) as one, replica(url) as two:
-            for version in ("1", "2", "3"):
+            for version in ("1", "2"):
                 made = await one.post("/machines", json=config(version, target=f"c{version}"))
                 assert made.status_code == 201
                 stored = time.monotonic()
