@@ -133,3 +133,22 @@ def test_a_file_that_cannot_be_read_for_a_while_changes_nothing(tmp_path, clock)
     path.mkdir()
     os.utime(path)
     assert watched.value() == b"1"
+
+
+def test_a_file_that_is_finished_while_it_is_read_is_read_again(tmp_path, clock):
+    """An editor writes it in two parts; the first part is no value."""
+    path = tmp_path / "value"
+    path.write_text("1")
+
+    def parse(text: bytes, _: Path) -> bytes:
+        if text == b"half":
+            path.write_text("whole")
+            raise ConfigurationError("half a file")
+        return text
+
+    watched = Watched(path, parse, b"", clock=clock)
+    path.write_text("half")
+    clock.seconds += PAUSE
+    assert watched.value() == b"1"
+    clock.seconds += PAUSE
+    assert watched.value() == b"whole"

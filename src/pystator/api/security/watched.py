@@ -59,7 +59,15 @@ class Watched(Generic[T]):
         self._gone = gone
         self._clock = clock
         self._looked = clock()
-        self._stamp, self._value = self._read()
+        self._stamp: _Stamp | None
+        try:
+            self._stamp = _stamp_of(self.path)
+            self._value = parse(self.path.read_bytes(), self.path)
+        except OSError as error:
+            why = (error.strerror or str(error)).lower().removesuffix(" or directory")
+            raise ConfigurationError(
+                f"{self.path}: {why}", context={"file": str(self.path)}
+            ) from error
 
     def value(self) -> T:
         """What the file says, as of the last half second."""
@@ -70,55 +78,32 @@ class Watched(Generic[T]):
         return self._value
 
     def _look(self) -> None:
+        """Read it again if it changed; its stamp is taken first, so that nothing is missed."""
+        before = self._stamp
         try:
-            if _stamp_of(self.path) == self._stamp:
+            self._stamp = _stamp_of(self.path)
+            if self._stamp == before:
                 return
-            stamp, value = self._read()
+            value = self._parse(self.path.read_bytes(), self.path)
         except FileNotFoundError:
-            self._leave()
+            self._stamp = None
+            if before is not None:
+                self._take(self._gone)
+                logger.error("%s is gone: what was in it is no longer valid", self.path)  # noqa: TRY400
         except ConfigurationError as error:
-            self._stamp = _stamp_of(self.path, broken=True)  # say it once a change
             logger.error("%s; going on with what it said before", error.message)  # noqa: TRY400
         except OSError as error:
+            self._stamp = before  # it may be readable the next time
             logger.error("%s cannot be read: %s", self.path, error.strerror)  # noqa: TRY400
         else:
-            self._stamp, self._value = stamp, value
-            self.generation += 1
+            self._take(value)
             logger.info("%s was read again", self.path)
 
-    def _leave(self) -> None:
-        if self._stamp is not None:
-            self._stamp, self._value = None, self._gone
-            self.generation += 1
-            logger.error("%s is gone: what was in it is no longer valid", self.path)
-
-    def _read(self) -> tuple[_Stamp | None, T]:
-        """The stamp is taken first: a change between the two is seen at the next look."""
-        try:
-            return _stamp_of(self.path), self._parse(self.path.read_bytes(), self.path)
-        except FileNotFoundError:
-            if self._looked_before():
-                raise
-            raise ConfigurationError(
-                f"{self.path}: no such file", context={"file": str(self.path)}
-            ) from None
-        except OSError as error:
-            if self._looked_before():
-                raise
-            raise ConfigurationError(
-                f"{self.path} cannot be read: {(error.strerror or str(error)).lower()}",
-                context={"file": str(self.path)},
-            ) from error
-
-    def _looked_before(self) -> bool:
-        return hasattr(self, "_value")
+    def _take(self, value: T) -> None:
+        self._value = value
+        self.generation += 1
 
 
-def _stamp_of(path: Path, *, broken: bool = False) -> _Stamp | None:
-    try:
-        found = os.stat(path)  # noqa: PTH116 - the same, at half the cost
-    except OSError:
-        if broken:
-            return None
-        raise
+def _stamp_of(path: Path) -> _Stamp:
+    found = os.stat(path)  # noqa: PTH116 - the same, at half the cost
     return (found.st_ino, found.st_dev, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
