@@ -180,6 +180,8 @@ def test_an_id_of_two_machines_is_ambiguous(both: Tell) -> None:
 
 
 def test_lists_are_told_alike(both: Tell, cli: Tell, served: Service) -> None:
+    for number in range(1, 5):
+        both("send", f"l-{number}", "pay", f"amount={number}", "--machine", "order")
     for words in (
         [],
         ["--state", "paid"],

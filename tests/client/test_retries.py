@@ -56,11 +56,11 @@ def check(client: Client, name: str, events: int) -> None:
 def test_events_over_a_line_that_is_cut_are_applied_once(service: Service, client: Client) -> None:
     name = a_name()
     with Unreliable(service.port, fates(1, 60)) as proxy, quick(proxy) as unlucky:
-        for _ in range(25):
+        for _ in range(15):
             result = unlucky.process_event(name, "add", {"by": 1})
             assert result.success
             assert not result.replayed, "the caller sent it once"
-    check(client, name, 25)
+    check(client, name, 15)
 
 
 def test_the_same_from_asyncio_and_concurrently(service: Service, client: Client) -> None:
@@ -69,23 +69,23 @@ def test_the_same_from_asyncio_and_concurrently(service: Service, client: Client
     async def send(proxy: Unreliable) -> None:
         async with AsyncClient(proxy.url, timeout=30, attempts=30) as unlucky:
             hurry(unlucky)
-            calls = [unlucky.process_event(name, "add", {"by": 1}) for _ in range(20)]
+            calls = [unlucky.process_event(name, "add", {"by": 1}) for _ in range(12)]
             results = await asyncio.gather(*calls)
-        assert {result.version for result in results} == set(range(1, 21))
+        assert {result.version for result in results} == set(range(1, 13))
 
     with Unreliable(service.port, fates(2, 40)) as proxy:
         asyncio.run(send(proxy))
-    check(client, name, 20)
+    check(client, name, 12)
 
 
 def test_many_events_in_one_request_are_applied_once_each(service: Service, client: Client) -> None:
     name = a_name()
     with Unreliable(service.port, ["after", "half", "before"]) as proxy, quick(proxy) as unlucky:
-        results = unlucky.process_events([(name, "add", {"by": 1})] * 1_100)
-    assert [result.version for result in results] == list(range(1, 1_101))
+        results = unlucky.process_events([(name, "add", {"by": 1})] * 520)
+    assert [result.version for result in results] == list(range(1, 521))
     check_total = client.get_entity(name)
     assert check_total is not None
-    assert check_total.context["total"] == 1_100
+    assert check_total.context["total"] == 520
 
 
 @pytest.mark.parametrize("cut", ["before", "after", "half"])
@@ -192,7 +192,7 @@ def test_one_that_is_longer_than_the_call_may_take_is_not(service: Service) -> N
 def test_a_service_that_is_killed_between_request_and_answer(own_service: Service) -> None:
     """-9, at moments from before the commit to after it: the event is applied once all the same."""
     name, service = a_name(), own_service
-    moments = iter([0.0, 0.002, 0.01])
+    moments = iter([0.0, 0.01])
 
     def kill() -> None:
         time.sleep(next(moments))
@@ -200,11 +200,11 @@ def test_a_service_that_is_killed_between_request_and_answer(own_service: Servic
         service.begin()
 
     with (
-        Unreliable(service.port, ["pass", kill, "pass", kill, kill]) as proxy,
+        Unreliable(service.port, ["pass", kill, "pass", kill]) as proxy,
         Client(proxy.url, timeout=60, attempts=99) as patient,
     ):
-        for _ in range(5):
+        for _ in range(4):
             assert patient.process_event(name, "add", {"by": 1}).success
     service.wait()
     with Client(service.url) as client:
-        check(client, name, 5)
+        check(client, name, 4)

@@ -12,7 +12,7 @@ from pystator.client import AsyncClient, Client
 from servers.served import Service, free_port
 from servers.unreliable import Unreliable
 
-EVENTS = 120
+EVENTS = 50
 
 
 def a_name() -> str:
@@ -23,7 +23,7 @@ def send(client: Client, name: str, proxy: Unreliable | None = None) -> None:
     """Events, and now and then every connection is cut."""
     for number in range(EVENTS):
         client.process_event(name, "add", {"by": 1})
-        if proxy is not None and number % 17 == 5:
+        if proxy is not None and number % 9 == 5:
             proxy.cut()
 
 
