@@ -1,5 +1,7 @@
 """Many events in one request: each has its own answer, and those of one entity are one change."""
 
+import pytest
+
 from pystator import StateMachine
 from pystator.api import Application
 
@@ -95,3 +97,16 @@ async def test_nothing_is_no_mistake(serve) -> None:
         assert (await client.post("/entities/bulk/events", json={"events": []})).json() == {
             "items": []
         }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("Idempotency-Key", "k"), ("If-Match", '"1"'), ("If-None-Match", "*")]
+)
+async def test_a_header_for_one_event_is_refused(serve, name, value) -> None:
+    """Who sends it all again under the same key would have every event twice."""
+    async with serve(door()) as client:
+        body = {"events": [item("a", "shut")]}
+        answer = await client.post("/entities/bulk/events", json=body, headers={name: value})
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_header")
+        assert "event_id" in answer.json()["detail"]
+        assert (await client.get("/entities/a")).status_code == 404

@@ -26,6 +26,12 @@ async def test_it_is_alive_and_ready(serve) -> None:
             assert (await client.get(path)).status_code == 200
 
 
+async def test_a_load_balancer_may_ask_for_heads_only(serve, order) -> None:
+    async with serve(order) as client:
+        for path in ("/health", "/ready"):
+            assert (await client.head(path)).status_code == 200
+
+
 async def test_an_entity_is_started_once_and_read(serve, store, order) -> None:
     async with serve(order, store=store) as client:
         made = await client.post("/entities/o/create", json={"context": {"total": 5}})
@@ -165,6 +171,19 @@ async def test_an_entity_is_put_into_a_state_by_hand_and_history_says_by_whom(
         assert (row["actor"], row["payload"]) == ("anonymous", {"reason": "the customer called"})
         wrong = await client.post("/entities/o/force-state", json={**body, "state": "nowhere"})
         assert (wrong.status_code, wrong.json()["code"]) == (422, "undefined_state")
+
+
+@pytest.mark.parametrize("what", ["force-state", "archive", "unarchive"])
+async def test_what_is_done_by_hand_takes_no_key(serve, order, what) -> None:
+    """It would be done again by who relies on the key."""
+    async with serve(order) as client:
+        await client.post("/entities/o/create", json={"context": {"total": 5}})
+        body = {"reason": "r", **({"state": "closed"} if what == "force-state" else {})}
+        key = {"Idempotency-Key": "k"}
+        answer = await client.post(f"/entities/o/{what}", json=body, headers=key)
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_header")
+        assert "If-Match" in answer.json()["detail"]
+        assert (await client.get("/entities/o")).json()["version"] == 1
 
 
 async def test_an_archived_entity_is_put_away_and_can_be_read(serve, order) -> None:

@@ -92,13 +92,15 @@ def test_a_body_comes_to_the_application_in_one_piece():
         ((b'"\xed\xa0\x80"',), {}, 400, "invalid_json"),
         ((b'{"a": [[[1]]]}',), {}, 400, "invalid_json"),
         ((b"[[[[",), {}, 400, "invalid_json"),
+        ((b"\x1f\x8b",), {"content_encoding": "gzip"}, 415, "unsupported_media_type"),
+        ((b"{}",), {"content_encoding": "identity, \u00e9"}, 415, "unsupported_media_type"),
     ],
 )
 def test_a_body_that_is_refused_reaches_nobody(parts, headers, status, code):
     answer, inner = body(*parts, **headers)
     assert (answer["status"], answer["code"]) == (status, code)
     assert inner.called == 0
-    if status in {408, 413}:
+    if status in {408, 413, 415}:
         assert answer["headers"][b"connection"] == b"close", "the rest is not read"
 
 
@@ -116,6 +118,7 @@ def test_who_still_sends_too_much_is_heard_out_before_the_answer():
 def test_a_body_of_exactly_the_limits_passes():
     deep = b'[[["' + b"[" * 50 + b'"]]]'
     assert body(deep.ljust(100))[0]["status"] == 200
+    assert body(b"{}", content_encoding="Identity")[0]["status"] == 200
 
 
 def test_yaml_may_be_as_deep_as_its_own_limits_say():

@@ -215,6 +215,17 @@ def test_the_name_in_the_path_is_the_machines(serve) -> None:
     asyncio.run(go())
 
 
+def test_a_machine_that_is_named_like_a_route_is_found_where_its_location_is(serve) -> None:
+    async def go() -> None:
+        async with serve() as client:
+            named = {**small(), "meta": {"machine_name": "validate", "version": "1"}}
+            place = (await client.post("/machines", json=named)).headers["location"]
+            found = await client.get(place.removeprefix("/api/v1"))
+            assert (found.status_code, found.json()["name"]) == (200, "validate")
+
+    asyncio.run(go())
+
+
 def test_lists_go_page_by_page_through_both_homes(serve) -> None:
     """In order, nothing twice; of one name and version, the application's."""
 

@@ -113,6 +113,23 @@ async def test_what_is_not_sent_as_json_is_refused(serve, order, kind, path) -> 
         assert "application/json" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"trigger": "pay", "context": {"total": 1, "total": 1000}}',
+        b'{"trigger": "pay", "trigger": "cancel"}',
+        b'{"trigger": "pay", "context": {"a": [{"t": 1, "\\u0074": 2}]}}',
+    ],
+)
+async def test_a_key_that_is_there_twice_is_refused(serve, order, body) -> None:
+    """A gateway may have looked at the first one, and the event would take the second."""
+    async with serve(order) as client:
+        headers = {"content-type": "application/json"}
+        answer = await client.post(f"{HERE}/events", content=body, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
+        assert "twice" in answer.json()["detail"]
+
+
 async def test_a_secret_that_was_sent_is_not_in_the_answer(serve, order) -> None:
     async with serve(order) as client:
         for body in (

@@ -16,14 +16,14 @@ from pystator.service.jsons import parse
 __all__ = ["JsonRoute", "check_json", "check_query", "parsed"]
 
 
-def parsed(body: bytes) -> Any:
-    """The value of a body.
+def parsed(body: bytes, *, once: bool = True) -> Any:
+    """The value of a body; see `pystator.service.jsons.parse`.
 
     Raises:
-        Problem: It is not JSON, is not UTF-8, is nested too deeply, or says NaN.
+        Problem: It is not JSON, is not UTF-8, is nested too deeply, or says NaN or a key twice.
     """
     try:
-        return parse(body.decode())
+        return parse(body.decode(), once=once)
     except UnicodeDecodeError as error:
         raise Problem("invalid_json", "the body is not JSON: it is not UTF-8") from error
     except json.JSONDecodeError as error:

@@ -14,7 +14,17 @@ from pystator.orchestrator.tracing import check_trace
 from pystator.records import record
 from pystator.service.entities import ANY_VERSION, Versions
 
-__all__ = ["TAGS", "Asked", "asked_in", "etag", "is_known", "key_of", "trace_of", "versions_of"]
+__all__ = [
+    "TAGS",
+    "Asked",
+    "asked_in",
+    "etag",
+    "is_known",
+    "key_of",
+    "refuse_headers",
+    "trace_of",
+    "versions_of",
+]
 
 _ONE: Final = r'(?:(?:W/)?"[^"]*"|[0-9]{1,18})'
 TAGS: Final = rf" *(?:[*]|{_ONE}(?: *, *{_ONE})*) *"
@@ -148,6 +158,22 @@ def key_of(headers: Headers) -> str | None:
             header="Idempotency-Key",
         )
     return key
+
+
+def refuse_headers(headers: Headers, instead: str, *names: str) -> None:
+    """A promise that a route cannot keep is refused: who gets no refusal relies on it.
+
+    Args:
+        headers: Of the request.
+        instead: What to do.
+        names: Of headers that make such a promise.
+
+    Raises:
+        Problem: One of them is there.
+    """
+    for name in names:
+        if name in headers:
+            raise Problem("invalid_header", f"{name} is not taken here: {instead}", header=name)
 
 
 def trace_of(headers: Headers) -> str | None:

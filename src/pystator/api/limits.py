@@ -121,10 +121,19 @@ class BodyLimits:
         self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read the body, then go on with it in one piece."""
+        """Read a body, if there is one that may be read, then go on."""
         if scope["type"] != "http" or not _has_body(scope):
             await self._app(scope, receive, send)
             return
+        if (coding := _coding(scope)) is not None:
+            detail = f"the body is encoded ({coding}), and only plain bodies are taken"
+            plain = (b"accept-encoding", b"identity")
+            await refuse(scope, send, "unsupported_media_type", detail, (plain, CLOSE))
+        else:
+            await self._hear(scope, receive, send)
+
+    async def _hear(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the body, then go on with it in one piece."""
         limit = self._limits.body
         if _declared(scope) > limit:
             await self._too_big(scope, receive, send)
@@ -177,6 +186,12 @@ def _has_body(scope: Scope) -> bool:
 def _declared(scope: Scope) -> int:
     """The length that the head says; the server has checked that it is one number."""
     return max((int(value) for value in header_of(scope, b"content-length")), default=0)
+
+
+def _coding(scope: Scope) -> str | None:
+    """How the body is packed: what it is unpacked has no size that anybody could have looked at."""
+    said = ascii(b", ".join(header_of(scope, b"content-encoding")).decode("latin-1").strip())[1:-1]
+    return said[:40] if said.lower() not in {"", "identity"} else None
 
 
 def _is_json(scope: Scope) -> bool:

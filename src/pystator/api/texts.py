@@ -28,7 +28,7 @@ async def machine_text(request: Request) -> bytes:
     if kind in _YAML or (kind.startswith("application/") and kind.endswith("+yaml")):
         return body
     if kind == JSON or (kind.startswith("application/") and kind.endswith("+json")):
-        parsed(body)
+        parsed(body, once=False)  # its reader says where
         return body
     raise Problem(
         "unsupported_media_type",

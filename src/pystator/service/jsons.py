@@ -1,6 +1,11 @@
-"""JSON as the standard has it: Python's own reader takes more, which no store can keep."""
+"""JSON as the standard has it: Python's own reader takes more, which no store can keep.
+
+And what two readers may understand in two ways is refused: a gateway that checks the first of two
+amounts would let pass what an event takes from the second.
+"""
 
 import json
+from collections import Counter
 from typing import Any, Never
 
 __all__ = ["parse"]
@@ -10,16 +15,30 @@ def _refuse(word: str) -> Never:
     raise ValueError(f"{word} is no JSON value")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the key {ascii(twice)[:60]} is there twice")
+    return made
 
 
-def parse(text: str) -> Any:
+_STRICT = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_once)
+_LAX = json.JSONDecoder(parse_constant=_refuse)
+
+
+def parse(text: str, *, once: bool = True) -> Any:
     """The value of a JSON text.
 
+    Args:
+        text: The text.
+        once: A key that is there twice is refused; whoever says more about it lets it pass here.
+
     Raises:
-        ValueError: It is not JSON, or holds NaN or Infinity, or is nested too deeply to be read.
+        ValueError: It is not JSON, or holds NaN or Infinity, says a key twice, or is nested too
+            deeply to be read.
     """
     try:
-        return _DECODER.decode(text)
+        return (_STRICT if once else _LAX).decode(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error

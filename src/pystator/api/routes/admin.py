@@ -5,7 +5,8 @@ from starlette.responses import Response
 
 from pystator.api.answers import response_of
 from pystator.api.bodies import JsonRoute
-from pystator.api.context import Admin, ServicesOf
+from pystator.api.conditions import refuse_headers
+from pystator.api.context import Admin, Caller, ServicesOf
 from pystator.api.documents import MATCH, TRACE, links
 from pystator.api.models.entities import ForceBody, ReasonBody
 from pystator.api.models.events import EventAnswer
@@ -13,6 +14,7 @@ from pystator.api.models.fields import OneEntity
 from pystator.api.models.problems import declared
 from pystator.api.problems import instance_of
 from pystator.api.routes.entities import ONE, order_of
+from pystator.service.entities import Order
 
 __all__ = ["router"]
 
@@ -40,7 +42,7 @@ async def force_state(
     request: Request, entity_id: OneEntity, of: ServicesOf, who: Admin, body: ForceBody
 ) -> Response:
     """Put it there by hand: no guard is asked, no action runs, its context stays."""
-    order = order_of(request, who, entity_id, body.machine_name)
+    order = _order(request, who, entity_id, body.machine_name)
     answer = await of.entities.force_state(order, body.state, body.reason)
     return response_of(answer, instance_of(request))
 
@@ -63,7 +65,7 @@ async def archive_entity(
     request: Request, entity_id: OneEntity, of: ServicesOf, who: Admin, body: ReasonBody
 ) -> Response:
     """Put it away: it stays readable with its history, takes no events, and its timers stop."""
-    order = order_of(request, who, entity_id, body.machine_name)
+    order = _order(request, who, entity_id, body.machine_name)
     return response_of(await of.entities.archive(order, body.reason), instance_of(request))
 
 
@@ -85,6 +87,17 @@ async def unarchive_entity(
     request: Request, entity_id: OneEntity, of: ServicesOf, who: Admin, body: ReasonBody
 ) -> Response:
     """Let it live again, as it was; timers that became due meanwhile fire."""
-    order = order_of(request, who, entity_id, body.machine_name)
+    order = _order(request, who, entity_id, body.machine_name)
     answer = await of.entities.archive(order, body.reason, back=True)
     return response_of(answer, instance_of(request))
+
+
+def _order(request: Request, who: Caller, entity_id: str, machine_name: str | None) -> Order:
+    """What is to be done by hand."""
+    refuse_headers(
+        request.headers,
+        'what is done by hand has no key; to do it once, send If-Match: "VERSION" with the ETag of'
+        " the entity",
+        "Idempotency-Key",
+    )
+    return order_of(request, who, entity_id, machine_name)

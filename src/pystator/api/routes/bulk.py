@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from pystator.api.answers import item_of
 from pystator.api.bodies import JsonRoute
-from pystator.api.conditions import trace_of
+from pystator.api.conditions import refuse_headers, trace_of
 from pystator.api.context import Caller, Sender, ServicesOf
 from pystator.api.documents import TRACE
 from pystator.api.models.events import BulkAnswer, BulkBody, BulkItem
@@ -39,8 +39,16 @@ async def send_events(request: Request, of: ServicesOf, who: Sender, body: BulkB
     """Apply many events, written together where they can be; what fails leaves the others alone.
 
     The events of one entity are applied in their order. (An entity with the id `bulk` is reached
-    as `%62ulk`.)
+    as `%62ulk`.) Each has its own `event_id` and `expected_version`; the headers that say so of one
+    event are refused.
     """
+    refuse_headers(
+        request.headers,
+        "each of many events has its own event_id and expected_version, in the body",
+        "Idempotency-Key",
+        "If-Match",
+        "If-None-Match",
+    )
     trace = trace_of(request.headers)
     items = [_item(each, who, trace) for each in body.events]
     answers = await of.entities.events(items, who.machines)

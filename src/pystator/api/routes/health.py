@@ -32,12 +32,14 @@ class Readiness(BaseModel):
     status: Literal["ready"] = Field(description="The store answers, and its schema fits.")
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", summary="Is it alive", responses={200: {"model": Health}})
 async def health() -> Response:
     """Answer as long as the process can answer anything; the store is not asked."""
     return Json({"status": "ok", "version": __version__})
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get("/ready", summary="Can it work", responses={200: {"model": Readiness}, **declared(503)})
 async def ready(of: ServicesOf) -> Response:
     """Ask the store; a load balancer sends no requests to a replica that is not ready."""
