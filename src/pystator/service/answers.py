@@ -5,10 +5,11 @@ keeps both. So an event that is sent again, to any process, is answered with the
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pystator.engine.result import TransitionResult
-from pystator.errors import FSMError
+from pystator.errors import FSMError, StoreUnavailableError
 from pystator.records import Entry, EntryKind, HistoryEntry, record
 from pystator.service.machines import Served
 from pystator.service.views import event_view
@@ -49,16 +50,21 @@ async def answer_of(
     """
     row = result.row or _unwritten(result)
     errors: Any = ()
-    if row.actions:
-        replayed = result.replayed
-        errors = (
-            await failed_actions(store, entity_id, served.name, row)
-            if replayed
-            else result.metadata.get("action_errors", ())
-        )
+    if row.actions and result.replayed:
+        errors = await failed_actions(store, entity_id, served.name, row)
+    elif row.actions:
+        errors = result.metadata.get("action_errors", ())
+        if errors:  # what is told now is what every other process will find
+            await _flush(store)
     version = row.machine_version if isinstance(row, HistoryEntry) else served.machine.version
     facts = event_view(entity_id, served.name, version, row, errors)
     return Answer(facts, row.version, result.error, result.replayed)
+
+
+async def _flush(store: "CompleteStore") -> None:
+    """Write outcomes of actions that wait; the event is written, whatever becomes of them."""
+    with suppress(StoreUnavailableError):
+        await store.aflush()
 
 
 def _unwritten(result: TransitionResult) -> Entry:
@@ -78,7 +84,7 @@ async def failed_actions(
     store: "CompleteStore", entity_id: str, machine_name: str, row: Entry | HistoryEntry
 ) -> list[Mapping[str, Any]]:
     """The outcomes of an event's actions that failed, as far as they are known."""
-    await store.aflush()
+    await _flush(store)
     place = row.id if isinstance(row, HistoryEntry) else 0
     after: str | None = write_cursor("history", row.version, place)
     while after is not None:
