@@ -6,7 +6,7 @@ from typing import Any
 from starlette.responses import Response
 
 from pystator.api.conditions import etag
-from pystator.api.problems import answer_of, told_of
+from pystator.api.problems import problem_of, refusal_of
 from pystator.api.rendering import Json
 from pystator.errors import FSMError
 from pystator.service.answers import Answer
@@ -28,7 +28,7 @@ def response_of(
         facts = {**facts, "context": answer.context}
     if answer.error is None:
         return Json(facts, status, told)
-    return answer_of(answer.error, instance, facts, told)
+    return refusal_of(answer.error, instance, facts, told)
 
 
 def item_of(
@@ -36,7 +36,7 @@ def item_of(
 ) -> dict[str, Any]:
     """What became of one event of many: its own status, ``ETag`` and, if it failed, problem."""
     if isinstance(answer, FSMError):
-        failure = told_of(answer, instance)
+        failure = problem_of(answer, instance)
         return {
             "status": failure["status"],
             "etag": None,
@@ -48,7 +48,7 @@ def item_of(
         }
     error = answer.error
     reason = {"reason": answer.facts["reason"]}
-    problem = None if error is None else told_of(error, instance, reason)
+    problem = None if error is None else problem_of(error, instance, reason)
     return {
         "status": 200 if problem is None else problem["status"],
         "etag": etag(answer.version) if answer.version else None,

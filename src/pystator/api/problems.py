@@ -25,11 +25,11 @@ __all__ = [
     "MEDIA_TYPE",
     "TABLE",
     "Problem",
-    "answer_of",
     "handle_problems",
+    "problem_of",
     "problem_response",
+    "refusal_of",
     "response_to",
-    "told_of",
 ]
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -174,7 +174,7 @@ def _response(told: Mapping[str, Any], headers: dict[str, str]) -> Response:
     return Response(render(told), told["status"], headers, media_type=MEDIA_TYPE)
 
 
-def told_of(
+def problem_of(
     error: FSMError, instance: str, facts: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """The problem document of an error of ours.
@@ -191,14 +191,14 @@ def told_of(
     return document(code, _sentence(error), instance, facts, kind)
 
 
-def answer_of(
+def refusal_of(
     error: FSMError,
     instance: str,
     facts: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """The answer to an error of ours, see `told_of`."""
-    told = told_of(error, instance, facts)
+    """The answer to an error of ours, see `problem_of`."""
+    told = problem_of(error, instance, facts)
     headers = dict(headers or {})
     actual = error.context.get("actual")
     if told["status"] == 412 and actual:
@@ -232,7 +232,7 @@ def response_to(error: FSMError | Problem, method: str, instance: str) -> Respon
         return problem_response(
             error.code, error.detail, instance, headers=error.headers, **error.facts
         )
-    answer = answer_of(error, instance)
+    answer = refusal_of(error, instance)
     if answer.status_code >= 500:
         _log.warning("%s %s: %s", method, instance, error.message)
     return answer

@@ -48,21 +48,9 @@ def authenticator_of(settings: ApiSettings) -> Authenticator:
         settings.jwt_issuer,
         settings.jwt_audience,
     )
-    wanted = any(value is not None for value in vars_of(jwt))
     return Authenticator(
-        None if named is None else Keys(Path(named)), Tokens(jwt) if wanted else None
-    )
-
-
-def vars_of(jwt: JwtSettings) -> tuple[object, ...]:
-    """Everything that is said of tokens."""
-    return (
-        jwt.secret,
-        jwt.secret_file,
-        jwt.public_key_file,
-        jwt.jwks_file,
-        jwt.issuer,
-        jwt.audience,
+        None if named is None else Keys(Path(named)),
+        None if jwt == JwtSettings() else Tokens(jwt),
     )
 
 

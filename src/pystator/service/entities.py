@@ -11,7 +11,7 @@ from pystator.errors import EntityNotFoundError, FSMError
 from pystator.records import EventRequest, Lookup, record
 from pystator.service.answers import Answer, answer_of
 from pystator.service.machines import Machines, Served
-from pystator.service.owners import Owners, Scope
+from pystator.service.owners import Owners, Sight
 from pystator.stores.keys import check_entity_id
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Order:
 
     Attributes:
         machine_name: Its machine, where the caller says it.
-        scope: The machines that the caller may see.
+        sight: The machines that the caller may see.
         actor: Who it is; kept in history.
         event_id: Makes it idempotent.
         versions: Of which the entity has to have one.
@@ -51,7 +51,7 @@ class Order:
 
     entity_id: str
     machine_name: str | None
-    scope: Scope
+    sight: Sight
     actor: str
     event_id: str | None = None
     versions: Versions = None
@@ -211,7 +211,7 @@ class EntityService:
         )
         return await self._answer(order, served, result)
 
-    async def events(self, items: Sequence[Item], scope: Scope) -> list[Answer | FSMError]:
+    async def events(self, items: Sequence[Item], sight: Sight) -> list[Answer | FSMError]:
         """Send many events, in as few batches as there are machines; the answers in their order.
 
         Those of one entity are decided in order, and written together where they can be. An event
@@ -221,7 +221,7 @@ class EntityService:
         groups: dict[int, tuple[Served, list[int]]] = {}
         for begin in range(0, len(items), _AT_ONCE):
             part = items[begin : begin + _AT_ONCE]
-            found = await asyncio.gather(*[self._whose(each, scope) for each in part])
+            found = await asyncio.gather(*[self._whose(each, sight) for each in part])
             for place, served in enumerate(found, begin):
                 if isinstance(served, FSMError):
                     answers[place] = served
@@ -244,10 +244,10 @@ class EntityService:
                 answers[place] = await self._one(items[place].request.entity_id, served, result)
         return [answer for answer in answers if answer is not None]
 
-    async def _whose(self, item: Item, scope: Scope) -> Served | FSMError:
+    async def _whose(self, item: Item, sight: Sight) -> Served | FSMError:
         try:
             entity_id = item.request.entity_id
-            return await self.owners.machine_of(entity_id, item.machine_name, scope)
+            return await self.owners.machine_of(entity_id, item.machine_name, sight)
         except FSMError as error:
             return error
 
@@ -282,10 +282,10 @@ class EntityService:
             InvalidValueError: No entity could have this id.
         """
         check_entity_id(order.entity_id)
-        found = self.owners.known(order.machine_name, order.scope)
+        found = self.owners.known(order.machine_name, order.sight)
         if found is not None:
             return found
-        return await self.owners.machine_of(order.entity_id, order.machine_name, order.scope)
+        return await self.owners.machine_of(order.entity_id, order.machine_name, order.sight)
 
     async def _served_of(self, order: Order) -> Served:
         """The machine of an entity that has to be there.
@@ -295,10 +295,10 @@ class EntityService:
             InvalidValueError: No entity could have this id.
         """
         check_entity_id(order.entity_id)
-        name = order.machine_name or await self.owners.owner(order.entity_id, order.scope)
+        name = order.machine_name or await self.owners.owner(order.entity_id, order.sight)
         if name is None:
             raise _nobody(order.entity_id, None)
-        return await self.owners.served(name, order.scope)
+        return await self.owners.served(name, order.sight)
 
     async def _expected(self, order: Order, served: Served) -> int | None:
         """The version that the event is to meet.
@@ -329,22 +329,22 @@ class EntityService:
 
     # Reads --------------------------------------------------------------------------------------
 
-    async def get(self, entity_id: str, machine_name: str | None, scope: Scope) -> "Entity":
+    async def get(self, entity_id: str, machine_name: str | None, sight: Sight) -> "Entity":
         """The entity as stored.
 
         Raises:
             EntityNotFoundError: There is none.
             AmbiguousEntityError: There are several of this id, and no machine is given.
         """
-        name = await self._name(entity_id, machine_name, scope)
+        name = await self._name(entity_id, machine_name, sight)
         (loaded,) = await self._store.aload([Lookup(entity_id, name)])
         if loaded.entity is None:
             raise _nobody(entity_id, machine_name)
         return loaded.entity
 
-    async def _name(self, entity_id: str, machine_name: str | None, scope: Scope) -> str:
-        name = machine_name or await self.owners.owner(entity_id, scope)
-        if name is None or (scope is not None and name not in scope):
+    async def _name(self, entity_id: str, machine_name: str | None, sight: Sight) -> str:
+        name = machine_name or await self.owners.owner(entity_id, sight)
+        if name is None or (sight is not None and name not in sight):
             raise _nobody(entity_id, machine_name)
         return name
 
@@ -375,7 +375,7 @@ class EntityService:
         self,
         entity_id: str,
         machine_name: str | None,
-        scope: Scope,
+        sight: Sight,
         *,
         after: str | None,
         limit: int,
@@ -386,31 +386,31 @@ class EntityService:
         Raises:
             EntityNotFoundError: Nothing is known of it.
         """
-        name = await self._name(entity_id, machine_name, scope)
+        name = await self._name(entity_id, machine_name, sight)
         await self._store.aflush()
         page = await self._store.ahistory(
             entity_id, machine_name=name, after=after, limit=limit, newest_first=newest_first
         )
         if not page.items and after is None:
-            await self.get(entity_id, name, scope)
+            await self.get(entity_id, name, sight)
         return page
 
     async def recorded(
-        self, entity_id: str, event_id: str, machine_name: str | None, scope: Scope
+        self, entity_id: str, event_id: str, machine_name: str | None, sight: Sight
     ) -> "HistoryEntry | None":
         """The row of the event that was sent with this id; None when there is none.
 
         Raises:
             EntityNotFoundError: Nothing is known of the entity.
         """
-        name = await self._name(entity_id, machine_name, scope)
+        name = await self._name(entity_id, machine_name, sight)
         (loaded,) = await self._store.aload([Lookup(entity_id, name, (event_id,))])
         return loaded.known.get(event_id)
 
     async def entities(
         self,
         machine_name: str | None,
-        scope: Scope,
+        sight: Sight,
         *,
         state: str | None,
         in_state_longer_than: timedelta | None,
@@ -422,7 +422,7 @@ class EntityService:
         return await self._store.aentities(
             state=state,
             machine_name=machine_name,
-            machine_names=_named(machine_name, scope),
+            machine_names=_named(machine_name, sight),
             in_state_longer_than=in_state_longer_than,
             archived=archived,
             after=after,
@@ -430,19 +430,19 @@ class EntityService:
         )
 
     async def counts(
-        self, machine_name: str | None, scope: Scope, *, archived: bool
+        self, machine_name: str | None, sight: Sight, *, archived: bool
     ) -> dict[str, int]:
         """How many entities there are in each state."""
         return await self._store.acount_by_state(
             machine_name=machine_name,
-            machine_names=_named(machine_name, scope),
+            machine_names=_named(machine_name, sight),
             archived=archived,
         )
 
 
-def _named(machine_name: str | None, scope: Scope) -> Sequence[str] | None:
+def _named(machine_name: str | None, sight: Sight) -> Sequence[str] | None:
     """What limits a list, where no single machine does."""
-    return None if machine_name is not None or scope is None else sorted(scope)
+    return None if machine_name is not None or sight is None else sorted(sight)
 
 
 def _nobody(entity_id: str, machine_name: str | None) -> EntityNotFoundError:

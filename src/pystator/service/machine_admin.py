@@ -24,7 +24,7 @@ from pystator.errors import (
 )
 from pystator.records import Lookup, Page, StoredMachine, record
 from pystator.service.application import Application
-from pystator.service.machines import Machines, Scope, missing
+from pystator.service.machines import Machines, Sight, missing
 from pystator.service.views import machine_view
 from pystator.service.workroom.pool import BudgetError, Workroom
 from pystator.stores.keys import is_storable, page_of, read_cursor, write_cursor
@@ -92,7 +92,7 @@ class MachineAdmin:
 
     # Looking --------------------------------------------------------------------------------------
 
-    async def page(self, names: Scope, after: str | None, limit: int) -> Page[Kept]:
+    async def page(self, names: Sight, after: str | None, limit: int) -> Page[Kept]:
         """Versions in the order ``(name, version)``: those of the application and of the store.
 
         Args:
@@ -112,7 +112,7 @@ class MachineAdmin:
                     break
         return page_of(found, limit, lambda last: write_cursor("machines", *last.place))
 
-    async def _after(self, place: tuple[str, str], names: Scope) -> AsyncGenerator[Kept]:
+    async def _after(self, place: tuple[str, str], names: Sight) -> AsyncGenerator[Kept]:
         """Everything after a place, in order; of two of one place, the application's."""
         own = sorted(
             (each for each in self._own.values() if names is None or each.stored.name in names),
@@ -127,7 +127,7 @@ class MachineAdmin:
         for each in waiting:
             yield each
 
-    async def _stored_after(self, place: tuple[str, str], names: Scope) -> AsyncGenerator[Kept]:
+    async def _stored_after(self, place: tuple[str, str], names: Sight) -> AsyncGenerator[Kept]:
         starts = [place]
         if names is not None:
             later = sorted(name for name in names if name >= place[0] and is_storable(name))
@@ -145,28 +145,28 @@ class MachineAdmin:
                     continue
                 break
 
-    async def get(self, name: str, version: str | None, scope: Scope = None) -> Kept:
+    async def get(self, name: str, version: str | None, sight: Sight = None) -> Kept:
         """A version, or the one that is served.
 
         Args:
             name: The machine.
             version: A version; the one that is served without.
-            scope: The machines that the caller may see; no others are there.
+            sight: The machines that the caller may see; no others are there.
 
         Raises:
             MachineNotFoundError: There is none; the message lists what there is.
         """
-        if scope is not None and name not in scope:
-            raise missing(name, await self._machines.visible(scope))
+        if sight is not None and name not in sight:
+            raise missing(name, await self._machines.visible(sight))
         own = self._own.get(name)
         if own is not None and version in {None, own.stored.version}:
             return own
         found = None if self._kept is None else await self._kept.astored_machine(name, version)
         if found is not None:
             return Kept(found, registered=False)
-        raise await self._missing(name, version, scope)
+        raise await self._missing(name, version, sight)
 
-    async def _missing(self, name: str, version: str | None, scope: Scope) -> MachineNotFoundError:
+    async def _missing(self, name: str, version: str | None, sight: Sight) -> MachineNotFoundError:
         if version is not None:
             page = await self.page([name], None, _SHOWN)
             known = [each.stored.version for each in page.items]
@@ -177,7 +177,7 @@ class MachineAdmin:
                     f" {', '.join(known)}{more}",
                     context={"machine": name, "version": version, "versions": known},
                 )
-        return missing(name, await self._machines.visible(scope))
+        return missing(name, await self._machines.visible(sight))
 
     async def as_yaml(self, kept: Kept) -> str:
         """The definition as YAML."""
@@ -233,13 +233,13 @@ class MachineAdmin:
             return Kept(machine, registered=False), True
         return await self.get(machine.name, machine.version), False
 
-    async def delete(self, name: str, version: str | None, scope: Scope = None) -> int:
+    async def delete(self, name: str, version: str | None, sight: Sight = None) -> int:
         """Delete a version, or all: how many there were.
 
         Args:
             name: The machine.
             version: A version; without, all.
-            scope: The machines that the caller may see, for the message of an error.
+            sight: The machines that the caller may see, for the message of an error.
 
         Raises:
             MachineNotFoundError: There is none.
@@ -254,7 +254,7 @@ class MachineAdmin:
                 raise
             raise MachineConflictError(error.message, context=error.context) from error
         if not deleted:
-            raise await self._missing(name, version, scope)
+            raise await self._missing(name, version, sight)
         self._machines.forget(name)
         return deleted
 
@@ -295,7 +295,7 @@ class MachineAdmin:
         version: str | None,
         form: str,
         *,
-        scope: Scope = None,
+        sight: Sight = None,
         brief: bool = False,
         highlight: str | None = None,
         entity_id: str | None = None,
@@ -306,7 +306,7 @@ class MachineAdmin:
             name: The machine.
             version: A version; the one that is served without.
             form: One of `pystator.service.drawing.FORMATS`.
-            scope: The machines that the caller may see.
+            sight: The machines that the caller may see.
             brief: Only states and triggers.
             highlight: States to mark, joined by ``+``.
             entity_id: Mark where this entity is and has been.
@@ -316,7 +316,7 @@ class MachineAdmin:
             EntityNotFoundError: There is no such entity.
             UndefinedStateError: The machine has no state to mark.
         """
-        kept = await self.get(name, version, scope)
+        kept = await self.get(name, version, sight)
         marked = [] if highlight is None else [highlight]
         visited: list[str] = []
         if entity_id is not None:

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from pystator.orchestrator.tracing import Telemetry
     from pystator.stores.protocols import MachineStore
 
-__all__ = ["FRESH", "STALE", "Machines", "Scope", "Served", "missing"]
+__all__ = ["FRESH", "STALE", "Machines", "Served", "Sight", "missing"]
 
-Scope = Collection[str] | None
+Sight = Collection[str] | None
 """Names of the machines that a caller may see; None: all."""
 
 FRESH: Final = 1.0
@@ -116,21 +116,21 @@ class Machines:
         self._looked_up(name)
         return known.served
 
-    async def served(self, name: str, scope: Scope = None) -> Served:
+    async def served(self, name: str, sight: Sight = None) -> Served:
         """The machine; the newest version of a stored one.
 
         Args:
             name: Its name.
-            scope: The machines that the caller may see; no others are there.
+            sight: The machines that the caller may see; no others are there.
 
         Raises:
             MachineNotFoundError: There is none of this name; the message lists what there is.
         """
         found: Served | None = None
-        if scope is None or name in scope:
+        if sight is None or name in sight:
             found = self.known(name) or await asyncio.shield(self._looked_up(name))
         if found is None:
-            raise missing(name, await self.visible(scope))
+            raise missing(name, await self.visible(sight))
         return found
 
     def _looked_up(self, name: str) -> "asyncio.Task[Served | None]":
@@ -206,10 +206,10 @@ class Machines:
             self._listed()
         return found
 
-    async def visible(self, scope: Scope) -> tuple[str, ...]:
-        """The names of all machines that a caller of this scope may see."""
+    async def visible(self, sight: Sight) -> tuple[str, ...]:
+        """The names of all machines that the caller may see."""
         names = await self.names()
-        return names if scope is None else tuple(name for name in names if name in scope)
+        return names if sight is None else tuple(name for name in names if name in sight)
 
     def only(self) -> str | None:
         """The name of the only machine there is, if that is known without asking anybody."""

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from pystator.errors import AmbiguousEntityError, MachineNotFoundError
-from pystator.service.machines import Machines, Scope, Served
+from pystator.service.machines import Machines, Served, Sight
 
 if TYPE_CHECKING:
     from pystator.stores.prunable import CompleteStore
 
-__all__ = ["Owners", "Scope"]
+__all__ = ["Owners", "Sight"]
 
 _REMEMBERED: Final = 2.0
 """Seconds for which it is known which machines have an entity of an id."""
@@ -48,14 +48,14 @@ class Owners:
         self._clock = clock
         self._known: OrderedDict[str, tuple[float, tuple[str, ...]]] = OrderedDict()
 
-    def known(self, machine_name: str | None, scope: Scope) -> Served | None:
+    def known(self, machine_name: str | None, sight: Sight) -> Served | None:
         """The machine, if that takes no question: most events need no more."""
-        if scope is not None:
+        if sight is not None:
             return None
         name = machine_name or self._machines.only()
         return None if name is None else self._machines.known(name)
 
-    async def machine_of(self, entity_id: str, machine_name: str | None, scope: Scope) -> Served:
+    async def machine_of(self, entity_id: str, machine_name: str | None, sight: Sight) -> Served:
         """The machine of an entity that may be new.
 
         Raises:
@@ -63,35 +63,35 @@ class Owners:
                 several: the message lists the choices.
             AmbiguousEntityError: Several machines have an entity of this id.
         """
-        name = machine_name or await self.owner(entity_id, scope)
+        name = machine_name or await self.owner(entity_id, sight)
         if name is None:
-            raise _choose(entity_id, await self.visible(scope))
-        return await self.served(name, scope)
+            raise _choose(entity_id, await self.visible(sight))
+        return await self.served(name, sight)
 
-    async def served(self, name: str, scope: Scope) -> Served:
+    async def served(self, name: str, sight: Sight) -> Served:
         """A machine that the caller may see.
 
         Raises:
             MachineNotFoundError: There is none.
         """
-        return await self._machines.served(name, scope)
+        return await self._machines.served(name, sight)
 
-    async def visible(self, scope: Scope) -> tuple[str, ...]:
+    async def visible(self, sight: Sight) -> tuple[str, ...]:
         """The names of all machines that the caller may see."""
-        return await self._machines.visible(scope)
+        return await self._machines.visible(sight)
 
-    async def owner(self, entity_id: str, scope: Scope) -> str | None:
+    async def owner(self, entity_id: str, sight: Sight) -> str | None:
         """The machine's name where none is given; None when it cannot be known.
 
         Raises:
             AmbiguousEntityError: Several machines have an entity of this id.
         """
-        visible = await self.visible(scope)
+        visible = await self.visible(sight)
         if len(visible) == 1:
             return visible[0]
         owners = await self._owners(entity_id)
-        if scope is not None:
-            owners = tuple(name for name in owners if name in scope)
+        if sight is not None:
+            owners = tuple(name for name in owners if name in sight)
         if len(owners) > 1:
             raise AmbiguousEntityError(
                 f"several machines have an entity {entity_id!r}: {', '.join(owners)}; "

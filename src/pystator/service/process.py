@@ -16,7 +16,7 @@ from pystator.engine.machine import StateMachine
 from pystator.records import StoredMachine
 from pystator.service.application import Application
 from pystator.service.machine_admin import MachineAdmin
-from pystator.service.machines import Machines, Scope
+from pystator.service.machines import Machines, Sight
 from pystator.service.trial import Trial, checked, tried
 from pystator.service.workroom.pool import BudgetError, Workroom
 from pystator.stores.named import configuration
@@ -74,7 +74,7 @@ class Trials:
         )
 
     async def named(
-        self, name: str, version: str | None, trial: Trial, scope: Scope = None
+        self, name: str, version: str | None, trial: Trial, sight: Sight = None
     ) -> dict[str, Any]:
         """A trial with a machine that is served, or with another version of it.
 
@@ -83,7 +83,7 @@ class Trials:
             BudgetError: Its guards took too long.
             FSMError: See `pystator.service.trial.tried`.
         """
-        machine = await self._machine(name, version, scope)
+        machine = await self._machine(name, version, sight)
         try:
             async with asyncio.timeout(SECONDS):
                 return await tried(machine, trial)
@@ -93,12 +93,12 @@ class Trials:
                 context={"machine": name},
             ) from error
 
-    async def _machine(self, name: str, version: str | None, scope: Scope) -> StateMachine:
+    async def _machine(self, name: str, version: str | None, sight: Sight) -> StateMachine:
         if version is None:
-            return (await self._machines.served(name, scope)).machine
-        kept = await self._admin.get(name, version, scope)
+            return (await self._machines.served(name, sight)).machine
+        kept = await self._admin.get(name, version, sight)
         if kept.registered:
-            return (await self._machines.served(name, scope)).machine
+            return (await self._machines.served(name, sight)).machine
         stored = kept.stored
         key = (stored.name, stored.version, stored.fingerprint)
         machine = self._older.get(key)

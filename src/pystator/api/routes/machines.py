@@ -11,12 +11,12 @@ from starlette.responses import Response
 from pystator.api.bodies import JsonRoute
 from pystator.api.context import Admin, Caller, Reader, Services, ServicesOf, named
 from pystator.api.etags import is_known
+from pystator.api.machine_bodies import MACHINE_BODY, TEXT_BODY, YAML, machine_text
 from pystator.api.models.machines import MachineModel, MachinePage, ValidationModel, VersionModel
 from pystator.api.models.problems import declared
 from pystator.api.paths import MACHINE
 from pystator.api.problems import Problem
 from pystator.api.rendering import Json
-from pystator.api.texts import MACHINE_BODY, TEXT_BODY, YAML, machine_text
 from pystator.errors import MachineConflictError
 from pystator.records import StoredMachine
 from pystator.service.machine_admin import Kept
@@ -307,7 +307,7 @@ async def draw_machine(
         _seen(who, name),
         version,
         form,
-        scope=who.machines,
+        sight=who.machines,
         brief=brief,
         highlight=highlight,
         entity_id=entity_id,

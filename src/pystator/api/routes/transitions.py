@@ -20,18 +20,18 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/transitions", tags=["transitions"], route_class=JsonRoute)
 
-MachineName = Annotated[
+OfMachine = Annotated[
     str | None, Query(description="Only of this machine.", examples=["shop_order"], max_length=255)
 ]
-EntityId = Annotated[
+OfEntity = Annotated[
     str | None,
     Query(description="Only of entities of this id.", examples=["order-123"], max_length=255),
 ]
-Trigger = Annotated[
+OfTrigger = Annotated[
     str | None,
     Query(description="Only of this event or timer.", examples=["place"], max_length=255),
 ]
-State = Annotated[
+IntoState = Annotated[
     str | None,
     Query(
         description="Only what led into this state: an active state, or all of them joined by `+`.",
@@ -39,7 +39,7 @@ State = Annotated[
         max_length=500,
     ),
 ]
-Success = Annotated[
+IsApplied = Annotated[
     bool | None, Query(description="Only what was applied, or only what was rejected.")
 ]
 
@@ -79,11 +79,11 @@ async def list_transitions(
         ),
     ] = None,
     limit: Annotated[int, Query(description="Rows at most.", ge=1, le=1_000, examples=[100])] = 100,
-    machine_name: MachineName = None,
-    entity_id: EntityId = None,
-    trigger: Trigger = None,
-    state: State = None,
-    success: Success = None,
+    machine_name: OfMachine = None,
+    entity_id: OfEntity = None,
+    trigger: OfTrigger = None,
+    state: IntoState = None,
+    success: IsApplied = None,
 ) -> Response:
     """History rows of all entities, in an order in which nothing comes later before a cursor.
 
@@ -146,11 +146,11 @@ async def follow_transitions(
             examples=[60],
         ),
     ] = None,
-    machine_name: MachineName = None,
-    entity_id: EntityId = None,
-    trigger: Trigger = None,
-    state: State = None,
-    success: Success = None,
+    machine_name: OfMachine = None,
+    entity_id: OfEntity = None,
+    trigger: OfTrigger = None,
+    state: IntoState = None,
+    success: IsApplied = None,
 ) -> Response:
     """The same rows as `GET /transitions`, as they come, for as long as the connection holds.
 
@@ -159,7 +159,7 @@ async def follow_transitions(
     """
     choice = _choice(who, machine_name, entity_id, trigger, state, success)
     try:
-        follower = await of.live.follow(_key(who), choice, last_event_id or after)
+        follower = await of.live.follow(_counted_as(who), choice, last_event_id or after)
     except (BadCursorError, NoFeedError, TooManyFollowersError) as error:
         raise _problem(error) from error
     return EventStream(follower, of.live.stopping, is_valid=who.is_valid, seconds=seconds)
@@ -181,7 +181,7 @@ def _choice(
     return Choice(names, entity_id, trigger, state, success)
 
 
-def _key(who: Caller) -> str:
+def _counted_as(who: Caller) -> str:
     """What a caller's streams are counted by."""
     return who.key or who.name
 
