@@ -2,10 +2,11 @@
 
 import asyncio
 
+import httpx
 import pytest
 
 from pystator import EntitySession, StateMachine
-from pystator.api import Application
+from pystator.api import Application, create_app
 
 MACHINE = {
     "meta": {"machine_name": "door", "version": "1"},
@@ -221,6 +222,56 @@ async def test_data_is_merged_without_an_event(serve, store, door) -> None:
         )
         assert again.content == told.content
         assert (await client.get("/entities/d")).json()["context"] == {"a": 1}
+
+
+async def test_past_the_router_or_through_it_an_event_is_answered_the_same(door) -> None:
+    """The shortcut is for requests without a prefix; behind one, the router is asked."""
+    told = []
+    for root in ("", "/shop"):
+        app = create_app(door, store="memory://")
+        async with app.router.lifespan_context(app):
+            transport = httpx.ASGITransport(app, root_path=root)
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://test/api/v1"
+            ) as client:
+                answers = [
+                    await send(client, "a%2Fb", context={"note": "x"}, query="?include=context"),
+                    await send(client, "a%2Fb", idempotency_key="k"),
+                    await send(client, "a%2Fb", idempotency_key="k"),
+                    await send(client, "a%2Fb", trigger="open", if_match='"7"'),
+                    await send(client, "a%2Fb", trigger="open", if_match='"1"', traceparent="x"),
+                    await send(client, "a%2Fb", query="?inclde=context"),
+                    await send(client, "%FF"),
+                    await client.post("/entities/a/events", content=b"{"),
+                    await client.post(
+                        "/entities/a/events", json={"trigger": "shut", "machine_name": "b"}
+                    ),
+                    await client.post("/entities/bulk/events", json={"events": []}),
+                    await client.post("/entities/%62ulk/events", json={"trigger": "shut"}),
+                ]
+        told.append([plain(answer) for answer in answers])
+    assert told[0] == told[1]
+    assert [status for status, *_ in told[0]] == [
+        200,
+        409,
+        409,
+        412,
+        200,
+        422,
+        422,
+        415,
+        404,
+        200,
+        200,
+    ]
+
+
+def plain(answer):
+    """An answer without what is another one each time."""
+    body = {
+        name: value for name, value in answer.json().items() if name not in {"now", "action_errors"}
+    }
+    return answer.status_code, answer.headers.get("etag"), answer.headers["content-type"], body
 
 
 def test_the_machine_is_the_one_of_the_page(door) -> None:
