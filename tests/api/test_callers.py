@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -300,6 +301,8 @@ async def test_a_line_a_request_without_values(job, keys, tmp_path, caplog):
     assert first["route"] == "/entities/{entity_id}"
     assert first["request_id"] == "r-1"
     assert first["ms"] >= 0
+    logged = datetime.fromisoformat(first["time"])
+    assert abs(logged - datetime.fromtimestamp(records[0].created, UTC)) < timedelta(milliseconds=2)
     assert (second["status"], second["caller"], second["route"]) == (401, "-", "-")
     assert len(second["request_id"]) == 16, "an id that could forge a line is not taken"
     lines = [TextFormat().format(each) for each in records]

@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from random import getrandbits
 from time import perf_counter, time
 from typing import Any, Final
@@ -127,8 +128,14 @@ class _Line(logging.LogRecord):
 # Formats ------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=8)
+def _second(since: int) -> str:
+    return f"{datetime.fromtimestamp(since, UTC):%Y-%m-%dT%H:%M:%S}"
+
+
 def _moment(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    since = int(record.created)
+    return f"{_second(since)}.{int((record.created - since) * 1_000):03}+00:00"
 
 
 class JsonFormat(logging.Formatter):

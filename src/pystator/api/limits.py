@@ -12,14 +12,18 @@ import asyncio
 import contextlib
 import re
 from array import array
+from collections.abc import Coroutine, Generator
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final, Generic, TypeVar, cast
 from urllib.parse import unquote_to_bytes
 
 from pystator.api.asgi import CLOSE, App, Header, Message, Receive, Scope, Send, header_of, refuse
 from pystator.records import record
 
 __all__ = ["BodyLimits", "HeadLimits", "Limits", "is_too_deep"]
+
+
+T = TypeVar("T")
 
 
 @record
@@ -136,11 +140,11 @@ class BodyLimits:
         """Read the body, then go on with it in one piece."""
         limit = self._limits.body
         if _declared(scope) > limit:
-            await self._too_big(scope, receive, send)
+            await self._hear_out(receive, _declared(scope))
+            await self._too_big(scope, send)
             return
         try:
-            async with asyncio.timeout(self._limits.body_seconds):
-                body = await _read(receive, limit)
+            body = await _in_time(_read(receive, limit), self._limits.body_seconds)
         except TimeoutError:
             detail = f"the body did not come within {self._limits.body_seconds:g} s"
             await refuse(scope, send, "request_timeout", detail, (CLOSE,))
@@ -148,31 +152,34 @@ class BodyLimits:
         if body is None:
             return  # the sender is gone: nobody reads an answer, and nothing happens
         if len(body) > limit:
-            await self._too_big(scope, receive, send)
+            await self._too_big(scope, send)
             return
         if (why := self._problem(scope, body)) is not None:
             await refuse(scope, send, "invalid_json", why)
             return
         await self._app(scope, _replay(body, receive), send)
 
-    async def _too_big(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse; first let pass what is under way: who still writes does not read an answer."""
-        if _declared(scope) <= _FACTOR * self._limits.body:
+    async def _hear_out(self, receive: Receive, length: int) -> None:
+        """Let pass what is under way: who still writes does not read an answer."""
+        if length <= _FACTOR * self._limits.body:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(_PATIENCE, self._limits.body_seconds)):
-                    await _pass(receive, _FACTOR * self._limits.body)
+                    await _pass(receive)
+
+    async def _too_big(self, scope: Scope, send: Send) -> None:
         detail = f"a body has at most {self._limits.body} bytes; send bulk events in several"
         await refuse(scope, send, "too_large", detail, (CLOSE,))
 
-    def _problem(self, scope: Scope, body: bytearray) -> str | None:
+    def _problem(self, scope: Scope, body: bytes) -> str | None:
         """What is wrong with JSON; other kinds have readers with limits of their own."""
         if not _is_json(scope):
             return None
-        try:
-            body.decode()
-        except UnicodeDecodeError as error:
-            return f"the body is not UTF-8: byte {error.start}"
-        if is_too_deep(bytes(body), self._limits.depth):
+        if not body.isascii():
+            try:
+                body.decode()
+            except UnicodeDecodeError as error:
+                return f"the body is not UTF-8: byte {error.start}"
+        if is_too_deep(body, self._limits.depth):
             return f"arrays and objects are at most {self._limits.depth} levels deep"
         return None
 
@@ -180,12 +187,12 @@ class BodyLimits:
 def _has_body(scope: Scope) -> bool:
     if header_of(scope, b"transfer-encoding"):
         return True
-    return any(value != b"0" for value in header_of(scope, b"content-length"))
+    return header_of(scope, b"content-length") not in ((), [b"0"])
 
 
 def _declared(scope: Scope) -> int:
     """The length that the head says; the server has checked that it is one number."""
-    return max((int(value) for value in header_of(scope, b"content-length")), default=0)
+    return sum(map(int, header_of(scope, b"content-length")))
 
 
 def _coding(scope: Scope) -> str | None:
@@ -196,33 +203,68 @@ def _coding(scope: Scope) -> str | None:
 
 def _is_json(scope: Scope) -> bool:
     kinds = header_of(scope, b"content-type")
-    return not kinds or any(b"json" in kind.lower() for kind in kinds)
+    return not kinds or b"json" in b",".join(kinds).lower()
 
 
-async def _read(receive: Receive, limit: int) -> bytearray | None:
+async def _read(receive: Receive, limit: int) -> bytes | None:
     """The body, or a little more than the limit; None when the sender is gone."""
-    body = bytearray()
-    while True:
+    message = await receive()
+    if message["type"] != "http.request":
+        return None
+    first: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        return first
+    body = bytearray(first)
+    while len(body) <= limit:
         message = await receive()
         if message["type"] != "http.request":
             return None
         body += message.get("body", b"")
-        if not message.get("more_body", False) or len(body) > limit:
-            return body
+        if not message.get("more_body", False):
+            break
+    return bytes(body)
 
 
-async def _pass(receive: Receive, most: int) -> None:
+async def _in_time(reading: Coroutine[Any, Any, T], seconds: float) -> T:
+    """The result of it; most often it is there at once, and no clock has to be set.
+
+    Raises:
+        TimeoutError: It took longer.
+    """
+    steps = reading.__await__()
+    try:
+        waits_for = next(steps)
+    except StopIteration as done:
+        return cast("T", done.value)
+    async with asyncio.timeout(seconds):
+        return await _Rest(steps, waits_for)
+
+
+class _Rest(Generic[T]):
+    """What is left of a coroutine that has begun to wait."""
+
+    def __init__(self, steps: Generator[Any, Any, T], waits_for: Any) -> None:
+        self._steps = steps
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        try:
+            yield self._waits_for
+        except BaseException:
+            self._steps.close()
+            raise
+        return (yield from self._steps)
+
+
+async def _pass(receive: Receive) -> None:
     """Read and forget."""
-    more = True
-    while more and most > 0:
-        message = await receive()
-        most -= len(message.get("body", b""))
-        more = message.get("more_body", False)
+    while (await receive()).get("more_body", False):
+        pass
 
 
-def _replay(body: bytearray, receive: Receive) -> Receive:
+def _replay(body: bytes, receive: Receive) -> Receive:
     """A ``receive`` that gives the body once, then what comes."""
-    first: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:
         return first.pop() if first else await receive()
