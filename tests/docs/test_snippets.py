@@ -12,7 +12,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,13 +19,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(
-    r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^(?P=indent)```$",
-    re.MULTILINE | re.DOTALL,
-)
-FILE = re.compile(r"\A(?:#|//) file: (?P<name>[\w./-]+)\n")
+from docs.pages import ROOT, blocks, file_of, search_path
+
+ALL = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [page for page in ALL if page.name != "http-api.md"]
+"""A day with curl is run by `test_http_page`, on one store after the other."""
+
 SHOWN = {"text", "mermaid", "sql"}
 
 TRUE = {"command-line.md": 8, "check.md": 16}
@@ -53,15 +51,6 @@ USUAL = {"localhost:6379": "manual_redis", "localhost:27017": "manual_mongodb"}
 """Addresses that a page may use, and the fixtures that say where such a server is: an empty one."""
 
 
-def blocks(page: Path) -> list[tuple[int, str, str]]:
-    """(line, language, code) of each block."""
-    text = page.read_text(encoding="utf-8")
-    return [
-        (text.count("\n", 0, found.start()) + 1, found["language"], found["code"])
-        for found in BLOCK.finditer(text)
-    ]
-
-
 def served(page: Path, request: pytest.FixtureRequest) -> list[tuple[int, str, str]]:
     """The blocks of a page, with the servers that they name."""
     found = blocks(page)
@@ -82,9 +71,8 @@ def steady(text: str) -> str:
     return text.strip()
 
 
-def run_bash(code: str) -> str:
+def run_bash(code: str, path: str) -> str:
     """Run it; what it printed on both outputs."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", code],
         env={**os.environ, "PATH": path, "NO_COLOR": "1"},
@@ -109,7 +97,11 @@ def _no_service_is_left(tmp_path: Path) -> Iterator[None]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_of_the_page_runs(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    page: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     """A reader who copies a block gets what the page says."""
     code_blocks = served(page, request)
@@ -117,21 +109,22 @@ def test_every_block_of_the_page_runs(
     for name in CHOOSING:
         monkeypatch.delenv(name, raising=False)
     namespace: dict[str, object] = {"__name__": "__main__"}
+    path = search_path(tmp_path_factory.mktemp("bin"))
     printed: str | None = None
     compared = 0
     for line, language, code in code_blocks:
         where = f"{page.name}:{line}"
-        named = FILE.match(code)
-        if named:
-            target = tmp_path / named["name"]
+        file = file_of(code)
+        if file is not None:
+            target = tmp_path / file[0]
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(code if code.startswith("#") else code[named.end() :])
+            target.write_text(file[1])
             printed = None
         elif language == "python":
             exec(compile(code, where, "exec"), namespace)
         elif language == "bash":
             if "pip install" not in code:
-                printed = run_bash(code)
+                printed = run_bash(code, path)
         elif language in {"yaml", "json"}:
             yaml.safe_load(code)
         else:
@@ -145,7 +138,7 @@ def test_every_block_of_the_page_runs(
 
 def test_no_page_hides_a_block_from_this_test() -> None:
     """A fence the pattern does not see would be a block nobody runs."""
-    for page in PAGES:
+    for page in ALL:
         text = page.read_text(encoding="utf-8")
         fences = len(re.findall(r"^ *```", text, re.MULTILINE))
         assert fences == 2 * len(blocks(page)), page.name

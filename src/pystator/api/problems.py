@@ -116,6 +116,12 @@ _MEMBERS: Final = frozenset({"type", "title", "status", "detail", "instance", "c
 
 _METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
+_WORDS: Final = {"missing": "it is missing", "extra_forbidden": "there is no such field"}
+"""What is said of a misspelt name; the rest is said as pydantic says it."""
+
+_TOLD: Final = 3
+"""Mistakes of a request that its sentence tells; ``issues`` has them all."""
+
 _SECONDS: Final = "1"
 """After which a request may be sent again that met something passing."""
 
@@ -299,13 +305,16 @@ def invalid(errors: Sequence[Any], instance: str, *within: str) -> Response:
     if broken is not None:
         reason = broken.get("ctx", {}).get("error", "it ends too early")
         return problem_response("invalid_json", f"the body is not JSON: {reason}", instance)
-    issues = [_issue((*within, *each["loc"]), each["msg"]) for each in errors]
-    first = issues[0]
-    place = first["pointer"] or first["parameter"] or "the request"
-    more = f" (and {len(issues) - 1} more)" if len(issues) > 1 else ""
-    return problem_response(
-        "invalid_request", f"{place}: {first['message']}{more}", instance, issues=issues
-    )
+    issues = [
+        _issue((*within, *each["loc"]), _WORDS.get(each["type"]) or each["msg"]) for each in errors
+    ]
+    told = [
+        f"{each['pointer'] or each['parameter'] or 'the request'}: {each['message']}"
+        for each in issues[:_TOLD]
+    ]
+    if len(issues) > _TOLD:
+        told.append(f"and {len(issues) - _TOLD} more")
+    return problem_response("invalid_request", "; ".join(told), instance, issues=issues)
 
 
 def _issue(place: Sequence[Any], message: str) -> dict[str, Any]:

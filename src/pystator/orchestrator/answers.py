@@ -109,9 +109,9 @@ def not_met(entity_id: str, expected: int, actual: int) -> StaleVersionError:
         found = f"there is no entity {entity_id!r}"
     else:
         found = f"entity {entity_id!r} is at version {actual}"
+    wanted = f"version {expected} was expected" if expected else "none was expected"
     return StaleVersionError(
-        f"{found}, and expected_version is {expected}: nothing was done; look at what it is now,"
-        " and decide again",
+        f"{found}, and {wanted}: nothing was done; look at what it is now, and decide again",
         context={"entity_id": entity_id, "expected": expected, "actual": actual},
     )
 

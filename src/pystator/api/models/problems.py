@@ -29,7 +29,7 @@ class Issue(BaseModel):
         description="`body`, `query`, `path` or `header`.",
         examples=["body"],
     )
-    message: str = Field(description="What is wrong.", examples=["Field required"])
+    message: str = Field(description="What is wrong.", examples=["it is missing"])
     code: str | None = Field(
         default=None, description="In a machine: the kind of mistake.", examples=[None]
     )
