@@ -12,6 +12,7 @@ from pystator.records import EventRequest, Lookup, record
 from pystator.service.answers import Answer, answer_of
 from pystator.service.machines import Machines, Served
 from pystator.service.owners import Owners, Sight
+from pystator.service.pages import bounded, weight_of_entity, weight_of_row
 from pystator.stores.keys import check_entity_id
 
 if TYPE_CHECKING:
@@ -381,16 +382,20 @@ class EntityService:
         limit: int,
         newest_first: bool,
     ) -> "Page[HistoryEntry]":
-        """A page of the entity's rows.
+        """A page of the entity's rows; a shorter one where they are large.
 
         Raises:
             EntityNotFoundError: Nothing is known of it.
         """
         name = await self._name(entity_id, machine_name, sight)
         await self._store.aflush()
-        page = await self._store.ahistory(
-            entity_id, machine_name=name, after=after, limit=limit, newest_first=newest_first
-        )
+
+        def read(after: str | None, limit: int) -> "Awaitable[Page[HistoryEntry]]":
+            return self._store.ahistory(
+                entity_id, machine_name=name, after=after, limit=limit, newest_first=newest_first
+            )
+
+        page = await bounded(read, after, limit, weight_of_row)
         if not page.items and after is None:
             await self.get(entity_id, name, sight)
         return page
@@ -418,16 +423,20 @@ class EntityService:
         after: str | None,
         limit: int,
     ) -> "Page[Entity]":
-        """A page of entities."""
-        return await self._store.aentities(
-            state=state,
-            machine_name=machine_name,
-            machine_names=_named(machine_name, sight),
-            in_state_longer_than=in_state_longer_than,
-            archived=archived,
-            after=after,
-            limit=limit,
-        )
+        """A page of entities; a shorter one where they are large."""
+
+        def read(after: str | None, limit: int) -> "Awaitable[Page[Entity]]":
+            return self._store.aentities(
+                state=state,
+                machine_name=machine_name,
+                machine_names=_named(machine_name, sight),
+                in_state_longer_than=in_state_longer_than,
+                archived=archived,
+                after=after,
+                limit=limit,
+            )
+
+        return await bounded(read, after, limit, weight_of_entity)
 
     async def counts(
         self, machine_name: str | None, sight: Sight, *, archived: bool

@@ -26,6 +26,7 @@ from pystator.errors import FSMError, InvalidValueError
 from pystator.records import HistoryEntry, Page, record
 from pystator.service.choice import EVERYTHING, Choice
 from pystator.service.following import LOOK, QUICK, SLOW, Follower, Pace, backoff, wanted
+from pystator.service.pages import FULL, weight_of_row
 from pystator.service.recent import Recent, Slot
 from pystator.stores.protocols import NativeStore
 
@@ -43,7 +44,7 @@ _log = logging.getLogger("pystator.live")
 NOW: Final = "now"
 """Stands for the cursor after everything that is there now."""
 
-PATIENCE: Final = 10
+PATIENCE: Final = 15
 """Reads for one page of rows that are looked at one by one."""
 
 READERS: Final = 4
@@ -152,11 +153,18 @@ class Live:
             return Transitions([], place or await self.store.afeed_end(), end=True)
         items: list[HistoryEntry] = []
         end = False
+        size = 0
+        pace = Pace(LOOK if choice.looks else limit)
         for _ in range(PATIENCE):
-            page = await self.read(choice, place, LOOK if choice.looks else limit - len(items))
-            found, place, end = wanted(choice, page, place, limit - len(items))
+            left = limit - len(items)
+            rows = pace.rows if choice.looks else min(pace.rows, left)
+            page = await self.read(choice, place, rows)
+            weight = sum(map(weight_of_row, page.items))
+            pace.had(len(page.items), weight)
+            found, place, end = wanted(choice, page, place, left)
             items += [row for row, _ in found]
-            if end or len(items) >= limit:
+            size += weight
+            if end or len(items) >= limit or size >= FULL:
                 break
         return Transitions(items, place or "", end)
 

@@ -1,0 +1,71 @@
+"""Pages of a bounded size: a page is made in memory, and its rows may be a megabyte each.
+
+Law: rows are read a few at a time, and more of them while they are small. So a page of large rows
+is shorter than it was asked to be, with the cursor to go on; it has one row at least, where there
+is one.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+from pystator.records import Page
+from pystator.service.following import Pace
+
+if TYPE_CHECKING:
+    from pystator.records import Entity, HistoryEntry
+
+__all__ = ["FULL", "bounded", "weight_of_entity", "weight_of_row"]
+
+FULL: Final = 4_000_000
+"""Characters of rows after which a page is full."""
+
+T = TypeVar("T")
+
+
+async def bounded(
+    read: Callable[[str | None, int], Awaitable[Page[T]]],
+    after: str | None,
+    limit: int,
+    weight_of: Callable[[T], int],
+) -> Page[T]:
+    """A page of what several reads give, one after another.
+
+    Args:
+        read: ``(after, limit)`` -> a page of the store.
+        after: Where it begins.
+        limit: Rows at most.
+        weight_of: About how many characters a row is.
+    """
+    pace = Pace(limit)
+    items: list[T] = []
+    size = 0
+    while True:
+        page = await read(after, min(pace.rows, limit - len(items)))
+        weight = sum(map(weight_of, page.items))
+        pace.had(len(page.items), weight)
+        items += page.items
+        size += weight
+        after = page.next
+        if after is None or len(items) >= limit or size >= FULL:
+            return Page(items, after)
+
+
+def weight_of_entity(entity: "Entity") -> int:
+    """About how many characters it is."""
+    return _weight(entity.context)
+
+
+def weight_of_row(row: "HistoryEntry") -> int:
+    """About how many characters it is."""
+    return _weight(row.patch) + _weight(row.payload) + _weight(row.actions)
+
+
+def _weight(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value) + 3
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[str, Any]", value)
+        return sum(len(key) + 4 + _weight(each) for key, each in pairs.items())
+    if isinstance(value, list | tuple):
+        return sum(map(_weight, cast("list[Any]", value)))
+    return 6
