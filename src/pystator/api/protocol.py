@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from pystator.api.cork import Cork
 from pystator.api.problems import MEDIA_TYPE, document
 
 __all__ = ["HEAD_LIMIT", "HEAD_SECONDS", "Protocol"]
@@ -41,6 +42,7 @@ class Protocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as above it
         """Begin to wait for a head."""
         super().connection_made(transport)
+        self.transport = cast("asyncio.Transport", Cork(transport, self.loop))
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
