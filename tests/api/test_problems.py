@@ -89,9 +89,13 @@ async def test_a_request_that_does_not_fit_is_told_where(serve, order) -> None:
                 "pointer": "/events/1/trigger",
                 "parameter": None,
                 "in": "body",
-                "message": "Input should be a valid string",
+                "message": "it has to be a text",
             }
         ]
+        told = (await client.post("/entities/a/events", json={"triger": "b"})).json()
+        assert told["detail"] == "/trigger: it is missing; /triger: there is no such field"
+        told = (await client.post("/entities/a/events", json=["b"])).json()
+        assert told["detail"] == "the request: it has to be an object"
         told = (await client.get("/entities?limit=many")).json()
         assert [
             (issue["in"], issue["parameter"], issue["pointer"]) for issue in told["issues"]

@@ -75,7 +75,7 @@ TABLE: Final[Mapping[str, tuple[int, str]]] = {
     # Events that cannot be
     ErrorCode.UNDEFINED_TRIGGER: (422, "No such trigger"),
     ErrorCode.CONTEXT_INVALID: (422, "The context breaks the machine's rules"),
-    ErrorCode.INVALID_VALUE: (422, "A value cannot be stored"),
+    ErrorCode.INVALID_VALUE: (422, "A value is not taken"),
     ErrorCode.EVALUATION_FAILED: (422, "A guard, effect or expression failed"),
     ErrorCode.LIVELOCK: (422, "The machine does not come to rest"),
     ErrorCode.UNDEFINED_STATE: (422, "No such state"),
@@ -116,8 +116,17 @@ _MEMBERS: Final = frozenset({"type", "title", "status", "detail", "instance", "c
 
 _METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
-_WORDS: Final = {"missing": "it is missing", "extra_forbidden": "there is no such field"}
-"""What is said of a misspelt name; the rest is said as pydantic says it."""
+_OBJECT: Final = "it has to be an object"
+_WORDS: Final = {
+    "missing": "it is missing",
+    "extra_forbidden": "there is no such field",
+    "dict_type": _OBJECT,
+    "list_type": "it has to be a list",
+    "model_attributes_type": _OBJECT,
+    "model_type": _OBJECT,
+    "string_type": "it has to be a text",
+}
+"""What pydantic says in the words of its models; the rest is said as it says it."""
 
 _TOLD: Final = 3
 """Mistakes of a request that its sentence tells; ``issues`` has them all."""
