@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from servers.service import start
+from servers.service import Service
 
 CONFIGURATION = """
 # What is right by the schema may still be wrong: a trigger that the machine does not have, a version
@@ -48,7 +48,7 @@ ORDER = Path(__file__).parents[2] / "examples" / "order.yaml"
 def test_nothing_is_found(least: int, options: list[str], tmp_path: Path) -> None:
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
     (tmp_path / "shop.py").write_text(APPLICATION.format(path=str(ORDER)))
-    with start(tmp_path, "--app", "shop:application", "--store", "sqlite:///shop.db") as served:
+    with Service(tmp_path, "sqlite:///shop.db", app="shop:application") as served:
         done = subprocess.run(
             [
                 str(Path(sys.executable).with_name("schemathesis")),
@@ -67,4 +67,4 @@ def test_nothing_is_found(least: int, options: list[str], tmp_path: Path) -> Non
         assert found is not None, done.stdout
         assert found[1] == found[2]
         assert int(found[1].replace(",", "")) >= least, done.stdout
-        assert "Traceback" not in served.log.read_text()
+        assert "Traceback" not in served.log

@@ -9,9 +9,10 @@ import time
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.serving import CLIENT, running, stream, wait_for
+from api.running import CLIENT, running, stream
 from pystator import InMemoryStateStore
 from pystator.api.metrics import FOLDER, Metrics, forget_worker, shared_folder
+from servers.service import until
 
 
 def numbers(text):
@@ -155,9 +156,9 @@ def test_streams_are_counted_while_they_are_open_and_have_no_duration(order):
             CLIENT.post(f"{server.url}/entities/order-1/create")
             next(events)
             assert told("pystator_feed_position_timestamp_seconds")[()] > 1.7e9
-        wait_for(lambda: told("pystator_streams_open") == {(): 0})
+        until(lambda: told("pystator_streams_open") == {(): 0})
         route = "/transitions/stream"
-        wait_for(lambda: told("pystator_http_requests_total").get(("GET", route, "200")) == 1)
+        until(lambda: told("pystator_http_requests_total").get(("GET", route, "200")) == 1)
         assert ("GET", route) not in told("pystator_http_request_duration_seconds_count")
 
 
@@ -232,4 +233,4 @@ def test_a_store_that_is_down_is_told(own_redis, order):
         server.stop()
         assert series(CLIENT.get(f"{root}/metrics").text, "pystator_store_up") == {(): 0}
         server.start()
-        wait_for(lambda: series(CLIENT.get(f"{root}/metrics").text, "pystator_store_up") == {(): 1})
+        until(lambda: series(CLIENT.get(f"{root}/metrics").text, "pystator_store_up") == {(): 1})

@@ -5,12 +5,11 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 
 import pytest
 
-from servers.service import Served, start
+from servers.service import Service, start
 
 CREATE = b"/api/v1/entities/a/create"
 SECONDS = 0.5
@@ -18,14 +17,14 @@ SECONDS = 0.5
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One process for all of them: what one leaves behind, the next one meets."""
     folder = tmp_path_factory.mktemp("raw")
     with start(folder, PYSTATOR_API_REQUEST_SECONDS=str(SECONDS)) as served:
         yield served
 
 
-def talk(server: Served, *parts: bytes, pause: float = 0.0, close: bool = False) -> bytes:
+def talk(server: Service, *parts: bytes, pause: float = 0.0, close: bool = False) -> bytes:
     """What comes back for these bytes, until the server closes or says nothing for a while."""
     with socket.create_connection((server.host, server.port), 5) as line:
         try:
@@ -296,6 +295,5 @@ def test_a_mangled_request_harms_nobody(server, count):
 def test_nothing_of_all_this_left_a_traceback_in_the_log(server):
     """The last one of this module."""
     assert server.is_well()
-    log = Path(server.log).read_text()
-    assert "Traceback" not in log
-    assert "Exception" not in log
+    assert "Traceback" not in server.log
+    assert "Exception" not in server.log

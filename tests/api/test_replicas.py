@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from pystator import PostgresStateStore
-from servers.service import Served, start
+from servers.service import Service
 
 APPLICATION: Final = """
 from pystator import StateMachine
@@ -46,31 +46,32 @@ class Replicas:
     def __init__(self, folder: Path, store: str) -> None:
         self.folder = folder
         self.store = store
-        self.running: list[Any] = []
-        self.urls: list[str] = []
+        self.running: list[Service] = []
 
     def begin(self) -> None:
         for number in range(2):
             place = self.folder / str(number)
             place.mkdir()
             (place / "counters.py").write_text(APPLICATION)
-            self.running.append(self._start(number, 0))
-        self.urls = [each[1].url for each in self.running]
+            service = Service(place, self.store, app="counters:application")
+            self.running.append(service)
+            service.begin()
+        for service in self.running:
+            service.wait()
 
-    def _start(self, number: int, port: int) -> tuple[Any, Served]:
-        words = ("--store", self.store, "--app", "counters:application", "--port", str(port))
-        manager = start(self.folder / str(number), *words)
-        return manager, manager.__enter__()
+    @property
+    def urls(self) -> list[str]:
+        return [each.url for each in self.running]
 
     def kill_and_start_again(self, number: int) -> None:
-        manager, served = self.running[number]
-        served.process.kill()
-        manager.__exit__(None, None, None)
-        self.running[number] = self._start(number, served.port)
+        service = self.running[number]
+        service.kill()
+        service.begin()
+        service.wait()
 
     def end(self) -> None:
-        for manager, _ in self.running:
-            manager.__exit__(None, None, None)
+        for service in self.running:
+            service.end()
 
 
 class Client:

@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from api.serving import stream
+from api.running import stream
 from servers.service import start
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from api.serving import CLIENT, frames, rows, running, stream, together, wait_for
+from api.running import CLIENT, frames, rows, running, stream, together
 from pystator import InMemoryStateStore, Orchestrator, StateMachine, create_state_store
 from pystator.api import ApiSettings, create_app
 from pystator.service.keyfile import create_key, revoke_key
+from servers.service import until
 
 
 def machine(name="door"):
@@ -217,7 +218,7 @@ def test_a_heartbeat_says_how_far_rows_that_are_not_asked_for_were_passed_over(
     with stream(doors.url, entity_id="nobody") as events:
         begin = next(events)["id"]
         doors.turn("h", 2)
-        wait_for(lambda: (beat := next(events)).get("id", begin) != begin and ":" in beat)
+        until(lambda: (beat := next(events)).get("id", begin) != begin and ":" in beat)
         assert next(events) == {":": "heartbeat"}
 
 
@@ -275,7 +276,7 @@ def test_a_reader_that_leaves_is_noticed(doors):
     with stream(doors.url) as events:
         next(events)
         assert doors.streams == 1
-    wait_for(lambda: doors.streams == 0)
+    until(lambda: doors.streams == 0)
 
 
 def test_streams_are_limited(doors):
@@ -286,7 +287,7 @@ def test_streams_are_limited(doors):
         answer = CLIENT.get(url)
     assert (answer.status_code, answer.json()["code"]) == (429, "too_many_requests")
     assert answer.headers["retry-after"]
-    wait_for(lambda: doors.streams == 0)
+    until(lambda: doors.streams == 0)
 
 
 def test_streams_end_well_when_the_server_stops():
@@ -328,7 +329,7 @@ def test_streams_wait_for_a_store_that_is_down_and_go_on_where_they_were(own_red
             server.kill()
             time.sleep(0.3)  # it is looked for
             server.start()
-            wait_for(lambda: CLIENT.get(f"{api.url}/transitions").status_code == 200)
+            until(lambda: CLIENT.get(f"{api.url}/transitions").status_code == 200)
             doors.turn("w", 3)
             told = [next(found)[1]["trigger"] for _ in range(5)]
         store.disconnect()
@@ -343,8 +344,8 @@ def test_a_reader_that_takes_nothing_is_left(doors, now, monkeypatch):
     with socket.create_connection((address.hostname, address.port)) as connection:
         path = f"{address.path}/transitions/stream?after={now}"
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode())
-        wait_for(lambda: doors.streams == 1)
-        wait_for(lambda: doors.streams == 0)
+        until(lambda: doors.streams == 1)
+        until(lambda: doors.streams == 0)
 
 
 # Storms -------------------------------------------------------------------------------------------

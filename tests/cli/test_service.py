@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from servers.served import Service, free_port
+from servers.service import Service, free_port
 
 MACHINE = """
 meta: {machine_name: order, version: "1.0", description: An order}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pystator.client import Client
-from servers.served import Service
+from servers.service import Service
 
 COUNTER = """
 meta: {machine_name: counter, version: "1"}

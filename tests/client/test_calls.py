@@ -31,7 +31,7 @@ from pystator.client import AsyncClient, Client
 from pystator.client.machines import AsyncMachines, Machines
 from pystator.errors import MachineConflictError, MachineNotFoundError
 from pystator.service.keyfile import create_key
-from servers.served import Service
+from servers.service import Service
 
 DOOR = {
     "meta": {"machine_name": "door", "version": "1"},

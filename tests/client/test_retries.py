@@ -12,7 +12,7 @@ import pytest
 from pystator import StoreUnavailableError
 from pystator.client import AsyncClient, Client
 from pystator.client.exchange import Patience
-from servers.served import Service, free_port
+from servers.service import Service, free_port
 from servers.unreliable import Unreliable
 
 CUTS = ("deaf", "before", "after", "half", "pass")

@@ -9,7 +9,7 @@ import pytest
 
 from pystator import FSMError, StoreUnavailableError
 from pystator.client import AsyncClient, Client
-from servers.served import Service, free_port
+from servers.service import Service, free_port
 from servers.unreliable import Unreliable
 
 EVENTS = 50

@@ -6,6 +6,7 @@
     watch.py      a process that runs one server for as long as the test run lives
     shared.py     made once by the processes of a run that share it
     program.py    a server program of our own: starting it, killing it, freezing it
+    service.py    `pystator api`: starting it, killing it, asking it
     redis.py      Redis and Valkey, and places for keys in them
     cluster.py    a Redis Cluster of three nodes
     mongodb.py    MongoDB, and databases in it

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ import httpx
 import uvicorn
 
 from pystator.api import create_app
+from servers.service import until
 
 CLIENT = httpx.Client(timeout=10)
 """One for all, from any thread: to make one takes as long as many requests."""
@@ -26,11 +26,7 @@ class Running:
         self.server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self.server.run, daemon=True)
         self._thread.start()
-        deadline = time.monotonic() + 10
-        while not self.server.started:
-            assert self._thread.is_alive()
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        until(lambda: self.server.started or not self._thread.is_alive())
         port = self.server.servers[0].sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{port}/api/v1"
 
@@ -84,13 +80,6 @@ def stream(
         assert answer.status_code == 200, answer.read()
         assert answer.headers["content-type"].startswith("text/event-stream")
         yield frames(answer.iter_lines())
-
-
-def wait_for(condition: Any, seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def together(*calls: Any) -> list[Any]:
