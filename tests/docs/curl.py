@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 def arguments(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="curl", allow_abbrev=False)
-    for flag in ("-s", "-S", "-f", "-i", "-N"):
+    for flag in ("-s", "-S", "-f", "-i", "-I", "-N"):
         parser.add_argument(flag, action="store_true")
     parser.add_argument("-H", action="append", default=[])
     parser.add_argument("-X")
@@ -42,12 +42,14 @@ def ask(asked: argparse.Namespace) -> tuple[http.client.HTTPConnection, http.cli
     connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=60)
     target = f"{url.path or '/'}{f'?{url.query}' if url.query else ''}"
     body = None if data is None else content(data)
-    connection.request(asked.X or ("GET" if body is None else "POST"), target, body, headers)
+    connection.request(
+        asked.X or ("HEAD" if asked.I else "GET" if body is None else "POST"), target, body, headers
+    )
     return connection, connection.getresponse()
 
 
 def tell(asked: argparse.Namespace, answer: http.client.HTTPResponse, out: IO[bytes]) -> None:
-    if asked.i:
+    if asked.i or asked.I:
         head = [f"HTTP/1.1 {answer.status} {answer.reason}"]
         head += [f"{name}: {value}" for name, value in answer.getheaders()]
         out.write("".join(f"{line}\r\n" for line in [*head, ""]).encode())

@@ -12,6 +12,7 @@ from fastapi import APIRouter, FastAPI
 
 from pystator._version import __version__
 from pystator.api.context import Services
+from pystator.api.heads import Heads
 from pystator.api.metrics import Measured
 from pystator.api.openapi import describe, operation_of
 from pystator.api.paths import RawPaths
@@ -118,6 +119,7 @@ def create_app(
         app.include_router(router, prefix=prefix)
     app.add_middleware(Shortcut, services=services, prefix=PREFIX)
     app.add_middleware(RawPaths)
+    app.add_middleware(Heads)
     protect(app, services.settings)
     if services.exporting is not None:
         from pystator.api.traces import TraceState  # the extra otel

@@ -11,7 +11,10 @@ from urllib.parse import unquote
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["MACHINE", "SEGMENT", "RawPaths"]
+__all__ = ["ENDLESS", "MACHINE", "SEGMENT", "RawPaths"]
+
+ENDLESS: Final = "/transitions/stream"
+"""How the path ends of what is answered without an end: it has no HEAD."""
 
 SEGMENT: Final = "segment"
 """The convertor's name, for ``{entity_id:segment}``."""

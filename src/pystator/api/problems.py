@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from pystator.api.paths import ENDLESS
 from pystator.api.rendering import render
 from pystator.errors import ErrorCode, FSMError
 
@@ -114,7 +115,7 @@ _OF_STATUS: Final = {
 _MEMBERS: Final = frozenset({"type", "title", "status", "detail", "instance", "code"})
 """What a fact of an error never replaces."""
 
-_METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+_METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 _OBJECT: Final = "it has to be an object"
 _WORDS: Final = {
@@ -277,7 +278,7 @@ async def _of_framework(request: Request, error: Exception) -> Response:
 def _allowed(request: Request) -> list[str]:
     """The methods of the path: it may be of several routes, and the framework tells of one."""
     app: FastAPI = request.app
-    return [
+    found = [
         method
         for method in _METHODS
         if any(
@@ -285,6 +286,8 @@ def _allowed(request: Request) -> list[str]:
             for route in app.routes
         )
     ]
+    has_head = "GET" in found and not instance_of(request).endswith(ENDLESS)
+    return [*found, "HEAD"] if has_head else found
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
