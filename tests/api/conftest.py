@@ -56,3 +56,21 @@ def serve() -> Serve:
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A store's URL, in memory and on a disk."""
     return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/shop.db"
+
+
+@pytest.fixture(scope="module")
+def everything():
+    """One application for all examples: ``everything(coroutine function of a client)``."""
+    runner = asyncio.Runner()
+    app = create_app(store="memory://")
+    opened = app.router.lifespan_context(app)
+    runner.run(opened.__aenter__())
+
+    async def use(go) -> None:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test/api/v1") as client:
+            await go(client)
+
+    yield lambda go: runner.run(use(go))
+    runner.run(opened.__aexit__(None, None, None))
+    runner.close()

@@ -2,10 +2,6 @@
 
 import asyncio
 import json
-import signal
-import socket
-import subprocess
-import sys
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,20 +10,12 @@ import httpx
 import jwt
 import pytest
 
+from api.definitions import YAML, small
 from pystator import InMemoryStateStore, StateMachine
 from pystator.api import ApiSettings, create_app
+from servers.service import Service, until
 
 SECRET = "k" * 32
-YAML = {"content-type": "application/yaml"}
-
-
-def small(name="small", version="1", **more):
-    return {
-        "meta": {"machine_name": name, "version": version},
-        "states": [{"name": "a", "type": "initial"}, {"name": "b"}],
-        "transitions": [{"trigger": "go", "source": "a", "dest": "b"}],
-        **more,
-    }
 
 
 @asynccontextmanager
@@ -71,7 +59,7 @@ CHANGES = [
 
 def test_reading_needs_one_scope_and_changing_another() -> None:
     async def go() -> None:
-        async with served([StateMachine.from_dict(small("own"))]) as client:
+        async with served([StateMachine.from_dict(small(name="own"))]) as client:
             await client().post("/machines", json=small())
             for scopes, reads in (("read", True), ("send", False), ("admin", True), ("", False)):
                 for method, path, body in READS:
@@ -91,9 +79,9 @@ def test_reading_needs_one_scope_and_changing_another() -> None:
 
 def test_a_caller_of_some_machines_sees_and_changes_no_others() -> None:
     async def go() -> None:
-        async with served([StateMachine.from_dict(small("own"))]) as client:
+        async with served([StateMachine.from_dict(small(name="own"))]) as client:
             for name in ("small", "other"):
-                await client().post("/machines", json=small(name))
+                await client().post("/machines", json=small(name=name))
             mine = client(machines={"small", "own", "nothing"})
             listed = (await mine.get("/machines?limit=1")).json()
             rest = (await mine.get(f"/machines?after={listed['next']}")).json()
@@ -103,8 +91,8 @@ def test_a_caller_of_some_machines_sees_and_changes_no_others() -> None:
                 ("GET", "/machines/other", None),
                 ("GET", "/machines/other/versions", None),
                 ("GET", "/machines/other/diagram", None),
-                ("POST", "/machines", small("other", "2")),
-                ("PUT", "/machines/other", small("other", "2")),
+                ("POST", "/machines", small("2", "other")),
+                ("PUT", "/machines/other", small("2", "other")),
                 ("DELETE", "/machines/other", None),
                 ("POST", "/process", {"machine_name": "other"}),
             ):
@@ -151,7 +139,7 @@ def test_a_store_that_keeps_no_machines_says_so() -> None:
                 assert [each["name"] for each in listed] == ["small"]
                 assert (await client.get("/machines/nothing")).status_code == 404
                 for method, path in (("POST", "/machines"), ("DELETE", "/machines/x")):
-                    answer = await client.request(method, path, json=small("x"))
+                    answer = await client.request(method, path, json=small(name="x"))
                     assert (answer.status_code, answer.json()["code"]) == (501, "not_supported")
         services.workroom.close()
 
@@ -179,18 +167,6 @@ BOMBS = {
     "many_mistakes": lambda: "states: [" + "1," * 100_000 + "]\ntransitions: []",
     "garbage": lambda: "\x07\x1b[2J" * 1_000,
 }
-
-
-@pytest.fixture(scope="module")
-def everything():
-    """One application for all: ``everything(coroutine function of a client)``."""
-    runner = asyncio.Runner()
-    opened = served()
-    client = runner.run(opened.__aenter__())()
-    yield lambda go: runner.run(go(client))
-    runner.run(client.aclose())
-    runner.run(opened.__aexit__(None, None, None))
-    runner.close()
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
@@ -239,8 +215,7 @@ def test_what_no_store_holds_is_refused_in_a_trial(everything, numbers, effect) 
 
 def test_a_picture_has_nothing_in_it_that_a_browser_runs(everything) -> None:
     evil = "<script>alert(1)</script>"
-    config = small("evil", description=None)
-    del config["description"]
+    config = small(name="evil")
     config["meta"]["description"] = evil
     config["states"][0]["description"] = f'"><img src=x onerror=alert(1)>{evil}'
     config["transitions"][0]["description"] = evil
@@ -260,12 +235,6 @@ def test_a_picture_has_nothing_in_it_that_a_browser_runs(everything) -> None:
 
 # Processes ----------------------------------------------------------------------------------------
 
-SERVER = """
-import sys, uvicorn
-from pystator.api import ApiSettings, create_app
-uvicorn.run(create_app(store="memory://"), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
-"""
-
 
 def children(pid: int) -> set[int]:
     return {
@@ -275,26 +244,11 @@ def children(pid: int) -> set[int]:
     }
 
 
-def test_workers_end_with_their_service() -> None:
+def test_workers_end_with_their_service(tmp_path) -> None:
     """Though it was killed: no process is left behind."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    server = subprocess.Popen([sys.executable, "-c", SERVER, str(port)])
-    try:
-        url = f"http://127.0.0.1:{port}/api/v1/machines/validate"
-        deadline = time.monotonic() + 30
-        while server.poll() is None and time.monotonic() < deadline:
-            try:
-                assert httpx.post(url, json=small(), timeout=20).json()["valid"]
-                break
-            except httpx.TransportError:
-                time.sleep(0.05)
-        workers = children(server.pid)
+    with Service(tmp_path, "memory://") as service:
+        assert service.post("/api/v1/machines/validate", small()).json()["valid"]
+        workers = children(service.process.pid)
         assert len(workers) == 1
-    finally:
-        server.send_signal(signal.SIGKILL)
-        server.wait(30)
-    deadline = time.monotonic() + 20
-    while any(Path(f"/proc/{worker}").exists() for worker in workers):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+        service.kill()
+        until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), 20)

@@ -1,50 +1,29 @@
-"""Machines over HTTP: a version never changes, every mistake has its place, nothing of code is touched."""
+"""Machines over HTTP: a version never changes, and what the application brings stays its own."""
 
 import asyncio
 import json
-import time
 
-import httpx
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from api.definitions import ORDER, YAML, small
 from pystator import StateMachine
-from pystator.api import Application, create_app
+from pystator.api import create_app
 from pystator.definition.load import load_file
 from pystator.service.machine_admin import following
 
-YAML = {"content-type": "application/yaml"}
 
-
-@pytest.fixture(scope="session")
-def text(order) -> str:
-    from pathlib import Path
-
-    return (Path(__file__).parents[2] / "examples" / "order.yaml").read_text(encoding="utf-8")
-
-
-def small(version="1", name="small", dest="b", **more):
-    return {
-        "meta": {"machine_name": name, "version": version},
-        "states": [{"name": "a", "type": "initial"}, {"name": "b"}, {"name": "c"}],
-        "transitions": [{"trigger": "go", "source": "a", "dest": dest}],
-        **more,
-    }
-
-
-def test_a_day_of_a_machine(serve, text) -> None:
+def test_a_day_of_a_machine(serve) -> None:
     """Stored, read, used, changed, drawn, deleted."""
 
     async def go() -> None:
         async with serve() as client:
-            made = await client.post("/machines", content=text, headers=YAML)
+            made = await client.post("/machines", content=ORDER, headers=YAML)
             assert made.status_code == 201
             assert made.json()["source"] == "store"
             where = made.headers["location"]
             assert where == "/api/v1/machines/shop_order?version=2.0"
-            again = await client.post("/machines", content=text, headers=YAML)
+            again = await client.post("/machines", content=ORDER, headers=YAML)
             assert (again.status_code, again.json()) == (200, made.json())
 
             read = await client.get(f"http://test{where}")
@@ -61,7 +40,7 @@ def test_a_day_of_a_machine(serve, text) -> None:
             assert (refused.status_code, refused.json()["code"]) == (409, "machine_conflict")
             assert refused.json()["live"] == 1
 
-            changed = text.replace('version: "2.0"', 'version: "2.1"').replace(
+            changed = ORDER.replace('version: "2.0"', 'version: "2.1"').replace(
                 "total > 0", "total > 9"
             )
             put = await client.put("/machines/shop_order", content=changed, headers=YAML)
@@ -117,72 +96,6 @@ def test_a_version_never_changes(serve) -> None:
 )
 def test_the_version_that_may_come_next(version, after) -> None:
     assert following(version) == after
-
-
-def test_every_mistake_is_told_with_its_place(serve, text) -> None:
-    async def go() -> None:
-        wrong = text.replace("dest: open", "dest: opne").replace("in_state: paid", "in_state: piad")
-        async with serve() as client:
-            answer = await client.post("/machines", content=wrong, headers=YAML)
-            told = answer.json()
-            assert (answer.status_code, told["code"]) == (422, "configuration_error")
-            assert "did you mean" in told["detail"]
-            assert told["detail"].endswith("(and 1 more)")
-            places = {(each["line"], each["column"]) for each in told["issues"]}
-            lines = wrong.splitlines()
-            assert len(places) == 2
-            for line, column in places:
-                assert lines[line - 1][column - 1 :].startswith(("opne", "piad"))
-
-            checked = await client.post("/machines/validate", content=wrong, headers=YAML)
-            assert checked.status_code == 200
-            assert checked.json()["valid"] is False
-            assert {(i["line"], i["column"]) for i in checked.json()["issues"]} == places
-            assert (await client.get("/machines")).json() == {"items": [], "next": None}
-
-    asyncio.run(go())
-
-
-def test_validation_says_what_can_never_happen(everything, text) -> None:
-    async def go(client) -> None:
-        right = (await client.post("/machines/validate", content=text, headers=YAML)).json()
-        assert (right["valid"], right["issues"]) == (True, [])
-        assert right["machine"]["states"] == 19
-        odd = small()
-        answer = (await client.post("/machines/validate", json=odd)).json()
-        assert answer["valid"] is True
-        found = {(issue["code"], issue["severity"]) for issue in answer["issues"]}
-        assert ("unreachable", "warning") in found
-        strict = await client.post("/machines/validate?strict=true", json=odd)
-        assert strict.json()["valid"] is False
-
-    everything(go)
-
-
-@pytest.mark.parametrize(
-    ("content", "kind", "status", "code"),
-    [
-        ("{", "application/json", 400, "invalid_json"),
-        ("", "application/json", 400, "invalid_json"),
-        ("", "application/yaml", 422, "configuration_error"),
-        ("a: [", "application/yaml", 422, "configuration_error"),
-        (b"\xff", "application/yaml", 422, "configuration_error"),
-        ("a: b", "text/plain", 415, "unsupported_media_type"),
-        ("a: b", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
-        ('{"states": NaN}', "application/json", 400, "invalid_json"),
-        ("5", "application/json", 422, "configuration_error"),
-        (json.dumps(small("")), "application/json", 422, "invalid_value"),
-        (json.dumps(small("v" * 300)), "application/json", 422, "invalid_value"),
-        (json.dumps(small("\x07")), "application/json", 422, "invalid_value"),
-    ],
-)
-def test_what_is_no_machine_is_refused(everything, content, kind, status, code) -> None:
-    async def go(client) -> None:
-        answer = await client.post("/machines", content=content, headers={"content-type": kind})
-        assert (answer.status_code, answer.json()["code"]) == (status, code)
-        assert answer.headers["content-type"] == "application/problem+json"
-
-    everything(go)
 
 
 def test_a_machine_of_the_application_is_its_codes(serve, order) -> None:
@@ -269,10 +182,10 @@ def test_lists_go_page_by_page_through_both_homes(serve) -> None:
     asyncio.run(go())
 
 
-def test_the_definition_as_a_file(serve, text, tmp_path) -> None:
+def test_the_definition_as_a_file(serve, tmp_path) -> None:
     async def go() -> None:
         async with serve() as client:
-            await client.post("/machines", content=text, headers=YAML)
+            await client.post("/machines", content=ORDER, headers=YAML)
             answer = await client.get("/machines/shop_order?format=yaml")
             assert answer.headers["content-type"].startswith("application/yaml")
             file = tmp_path / "order.yaml"
@@ -359,219 +272,6 @@ def test_a_name_that_no_machine_can_have_is_not_there(everything, odd) -> None:
         assert (listed.status_code, listed.json()["items"]) == (200, [])
 
     everything(go)
-
-
-# Trials -------------------------------------------------------------------------------------------
-
-
-def test_an_event_is_tried_with_a_machine_that_is_sent_along(everything) -> None:
-    async def go(client) -> None:
-        body = {"machine": small(), "state": "a", "trigger": "go", "context": {"n": 1}}
-        answer = await client.post("/process", json=body)
-        assert answer.status_code == 200
-        told = answer.json()
-        assert (told["success"], told["target_state"], told["context"]) == (True, "b", {"n": 1})
-        refused = await client.post("/process", json={**body, "state": "b"})
-        assert (refused.status_code, refused.json()["reason"]) == (200, "no_transition")
-
-    everything(go)
-
-
-def test_an_event_is_tried_with_a_machine_that_is_served(serve) -> None:
-    """With the guards of the application, async ones too; its actions are not run."""
-
-    async def rich(context) -> bool:
-        await asyncio.sleep(0)
-        return context["n"] > 5
-
-    def never(context) -> None:
-        raise AssertionError("an action was run")
-
-    config = small(transitions=[
-        {"trigger": "go", "source": "a", "dest": "b", "guards": ["rich"], "actions": ["never"]}
-    ])  # fmt: skip
-
-    async def go() -> None:
-        machine = StateMachine.from_dict(config)
-        application = Application([machine], guards={"rich": rich}, actions={"never": never})
-        async with serve(application) as client:
-            body = {"state": "a", "trigger": "go", "context": {"n": 9}}
-            told = (await client.post("/process", json=body)).json()
-            assert (told["target_state"], told["actions"][0]["name"]) == ("b", "never")
-            body["context"]["n"] = 1
-            told = (await client.post("/process", json=body)).json()
-            assert (told["success"], told["reason"]) == (False, "guard_rejected")
-            sent = await client.post("/process", json={**body, "machine": config})
-            assert (sent.status_code, sent.json()["code"]) == (422, "configuration_error")
-            assert "rich" in sent.json()["detail"]
-
-    asyncio.run(go())
-
-
-def test_an_older_version_can_be_tried(serve) -> None:
-    async def go() -> None:
-        async with serve() as client:
-            await client.post("/machines", json=small("1", dest="b"))
-            await client.post("/machines", json=small("2", dest="c"))
-            for version, target in (("1", "b"), ("2", "c"), (None, "c")):
-                body = {"machine_name": "small", "version": version, "state": "a", "trigger": "go"}
-                told = (await client.post("/process", json=body)).json()
-                assert told["target_state"] == target
-
-    asyncio.run(go())
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "code"),
-    [
-        ({"machine": small(), "machine_name": "small"}, 422, "invalid_value"),
-        ({"machine_name": "nope"}, 404, "machine_not_found"),
-        ({}, 422, "invalid_value"),
-        ({"machine": small(), "state": "zz", "trigger": "go"}, 422, "undefined_state"),
-        ({"machine": small(), "state": "a", "trigger": ""}, 422, "invalid_request"),
-        ({"machine": small(), "now": "2026-01-01T00:00:00"}, 422, "invalid_request"),
-        ({"machine": small(), "now": 5}, 422, "invalid_request"),
-        ({"machine": small(), "context": {"_x": 1}}, 422, "invalid_value"),
-        ({"machine": {}}, 422, "configuration_error"),
-        ({"machine": []}, 422, "invalid_request"),
-        ({"machine": small(), "unknown": 1}, 422, "invalid_request"),
-    ],
-)
-def test_a_trial_that_cannot_be_says_why(everything, body, status, code) -> None:
-    async def go(client) -> None:
-        answer = await client.post("/process", json=body)
-        assert (answer.status_code, answer.json()["code"]) == (status, code)
-
-    everything(go)
-
-
-def test_health_is_quick_while_a_stranger_takes_all_there_is(serve) -> None:
-    config = small(transitions=[{
-        "trigger": "go", "source": "a", "dest": "b",
-        "actions": [{"compute": {f"x{n}": "xs + xs"}} for n in range(3_000)],
-    }])  # fmt: skip
-    body = {"machine": config, "state": "a", "trigger": "go", "context": {"xs": [1] * 30_000}}
-
-    async def go() -> None:
-        async with serve() as client:
-            work = [asyncio.ensure_future(client.post("/process", json=body)) for _ in range(2)]
-            await asyncio.sleep(0.3)
-            times = []
-            while not all(task.done() for task in work):
-                began = time.perf_counter()
-                assert (await client.get("/health")).status_code == 200
-                times.append(time.perf_counter() - began)
-                await asyncio.sleep(0.02)
-            for task in work:
-                answer = task.result()
-                assert (answer.status_code, answer.json()["code"]) == (422, "evaluation_failed")
-            assert len(times) > 5
-            assert sorted(times)[len(times) // 2] < 0.1
-
-    asyncio.run(go())
-
-
-def test_a_crowd_is_told_to_come_again(serve, text) -> None:
-    """Some are answered, the others get a 503 with Retry-After, none a failure."""
-
-    async def go() -> None:
-        async with serve() as client:
-            asked = [
-                client.post("/machines/validate", content=text, headers=YAML) for _ in range(40)
-            ]
-            answers = await asyncio.gather(*asked)
-            statuses = {answer.status_code for answer in answers}
-            assert statuses == {200, 503}
-            assert all(a.headers["retry-after"] for a in answers if a.status_code == 503)
-
-    asyncio.run(go())
-
-
-# Whatever comes -----------------------------------------------------------------------------------
-
-scalars = (
-    st.none() | st.booleans() | st.integers() | st.text(max_size=10) | st.floats(allow_nan=False)
-)
-plain = st.recursive(
-    scalars,
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
-    ),
-    max_leaves=8,
-)
-bodies = st.fixed_dictionaries(
-    {},
-    optional={
-        "machine": plain | st.just(small()) | st.builds(small, st.text(), st.text(), st.text()),
-        "machine_name": plain,
-        "version": plain,
-        "state": st.sampled_from(["a", "b", "a+b"]) | plain,
-        "trigger": st.sampled_from(["go"]) | plain,
-        "context": st.dictionaries(st.text(max_size=3), plain, max_size=2) | plain,
-        "payload": st.dictionaries(st.text(max_size=3), plain, max_size=2) | plain,
-        "now": st.datetimes().map(lambda moment: f"{moment.isoformat()}Z") | plain,
-    },
-)
-
-
-@settings(max_examples=25)
-@given(
-    drawn=st.lists(
-        st.tuples(bodies, plain, st.binary(max_size=60), st.text()), min_size=2, max_size=2
-    )
-)
-def test_whatever_comes_is_never_a_failure_of_ours(everything, drawn) -> None:
-    async def go(client: httpx.AsyncClient) -> None:
-        for body, config, raw, word in drawn:
-            named = (
-                httpx.URL("http://test")
-                .copy_with(path="/")
-                .join(
-                    "/api/v1/machines/"
-                    + "".join(f"%{byte:02X}" for byte in (word or "x").encode("utf-8", "replace"))
-                )
-            )
-            for answer in (
-                await client.post(
-                    "/process",
-                    content=json.dumps(body),
-                    headers={"content-type": "application/json"},
-                ),
-                await client.post(
-                    "/machines",
-                    content=json.dumps(config),
-                    headers={"content-type": "application/json"},
-                ),
-                await client.post("/machines/validate", content=raw, headers=YAML),
-                await client.put(named, content=raw, headers=YAML),
-                await client.get(named),
-                await client.get(f"{named}/diagram"),
-                await client.delete(named),
-            ):
-                assert answer.status_code < 500, (answer.status_code, answer.text)
-
-    everything(go)
-
-
-@pytest.fixture(scope="module")
-def everything():
-    """One application for all examples: ``everything(coroutine function of a client)``."""
-    runner = asyncio.Runner()
-    app = create_app(store="memory://")
-    opened = app.router.lifespan_context(app)
-    runner.run(opened.__aenter__())
-
-    async def use(go) -> None:
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test/api/v1") as client:
-            await go(client)
-
-    yield lambda go: runner.run(use(go))
-    runner.run(opened.__aexit__(None, None, None))
-    runner.close()
-
-
-# The document -------------------------------------------------------------------------------------
 
 
 def test_the_document_says_everything_about_machines() -> None:
