@@ -263,7 +263,13 @@ async def test_without_any_machine_it_is_said_what_to_do(serve) -> None:
 async def test_entities_of_a_machine_that_is_not_served_can_be_read(serve, tmp_path) -> None:
     store = f"sqlite:///{tmp_path}/shop.db"
     async with serve(flat("one"), store=store) as client:
-        await client.post("/entities/e/create")
+        await client.post("/entities/e/create", headers={"Idempotency-Key": "k"})
+    async with serve(flat("two"), store=store) as client:  # the only one there is
+        assert (await client.get("/entities/e")).json()["machine_name"] == "one"
+        assert len((await client.get("/entities/e/history")).json()["items"]) == 1
+        assert (await client.get("/events/k?entity_id=e")).status_code == 200
+        assert (await client.get("/entities/f")).status_code == 404
+        assert (await client.get("/entities/f/history")).status_code == 404
     async with serve(Application([flat("two"), flat("three")]), store=store) as client:
         entity = (await client.get("/entities/e")).json()
         assert (entity["machine_name"], entity["triggers"]) == ("one", None)

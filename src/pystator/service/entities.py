@@ -337,14 +337,23 @@ class EntityService:
             EntityNotFoundError: There is none.
             AmbiguousEntityError: There are several of this id, and no machine is given.
         """
-        name = await self._name(entity_id, machine_name, sight)
-        (loaded,) = await self._store.aload([Lookup(entity_id, name)])
-        if loaded.entity is None:
+        name = machine_name or await self.owners.owner(entity_id, sight)
+        if name is not None and (sight is None or name in sight):
+            (loaded,) = await self._store.aload([Lookup(entity_id, name)])
+            if loaded.entity is not None:
+                return loaded.entity
+        other = await self._name(entity_id, machine_name, sight)
+        if other == name:
             raise _nobody(entity_id, machine_name)
-        return loaded.entity
+        return await self.get(entity_id, other, sight)
 
     async def _name(self, entity_id: str, machine_name: str | None, sight: Sight) -> str:
-        name = machine_name or await self.owners.owner(entity_id, sight)
+        """The machine of an entity that is to be read, also of one that is served no longer.
+
+        Raises:
+            EntityNotFoundError: There is none.
+        """
+        name = machine_name or await self.owners.holder(entity_id, sight)
         if name is None or (sight is not None and name not in sight):
             raise _nobody(entity_id, machine_name)
         return name

@@ -87,8 +87,20 @@ class Owners:
             AmbiguousEntityError: Several machines have an entity of this id.
         """
         visible = await self.visible(sight)
-        if len(visible) == 1:
+        return visible[0] if len(visible) == 1 else await self._of(entity_id, sight)
+
+    async def holder(self, entity_id: str, sight: Sight) -> str | None:
+        """The machine of an entity that is there, for reads: it may be served no longer.
+
+        Raises:
+            AmbiguousEntityError: Several machines have an entity of this id.
+        """
+        visible = await self.visible(sight)
+        if len(visible) == 1 and visible[0] in await self._owners(entity_id):
             return visible[0]
+        return await self._of(entity_id, sight)
+
+    async def _of(self, entity_id: str, sight: Sight) -> str | None:
         owners = await self._owners(entity_id)
         if sight is not None:
             owners = tuple(name for name in owners if name in sight)
