@@ -39,10 +39,14 @@ class Issue(BaseModel):
         examples=[None],
     )
     line: int | None = Field(
-        default=None, description="In a machine's text: the line, from 1.", examples=[None]
+        default=None,
+        description="In a machine's text: the line, from 1; 0 where there is no text.",
+        examples=[None],
     )
     column: int | None = Field(
-        default=None, description="In a machine's text: the column, from 1.", examples=[None]
+        default=None,
+        description="In a machine's text: the column, from 1; 0 where there is no text.",
+        examples=[None],
     )
     suggestion: str | None = Field(
         default=None, description="What was probably meant.", examples=[None]
