@@ -252,7 +252,7 @@ def test_a_file_says_whom_to_trust(
     certificate: tuple[Path, ssl.SSLContext], tmp_path: Path
 ) -> None:
     with (
-        answering(EMPTY, tls=certificate[1]) as (port, _),
+        answering(EMPTY, EMPTY, tls=certificate[1]) as (port, _),
         Client(f"https://127.0.0.1:{port}", verify=certificate[0]) as client,
     ):
         assert client.machines.validate({}) == {}
