@@ -241,10 +241,10 @@ def test_a_method_that_is_not_there_tells_those_that_are(everything) -> None:
 
     async def go(client) -> None:
         for path, allowed in (
-            ("/machines", "GET, POST"),
-            ("/machines/small", "DELETE, GET, PUT"),
+            ("/machines", "GET, HEAD, POST"),
+            ("/machines/small", "DELETE, GET, HEAD, PUT"),
             ("/machines/validate", "POST"),
-            ("/machines/%76alidate", "DELETE, GET, PUT"),  # a machine of this name
+            ("/machines/%76alidate", "DELETE, GET, HEAD, PUT"),  # a machine of this name
             ("/process", "POST"),
         ):
             answer = await client.request("PATCH", path)

@@ -19,8 +19,9 @@ __all__ = [
     "Asked",
     "asked_in",
     "etag",
+    "event_id_of",
     "is_known",
-    "key_of",
+    "names_tag",
     "refuse_headers",
     "trace_of",
     "versions_of",
@@ -42,7 +43,7 @@ _NEVER: Final = 2**62
 class Asked:
     """What the headers of a request ask for, besides its body."""
 
-    key: str | None
+    event_id: str | None
     versions: Versions
     trace: str | None
 
@@ -69,7 +70,7 @@ def asked_in(scope: Scope) -> Asked:
     if not is_special:
         return _NOTHING
     headers = Headers(raw=scope["headers"])
-    return Asked(key_of(headers), versions_of(headers), trace_of(headers))
+    return Asked(event_id_of(headers), versions_of(headers), trace_of(headers))
 
 
 def etag(version: int) -> str:
@@ -136,8 +137,20 @@ def is_known(headers: Headers, version: int) -> bool:
     return any(tag == str(version) for _, tag in _tags("If-None-Match", known))
 
 
-def key_of(headers: Headers) -> str | None:
-    """The ``Idempotency-Key``: as it is, or in quotes.
+def names_tag(header: str | None, tag: str) -> bool:
+    """``If-None-Match`` names this tag, weak or strong, or any: the client has what it asks for.
+
+    Args:
+        header: ``"a", W/"b"`` or ``*``; None where the request has none.
+        tag: With its quotes.
+    """
+    if header is None:
+        return False
+    return any(each.strip().removeprefix("W/") in {tag, "*"} for each in header.split(","))
+
+
+def event_id_of(headers: Headers) -> str | None:
+    """The event id that ``Idempotency-Key`` says: as it is, or in quotes.
 
     Raises:
         Problem: It is empty or too long, or is there twice.

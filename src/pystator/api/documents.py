@@ -4,7 +4,16 @@ from typing import Any, Final
 
 from pystator.api.conditions import TAGS
 
-__all__ = ["CONDITIONS", "INCLUDE", "KEY", "KNOWN", "MATCH", "TRACE", "body_documented", "links"]
+__all__ = [
+    "CONDITIONS",
+    "IDEMPOTENCY",
+    "INCLUDE",
+    "KNOWN",
+    "MATCH",
+    "TRACE",
+    "body_documented",
+    "links",
+]
 
 _SCHEMAS: Final = "#/components/schemas/"
 
@@ -27,7 +36,7 @@ MATCH: Final = _header(
     '"1"',
     pattern=f"^{TAGS}$",
 )
-KEY: Final = _header(
+IDEMPOTENCY: Final = _header(
     "Idempotency-Key",
     "Makes the request safe to send again: it is carried out once, and answered with the same words"
     " each time. Another request under the same key is refused with 422.",
@@ -45,7 +54,7 @@ KNOWN: Final = _header(
     '"1"',
     pattern=f"^{TAGS}$",
 )
-CONDITIONS: Final = (MATCH, KEY, TRACE)
+CONDITIONS: Final = (MATCH, IDEMPOTENCY, TRACE)
 
 INCLUDE: Final[dict[str, Any]] = {
     "name": "include",

@@ -287,7 +287,7 @@ def _allowed(request: Request) -> list[str]:
         )
     ]
     has_head = "GET" in found and not instance_of(request).endswith(ENDLESS)
-    return [*found, "HEAD"] if has_head else found
+    return sorted([*found, "HEAD"]) if has_head else found
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

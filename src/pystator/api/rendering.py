@@ -2,30 +2,18 @@
 
 import json
 from collections.abc import Mapping
-from datetime import date, datetime
 from math import isfinite
 from typing import Any, cast
 
 from starlette.responses import Response
 
+from pystator.service.jsons import as_plain
+
 __all__ = ["Json", "render"]
 
 
-def _plain(value: Any) -> Any:
-    """Dates in ISO 8601, bytes in hexadecimal, the rest as text."""
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, Mapping):
-        return dict(cast("Mapping[str, Any]", value))
-    if isinstance(value, set | frozenset):
-        return list(cast("set[Any]", value))
-    return str(value)
-
-
 _encode = json.JSONEncoder(
-    separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain
+    separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=as_plain
 ).encode
 
 

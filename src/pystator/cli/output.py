@@ -8,14 +8,14 @@ import warnings
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
-from datetime import date, datetime
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Literal, TextIO, cast
+from typing import Any, Literal, TextIO
 
 import typer
 
 from pystator.errors import FSMError
+from pystator.service.jsons import as_plain
 
 __all__ = [
     "INTERRUPTED",
@@ -82,11 +82,11 @@ def say_json(value: Any) -> None:
 
     Escaped where the stream cannot carry all of its characters: it stays JSON.
     """
-    text = jsonlib.dumps(value, ensure_ascii=False, default=plain)
+    text = jsonlib.dumps(value, ensure_ascii=False, default=as_plain)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeError:
-        text = jsonlib.dumps(value, default=plain)
+        text = jsonlib.dumps(value, default=as_plain)
     say(text)
 
 
@@ -99,19 +99,6 @@ def problem(text: str) -> None:
     """An error's first line starts with ``error:``."""
     style = paint(sys.stderr)
     print(f"{style('error:', 'bad')} {text}", file=sys.stderr, flush=True)  # noqa: T201 - same
-
-
-def plain(value: Any) -> Any:
-    """What JSON has no word for: dates in ISO 8601, bytes in hexadecimal, the rest as text."""
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, Mapping):
-        return dict(cast("Mapping[str, Any]", value))
-    if isinstance(value, set | frozenset):
-        return list(cast("set[Any]", value))
-    return str(value)
 
 
 def prepare_streams() -> None:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from pystator.cli.events import Line
-from pystator.cli.output import plain
+from pystator.service.jsons import as_plain
 
 __all__ = ["Rejects"]
 
@@ -51,7 +51,7 @@ class Rejects:
         else:
             mark |= {"state": state, "attempt": line.attempt + 1}
             kept = {**line.data, "_rejected": mark}
-        self._out.write(json.dumps(kept, ensure_ascii=False, default=plain) + "\n")
+        self._out.write(json.dumps(kept, ensure_ascii=False, default=as_plain) + "\n")
 
     def flush(self) -> None:
         """Give what was kept to the operating system: a kill after this loses none of it."""

@@ -7,8 +7,9 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from pystator.cli.output import Style, Tone, plain
+from pystator.cli.output import Style, Tone
 from pystator.records import to_datetime
+from pystator.service.jsons import as_plain
 
 __all__ = [
     "WIDEST",
@@ -131,7 +132,7 @@ def bar(part: int, whole: int) -> str:
 
 def value(thing: Any) -> str:
     """A value as JSON."""
-    return json.dumps(thing, ensure_ascii=False, default=plain)
+    return json.dumps(thing, ensure_ascii=False, default=as_plain)
 
 
 def short(thing: Any, width: int = WIDEST) -> str:

@@ -6,9 +6,11 @@ amounts would let pass what an event takes from the second.
 
 import json
 from collections import Counter
-from typing import Any, Never
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any, Never, cast
 
-__all__ = ["parse"]
+__all__ = ["as_plain", "parse"]
 
 
 def _refuse(word: str) -> Never:
@@ -42,3 +44,16 @@ def parse(text: str, *, once: bool = True) -> Any:
         return (_STRICT if once else _LAX).decode(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def as_plain(value: Any) -> Any:
+    """What JSON has no word for: dates in ISO 8601, bytes in hexadecimal, the rest as text."""
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[str, Any]", value))
+    if isinstance(value, set | frozenset):
+        return list(cast("set[Any]", value))
+    return str(value)

@@ -7,9 +7,9 @@ from starlette.responses import Response
 
 from pystator.api.answers import response_of
 from pystator.api.bodies import JsonRoute
-from pystator.api.conditions import etag, is_known, key_of, trace_of, versions_of
+from pystator.api.conditions import etag, event_id_of, is_known, trace_of, versions_of
 from pystator.api.context import Caller, Reader, Sender, ServicesOf, named
-from pystator.api.documents import CONDITIONS, KEY, KNOWN, TRACE, links
+from pystator.api.documents import CONDITIONS, IDEMPOTENCY, KNOWN, TRACE, links
 from pystator.api.models.entities import CountsModel, CreateBody, EntitiesModel, EntityDetail
 from pystator.api.models.events import DataBody, DryRunBody, EventAnswer, Include
 from pystator.api.models.fields import Cursor, Limit, MachineQuery, OneEntity
@@ -44,7 +44,7 @@ def order_of(
         named(who, machine_name),
         who.machines,
         who.name,
-        key_of(request.headers),
+        event_id_of(request.headers),
         versions_of(request.headers),
         trace=trace_of(request.headers),
         **more,
@@ -59,7 +59,7 @@ def order_of(
     operation_id="create_entity",
     summary="Start an entity",
     status_code=201,
-    openapi_extra={"parameters": [KEY, TRACE]},
+    openapi_extra={"parameters": [IDEMPOTENCY, TRACE]},
     responses={
         201: {
             "model": EventAnswer,

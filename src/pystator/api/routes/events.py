@@ -76,7 +76,7 @@ async def answer_event(scope: Scope, body: bytes, of: Services, entity_id: str) 
         named(who, event.machine_name),
         who.machines,
         who.name,
-        asked.key,
+        asked.event_id,
         asked.versions,
         event.occurred_at,
         asked.trace,

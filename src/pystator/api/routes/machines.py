@@ -9,8 +9,8 @@ from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response
 
 from pystator.api.bodies import JsonRoute
+from pystator.api.conditions import names_tag
 from pystator.api.context import Admin, Caller, Reader, Services, ServicesOf, named
-from pystator.api.etags import is_known
 from pystator.api.machine_bodies import MACHINE_BODY, TEXT_BODY, YAML, machine_text
 from pystator.api.models.machines import MachineModel, MachinePage, ValidationModel, VersionModel
 from pystator.api.models.problems import declared
@@ -208,7 +208,7 @@ async def get_machine(
     """A version with its definition."""
     kept = await of.admin.get(_seen(who, name), version, who.machines)
     headers = {"ETag": tag_of(kept, form)}
-    if is_known(if_none_match, headers["ETag"]):
+    if names_tag(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     if form == "yaml":
         return Response(await of.admin.as_yaml(kept), 200, headers, YAML)
