@@ -133,6 +133,7 @@ def test_events(either: Any) -> None:
     row = either.event(name, "e-1")
     assert (row.trigger, row.payload, row.occurred_at) == ("add", {"by": 3}, 1_772_438_400_000_000)
     assert either.event(name, "e-2") is None
+    assert either.event("nobody", "e-1") is None
     rows = either.history(name, newest_first=True, limit=2)
     assert [each.version for each in rows.items] == [3, 2]
     assert rows.next is not None

@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 API: Final = "/api/v1"
+_NONE: Final = frozenset({"event_not_found", "entity_not_found"})
+"""Codes that say there is no row of an event."""
+
 _BULK: Final = "%62ulk"
 """An entity of this id, which the route for many events would hide."""
 
@@ -230,7 +233,7 @@ def event(entity_id: str, event_id: str, machine_name: str | None) -> Call[Histo
     params = query(entity_id=entity_id, machine_name=machine_name)
 
     def read(answer: Answer) -> HistoryEntry | None:
-        if answer.status == 404 and problem_of(answer).get("code") == "event_not_found":
+        if answer.status == 404 and problem_of(answer).get("code") in _NONE:
             return None
         return reading.entry(answer)
 
