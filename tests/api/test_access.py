@@ -316,6 +316,21 @@ def test_an_entity_of_another_machine_cannot_be_told_from_one_that_is_not_there(
         assert there.text.replace("one-e", "one-z") == nowhere.text
 
 
+def test_not_by_what_is_known_of_its_events_either(tmp_path):
+    """Also for who sees a single machine, which an entity without a row would belong to."""
+    place = Place(tmp_path)
+    place.begin()
+    try:
+        there, nowhere = (
+            asyncio.run(place._send("GET", f"/api/v1/{path}", stranger(), None))
+            for path in ("events/first?entity_id=one-e", "events/first?entity_id=one-z")
+        )
+    finally:
+        place.app.state.services.workroom.close()
+    assert (there.status_code, nowhere.status_code) == (404, 404)
+    assert there.text.replace("one-e", "one-z") == nowhere.text
+
+
 def test_a_stream_has_the_rows_of_the_callers_machines_only(place):
     """From the feed's beginning: the stranger's rows come, the others' do not."""
     start = place.ask("GET /api/v1/transitions", {"x-api-key": place.admin}, query="limit=1")

@@ -278,3 +278,15 @@ def test_the_machine_is_the_one_of_the_page(door) -> None:
     """The tests above are of a machine that does what it says without a service."""
     session = EntitySession(door.machines["door"])
     assert session.send("shut").target_state == "shut"
+
+
+async def test_a_rejection_of_what_was_never_started_can_be_read(serve, order) -> None:
+    """Its row is there, though there is no entity: it is the only machine's."""
+    async with serve(order) as client:
+        sent = {"trigger": "place", "context": {"total": 0}}
+        answer = await client.post(
+            "/entities/order-9/events", json=sent, headers={"Idempotency-Key": "k-1"}
+        )
+        assert answer.json()["reason"] == "guard_rejected"
+        row = (await client.get("/events/k-1?entity_id=order-9")).json()
+        assert (row["kind"], row["version"], row["error_code"]) == ("rejected", 0, "guard_rejected")

@@ -96,14 +96,14 @@ class Owners:
             AmbiguousEntityError: Several machines have an entity of this id.
         """
         visible = await self.visible(sight)
-        if len(visible) == 1 and visible[0] in await self._owners(entity_id):
-            return visible[0]
+        if len(visible) == 1:  # rejections of one that was never started are its machine's, too
+            owners = await self._seen(entity_id, sight)
+            if not owners or visible[0] in owners:
+                return visible[0]
         return await self._of(entity_id, sight)
 
     async def _of(self, entity_id: str, sight: Sight) -> str | None:
-        owners = await self._owners(entity_id)
-        if sight is not None:
-            owners = tuple(name for name in owners if name in sight)
+        owners = await self._seen(entity_id, sight)
         if len(owners) > 1:
             raise AmbiguousEntityError(
                 f"several machines have an entity {entity_id!r}: {', '.join(owners)}; "
@@ -111,6 +111,11 @@ class Owners:
                 context={"entity_id": entity_id, "machines": list(owners)},
             )
         return owners[0] if owners else None
+
+    async def _seen(self, entity_id: str, sight: Sight) -> tuple[str, ...]:
+        """The machines that have an entity of this id, those that the caller may see."""
+        owners = await self._owners(entity_id)
+        return owners if sight is None else tuple(name for name in owners if name in sight)
 
     async def _owners(self, entity_id: str) -> tuple[str, ...]:
         now = self._clock()
