@@ -25,6 +25,9 @@ HEAD_LIMIT: Final = 65_536
 HEAD_SECONDS: Final = 10.0
 """In which the head of a request has come."""
 
+STUCK_SECONDS: Final = 60.0
+"""After which a reader is left that takes nothing of what waits for it."""
+
 _CODES: Final = {400: "invalid_http", 408: "request_timeout", 431: "headers_too_large"}
 
 _log = logging.getLogger("pystator.api")
@@ -34,10 +37,13 @@ class Protocol(H11Protocol):
     """A connection."""
 
     head_seconds = HEAD_SECONDS
+    stuck_seconds = STUCK_SECONDS
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._waiting: asyncio.TimerHandle | None = None
+        self._reading: asyncio.TimerHandle | None = None
+        self._unread = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as above it
         """Begin to wait for a head."""
@@ -48,6 +54,7 @@ class Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop to wait."""
         self._stop_waiting()
+        self._stop_reading()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -57,6 +64,36 @@ class Protocol(H11Protocol):
             self._wait()
         else:
             self._stop_waiting()
+
+    def pause_writing(self) -> None:
+        """Much waits for the reader: look from time to time whether it takes some of it.
+
+        Also after the answer has ended and the connection is closed: what waits is kept until then.
+        """
+        super().pause_writing()
+        self._look_again()
+
+    def resume_writing(self) -> None:
+        """Little is left."""
+        self._stop_reading()
+        super().resume_writing()
+
+    def _look_again(self) -> None:
+        self._stop_reading()
+        self._unread = self.transport.get_write_buffer_size()
+        self._reading = self.loop.call_later(self.stuck_seconds, self._look)
+
+    def _stop_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
+    def _look(self) -> None:
+        if self.transport.get_write_buffer_size() < self._unread:
+            self._look_again()
+        else:
+            _log.info("a reader took nothing for %g s: the connection is cut", self.stuck_seconds)
+            self.transport.abort()
 
     def _wait(self) -> None:
         if self._waiting is None:
