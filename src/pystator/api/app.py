@@ -3,10 +3,9 @@
 A router is one line of `ROUTERS`, a middleware one of `create_app`.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from fastapi import APIRouter, FastAPI
 
@@ -90,17 +89,11 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        await cast("Any", used).aconnect()
+        await services.open()
         try:
             yield
         finally:
-            services.stop()
-            services.workroom.close()
-            await services.machines.close()
-            if own:
-                await cast("Any", used).adisconnect()
-            if services.exporting is not None:
-                await asyncio.to_thread(services.exporting.close)
+            await services.close(disconnect=own)
 
     app = FastAPI(
         title="PyStator",

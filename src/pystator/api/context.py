@@ -1,7 +1,8 @@
 """What a route is given: the services of the process, and who calls."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
 
@@ -56,6 +57,20 @@ class Services:
         self.admin = MachineAdmin(store, application, self.machines, self.workroom)
         self.trials = Trials(application, self.machines, self.admin, self.workroom)
         self.live = follow_feed(store, settings, self.metrics.streams)
+
+    async def open(self) -> None:
+        """Connect the store."""
+        await cast("Any", self.store).aconnect()
+
+    async def close(self, *, disconnect: bool) -> None:
+        """End everything; the store's connections, too, where they are the process's own."""
+        self.stop()
+        self.workroom.close()
+        await self.machines.close()
+        if disconnect:
+            await cast("Any", self.store).adisconnect()
+        if self.exporting is not None:
+            await asyncio.to_thread(self.exporting.close)
 
     def stop(self) -> None:
         """End what would go on for ever: the process is asked to end."""

@@ -11,7 +11,7 @@ Laws:
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -45,6 +45,8 @@ _SECONDS: Final = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
 
+_ENTITIES: Final = tuple(2**power for power in range(11))
+
 _shared: Any = multiprocess  # it has no types
 
 _Mode = Literal["livesum", "livemax", "livemostrecent"]
@@ -60,37 +62,33 @@ class Metrics:
             ProcessCollector(registry=self.registry)
             PlatformCollector(registry=self.registry)
             GCCollector(registry=self.registry)
-        self._requests = Counter(
-            "pystator_http_requests",
-            "Requests answered.",
-            ("method", "route", "status"),
-            registry=self.registry,
+        self._requests = self._counter(
+            "http_requests", "Requests answered.", "method", "route", "status"
         )
-        self._request_seconds = Histogram(
-            "pystator_http_request_duration_seconds",
+        self._request_seconds = self._histogram(
+            "http_request_duration_seconds",
             "From a request's head to the end of its answer; streams are left out.",
-            ("method", "route"),
-            buckets=_SECONDS,
-            registry=self.registry,
+            _SECONDS,
+            "method",
+            "route",
         )
-        self._events = Counter(
-            "pystator_events",
+        self._events = self._counter(
+            "events",
             "Events and data that entities were sent, by what became of them.",
-            ("machine", "outcome", "reason"),
-            registry=self.registry,
+            "machine",
+            "outcome",
+            "reason",
         )
-        self._event_seconds = Histogram(
-            "pystator_event_duration_seconds",
+        self._event_seconds = self._histogram(
+            "event_duration_seconds",
             "From an event's arrival to its result, waiting for others and actions included.",
-            ("machine",),
-            buckets=_SECONDS,
-            registry=self.registry,
+            _SECONDS,
+            "machine",
         )
-        self._commits = Histogram(
-            "pystator_commit_entities",
+        self._commits = self._histogram(
+            "commit_entities",
             "Entities that were written in one round trip: concurrent requests share them.",
-            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024),
-            registry=self.registry,
+            _ENTITIES,
         )
         self._streams = self._gauge("streams_open", "Open streams of transitions.", "livesum")
         self._up = self._gauge("store_up", "The store answers: 1, or 0.", "livemostrecent")
@@ -99,21 +97,25 @@ class Metrics:
             "When the newest transition was recorded that open streams have come to.",
             "livemax",
         )
-        build = Gauge(
-            "pystator_build_info",
-            "The release; always 1.",
-            ("version",),
-            registry=self.registry,
-            multiprocess_mode="livemax",
-        )
+        build = self._gauge("build_info", "The release; always 1.", "livemax", "version")
         build.labels(__version__).set(1)
         self._of_requests: dict[tuple[str, str, int], Counter] = {}
         self._of_durations: dict[tuple[str, str], Histogram] = {}
         self._of_events: dict[tuple[str, str, str], Counter] = {}
         self._of_machines: dict[str, Histogram] = {}
 
-    def _gauge(self, name: str, about: str, mode: _Mode) -> Gauge:
-        return Gauge(f"pystator_{name}", about, registry=self.registry, multiprocess_mode=mode)
+    def _counter(self, name: str, about: str, *labels: str) -> Counter:
+        return Counter(f"pystator_{name}", about, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, about: str, buckets: Sequence[float], *labels: str
+    ) -> Histogram:
+        return Histogram(f"pystator_{name}", about, labels, buckets=buckets, registry=self.registry)
+
+    def _gauge(self, name: str, about: str, mode: _Mode, *labels: str) -> Gauge:
+        return Gauge(
+            f"pystator_{name}", about, labels, registry=self.registry, multiprocess_mode=mode
+        )
 
     def request(self, method: str, route: str, status: int, seconds: float | None) -> None:
         """A request was answered; a stream has no duration."""
