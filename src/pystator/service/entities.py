@@ -256,7 +256,7 @@ class EntityService:
         self, entity_id: str, served: Served, result: TransitionResult
     ) -> Answer | FSMError:
         try:
-            return await answer_of(self._store, entity_id, served, result)
+            return await answer_of(self._store, entity_id, served, result, waits=False)
         except FSMError as error:
             return error
 
