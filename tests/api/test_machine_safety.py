@@ -14,6 +14,7 @@ from api.definitions import YAML, small
 from pystator import InMemoryStateStore, StateMachine
 from pystator.api import ApiSettings, create_app
 from servers.service import Service, until
+from stores.three import Three
 
 SECRET = "k" * 32
 
@@ -110,21 +111,6 @@ def test_a_caller_of_some_machines_sees_and_changes_no_others() -> None:
 
 def test_a_store_that_keeps_no_machines_says_so() -> None:
     """One of a user's own need not; the machines of the application are served all the same."""
-
-    class Three:
-        """Three methods."""
-
-        def __init__(self) -> None:
-            self.states = {}
-
-        def get_state(self, entity_id):
-            return self.states.get(entity_id)
-
-        def get_context(self, entity_id):
-            return {}
-
-        def set_state(self, entity_id, state, *, metadata=None) -> None:
-            self.states[entity_id] = state
 
     async def go() -> None:
         services = create_app([StateMachine.from_dict(small())], store=Three()).state.services

@@ -16,6 +16,7 @@ from pystator import InMemoryStateStore, Orchestrator, StateMachine, create_stat
 from pystator.api import ApiSettings, create_app
 from pystator.service.keyfile import create_key, revoke_key
 from servers.service import until
+from stores.three import Three
 
 
 def machine(name="door"):
@@ -135,19 +136,6 @@ def test_a_limit_is_kept_and_bounded(doors, now):
     doors.turn("l", 5)
     assert len(doors.page(cursor=now, limit=2)["items"]) == 2
     assert doors.get(limit=0).status_code == doors.get(limit=100_000).status_code == 422
-
-
-class Three:
-    """A store of a user's with three methods: it has no feed."""
-
-    def get_state(self, entity_id):
-        return None
-
-    def set_state(self, entity_id, state, *, metadata=None):
-        pass
-
-    def get_context(self, entity_id):
-        return {}
 
 
 def test_a_store_without_a_feed_answers_501(doors):

@@ -7,12 +7,12 @@ to a service has a key, and of a rejection it tells what history keeps.
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from cli.alike import OWN, Tell, alike
 from servers.service import Service, free_port
 
 MACHINE = """
@@ -43,8 +43,6 @@ EVENTS = [
     for n, trigger in enumerate(["wait", "pay", "pack", "close", "nonsense"] * 8)
 ]  # fmt: skip
 
-Tell = Callable[..., Any]
-
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
@@ -68,30 +66,17 @@ def both(cli: Tell, served: Service, store: str, tmp_path: Path) -> Tell:
             assert cli("machines", "create", name, *place).code == 0
     (tmp_path / "events.jsonl").write_text("\n".join(map(json.dumps, EVENTS)) + "\n{broken\n")
 
-    def run(*words: object, code: int = 0, stdin: str | None = None) -> Any:
-        places = ("--store", store), ("--url", served.url)
-        answers = [cli(*words, *place, stdin=stdin) for place in places]
-        assert [answer.code for answer in answers] == [code, code], answers
-        for text in ("out", "err"):
-            first, second = (plain(getattr(answer, text)) for answer in answers)
-            assert second == first, words
-        return answers[1]
-
-    return run
+    return alike(cli, [("--store", store), ("--url", served.url)], plain)
 
 
-OWN = re.compile(
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)?|in [\d.]+ s, [\d,]+ a second"
-    r'|"(duration_us|seconds|rate)": [\d.]+|(sqlite|http)://[\w.:/*?=&@-]+\b|--after \S+|"next": "[^"]+"'
-    r'|"actor": (null|"anonymous")|"event_id": (null|"pystator-client:[\w-]+")'
-)
-"""What no two runs have in common: times, durations, cursors, where it is, who it was; and keys that are made."""
+MORE = r'|"actor": (null|"anonymous")|"event_id": (null|"pystator-client:[\w-]+")'
+"""Of a service: who it was, and keys that are made."""
 
 
 def plain(text: str) -> str:
     """The text, without what is each one's own."""
     told = re.sub(r" +", " ", without_facts(text))
-    return OWN.sub("*", re.sub(r" by anonymous\b", "", told))
+    return re.sub(OWN + MORE, "*", re.sub(r" by anonymous\b", "", told))
 
 
 def without_facts(text: str) -> str:

@@ -5,15 +5,13 @@ cursors are each store's own.
 """
 
 import json
-import re
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from cli.alike import Tell, alike
 from pystator.cli.machines import shown_url
 
 MACHINE = """
@@ -49,8 +47,6 @@ STORES = {
     "replicated": "redis_url",
 }
 
-Tell = Callable[..., Any]
-
 
 @pytest.fixture(params=STORES)
 def url(request: pytest.FixtureRequest) -> str:
@@ -68,26 +64,7 @@ def both(cli: Tell, url: str, tmp_path: Path) -> Tell:
     (tmp_path / "code.py").write_text(CODE)
     (tmp_path / "events.jsonl").write_text("\n".join(map(json.dumps, EVENTS)))
 
-    def run(*words: object, code: int = 0, **options: Any) -> Any:
-        answers = [cli(*words, "--store", store, **options) for store in ("sqlite:///a.db", url)]
-        assert [answer.code for answer in answers] == [code, code], answers
-        for text in ("out", "err"):
-            first, second = (plain(getattr(answer, text)) for answer in answers)
-            assert second == first, words
-        return answers[1]
-
-    return run
-
-
-OWN = re.compile(
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)?|in [\d.]+ s, [\d,]+ a second"
-    r'|"(duration_us|seconds|rate)": [\d.]+|(sqlite|postgresql|redis|mongodb|replicated)://[\w.:/*?=&@-]+\b|--after \S+|"next": "[^"]+"'
-)
-"""What no two runs have in common: times, durations, cursors, and where the store is."""
-
-
-def plain(text: str) -> str:
-    return OWN.sub("*", text)
+    return alike(cli, [("--store", "sqlite:///a.db"), ("--store", url)])
 
 
 def test_an_entitys_life_is_told_in_the_same_words(both: Tell) -> None:

@@ -18,6 +18,7 @@ from pystator import (
     StateMachine,
 )
 from pystator.orchestrator.replay import replay
+from stores.three import Three
 
 WHY = {"reason": "closed for good", "actor": "ada"}
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -336,23 +337,6 @@ def test_in_a_transaction_of_the_caller(tmp_path, machine):
     assert store.entities(archived=True).items == [orders.get_entity("o-1")]
     connection.close()
     store.disconnect()
-
-
-class Three:
-    """A store of a user's, with the three methods."""
-
-    def __init__(self):
-        self.kept = {}
-
-    def get_state(self, entity_id):
-        return self.kept.get(entity_id, (None, {}))[0]
-
-    def get_context(self, entity_id):
-        return self.kept.get(entity_id, (None, {}))[1]
-
-    def set_state(self, entity_id, state, metadata=None):
-        context = (metadata or {}).get("context", self.get_context(entity_id))
-        self.kept[entity_id] = (state, context)
 
 
 def test_a_store_without_a_place_for_it_says_so(machine):

@@ -16,6 +16,7 @@ from pystator.service.live import (
     NoFeedError,
     TooManyFollowersError,
 )
+from stores.three import Three
 
 ALL = Choice()
 
@@ -144,16 +145,6 @@ def test_a_cursor_of_something_else_is_told(shop):
 
 
 def test_a_store_without_a_feed_says_so():
-    class Three:
-        def get_state(self, entity_id):
-            return None
-
-        def set_state(self, entity_id, state, *, metadata=None):
-            pass
-
-        def get_context(self, entity_id):
-            return {}
-
     from pystator.stores.adapt import lift
 
     async def ask():

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -27,6 +27,7 @@ from pystator import (
     UndefinedStateError,
     create_state_store,
 )
+from stores.three import Three
 
 CONFIG: dict[str, Any] = {
     "meta": {"machine_name": "order"},
@@ -196,21 +197,10 @@ def test_an_entity_id_is_text_that_every_store_can_hold(
 
 
 def test_ids_are_checked_for_users_stores_too() -> None:
-    class Three:
-        states: ClassVar[dict[str, str]] = {}
-
-        def get_state(self, entity_id):
-            return self.states.get(entity_id)
-
-        def get_context(self, entity_id):
-            return {}
-
-        def set_state(self, entity_id, state, *, metadata=None):
-            self.states[entity_id] = state
-
+    store = Three()
     with pytest.raises(InvalidValueError, match="entity id ''"):
-        Orchestrator(MACHINE, Three()).process_event("", "close")
-    assert Three.states == {}
+        Orchestrator(MACHINE, store).process_event("", "close")
+    assert store.kept == {}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from pystator.api.conditions import TAGS
+from pystator.api.models.events import EventAnswer
 
 __all__ = [
     "CONDITIONS",
@@ -11,6 +12,7 @@ __all__ = [
     "KNOWN",
     "MATCH",
     "TRACE",
+    "answered",
     "body_documented",
     "links",
 ]
@@ -69,6 +71,11 @@ def body_documented(model: str) -> dict[str, Any]:
     """The body of a route that reads it by itself."""
     schema = {"$ref": f"{_SCHEMAS}{model}"}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def answered(description: str, *operations: str) -> dict[str, Any]:
+    """What becomes of an event, as the answer of a route, with links to other operations."""
+    return {"model": EventAnswer, "description": description, **links(*operations)}
 
 
 def links(*operations: str) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from pystator.api.answers import response_of
 from pystator.api.bodies import JsonRoute
 from pystator.api.conditions import refuse_headers
 from pystator.api.context import Admin, Caller, ServicesOf
-from pystator.api.documents import MATCH, TRACE, links
+from pystator.api.documents import MATCH, TRACE, answered
 from pystator.api.models.entities import ForceBody, ReasonBody
-from pystator.api.models.events import EventAnswer
 from pystator.api.models.fields import OneEntity
 from pystator.api.models.problems import declared
 from pystator.api.problems import instance_of
@@ -30,11 +29,7 @@ _ERRORS = declared(400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 500, 503, 5
     summary="Put an entity into a state",
     openapi_extra=_EXTRA,
     responses={
-        200: {
-            "model": EventAnswer,
-            "description": "It is there.",
-            **links("get_entity", "get_history"),
-        },
+        200: answered("It is there.", "get_entity", "get_history"),
         **_ERRORS,
     },
 )
@@ -53,11 +48,7 @@ async def force_state(
     summary="Archive an entity",
     openapi_extra=_EXTRA,
     responses={
-        200: {
-            "model": EventAnswer,
-            "description": "It is archived.",
-            **links("get_entity", "get_history", "unarchive_entity"),
-        },
+        200: answered("It is archived.", "get_entity", "get_history", "unarchive_entity"),
         **_ERRORS,
     },
 )
@@ -75,11 +66,7 @@ async def archive_entity(
     summary="Take an entity back from the archive",
     openapi_extra=_EXTRA,
     responses={
-        200: {
-            "model": EventAnswer,
-            "description": "It lives again.",
-            **links("get_entity", "get_history"),
-        },
+        200: answered("It lives again.", "get_entity", "get_history"),
         **_ERRORS,
     },
 )

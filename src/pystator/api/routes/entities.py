@@ -9,7 +9,7 @@ from pystator.api.answers import response_of
 from pystator.api.bodies import JsonRoute
 from pystator.api.conditions import etag, event_id_of, is_known, trace_of, versions_of
 from pystator.api.context import Caller, Reader, Sender, ServicesOf, named
-from pystator.api.documents import CONDITIONS, IDEMPOTENCY, KNOWN, TRACE, links
+from pystator.api.documents import CONDITIONS, IDEMPOTENCY, KNOWN, TRACE, answered, links
 from pystator.api.models.entities import CountsModel, CreateBody, EntitiesModel, EntityDetail
 from pystator.api.models.events import DataBody, DryRunBody, EventAnswer, Include
 from pystator.api.models.fields import Cursor, Limit, MachineQuery, OneEntity
@@ -61,11 +61,9 @@ def order_of(
     status_code=201,
     openapi_extra={"parameters": [IDEMPOTENCY, TRACE]},
     responses={
-        201: {
-            "model": EventAnswer,
-            "description": "It was started; `Location` is where it is.",
-            **links("get_entity", "get_history", "send_event"),
-        },
+        201: answered(
+            "It was started; `Location` is where it is.", "get_entity", "get_history", "send_event"
+        ),
         **declared(400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 500, 503, 504),
     },
 )
@@ -94,11 +92,7 @@ async def create_entity(
     summary="Bring data without an event",
     openapi_extra={"parameters": [*CONDITIONS]},
     responses={
-        200: {
-            "model": EventAnswer,
-            "description": "The data is kept.",
-            **links("get_entity", "get_history"),
-        },
+        200: answered("The data is kept.", "get_entity", "get_history"),
         **declared(400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 500, 503, 504),
     },
 )

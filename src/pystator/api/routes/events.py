@@ -12,8 +12,8 @@ from pystator.api.answers import response_of
 from pystator.api.bodies import JsonRoute, check_query, parsed
 from pystator.api.conditions import asked_in
 from pystator.api.context import Reader, Services, ServicesOf, authorized, named
-from pystator.api.documents import CONDITIONS, INCLUDE, body_documented, links
-from pystator.api.models.events import EventAnswer, EventBody
+from pystator.api.documents import CONDITIONS, INCLUDE, answered, body_documented
+from pystator.api.models.events import EventBody
 from pystator.api.models.fields import MachineQuery, OneEntity
 from pystator.api.models.history import RowModel
 from pystator.api.models.problems import declared
@@ -40,11 +40,7 @@ _read: Final = EventBody.model_validate
         "parameters": [*CONDITIONS, INCLUDE],
     },
     responses={
-        200: {
-            "model": EventAnswer,
-            "description": "The event was applied, or ignored on purpose.",
-            **links("get_entity", "get_history"),
-        },
+        200: answered("The event was applied, or ignored on purpose.", "get_entity", "get_history"),
         **declared(400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 500, 503, 504),
     },
 )
