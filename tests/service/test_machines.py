@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from pystator.records import StoredMachine
 from pystator.service.application import Application
 from pystator.service.machines import FRESH, STALE, Machines
 from pystator.service.owners import Owners
+from pystator.stores.registry import create_state_store
 
 
 class Store(InMemoryStateStore):
@@ -115,6 +117,42 @@ def test_nobody_waits_for_a_look_up_until_the_copy_is_stale() -> None:
         await machines.close()
 
     run(go)
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "postgres_url", "redis_url", "mongodb_url"])
+def test_names_are_found_without_reading_every_version(kind, request, tmp_path) -> None:
+    """It is done every second, and each version comes with its whole definition."""
+    urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/shop.db"}
+    store: Any = create_state_store(urls[kind] if kind in urls else request.getfixturevalue(kind))
+    read = []
+
+    class Counted:
+        async def astored_machine(self, name, version=None):
+            return await store.astored_machine(name, version)
+
+        async def astored_machines(self, **options):
+            page = await store.astored_machines(**options)
+            read.extend(page.items)
+            return page
+
+    names = ["a", "a-b", "a.b", "order", "order-2", "order_2"]
+
+    store.connect()
+    for number, name in enumerate(names):
+        for version in range(15 if number % 2 else 1):
+            save(store, name, str(version))
+    if kind != "memory":
+        store.disconnect()
+
+    async def go() -> None:
+        await store.aconnect()
+        machines = Machines(Counted(), Application())
+        assert await machines.names() == tuple(sorted(names))
+        assert len(read) <= 30
+        await machines.close()
+        await store.adisconnect()
+
+    asyncio.run(go())
 
 
 def test_a_machine_that_did_not_change_stays_the_same_object() -> None:

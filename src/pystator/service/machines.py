@@ -22,6 +22,7 @@ from pystator.errors import ConfigurationError, FSMError, MachineNotFoundError
 from pystator.orchestrator import Orchestrator
 from pystator.records import StoredMachine, record
 from pystator.service.application import Application
+from pystator.stores.keys import write_cursor
 from pystator.stores.named import configuration
 
 if TYPE_CHECKING:
@@ -38,6 +39,12 @@ FRESH: Final = 1.0
 
 STALE: Final = 1.5
 """Seconds after which it is not taken any more."""
+
+_NAMES: Final = 10
+"""Machines that are read at once for their names: they come with their definitions."""
+
+_LAST: Final = "\U0010ffff"
+"""Sorts behind every version: the others of a machine are passed over, and there may be many."""
 
 _SHOWN: Final = 20
 """Names that an error lists."""
@@ -235,11 +242,11 @@ class Machines:
         names = set(self._own)
         after: str | None = None
         while self._kept is not None:
-            page = await self._kept.astored_machines(after=after, limit=500)
+            page = await self._kept.astored_machines(after=after, limit=_NAMES)
             names.update(each.name for each in page.items)
-            after = page.next
-            if after is None:
+            if page.next is None or not page.items:
                 break
+            after = write_cursor("machines", page.items[-1].name, _LAST)
         found = tuple(sorted(names))
         if changes == self._changes.total():
             self._names, self._names_since = found, began
