@@ -2,7 +2,7 @@
 
 import sys
 import time
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -153,19 +153,6 @@ def _row(key: "ApiKey") -> list[Cell]:
 
 
 def _view(key: "ApiKey") -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "name": key.name,
-        "scopes": list(key.scopes),
-        "machines": None if key.machines is None else list(key.machines),
-        "created_at": _iso(key.created_at),
-        "expires_at": _iso(key.expires_at),
-        "revoked_at": _iso(key.revoked_at),
-        "valid": key.is_valid(_now()),
-    }
+    from pystator.service.keyfile import key_view
 
-
-def _iso(time: int | None) -> datetime | None:
-    from pystator.records import to_datetime
-
-    return None if time is None else to_datetime(time)
+    return {**key_view(key), "valid": key.is_valid(_now())}

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from pystator.errors import ConfigurationError, InvalidValueError
-from pystator.records import from_datetime, record, to_datetime
+from pystator.records import from_datetime, record
+from pystator.service.times import iso
 
 __all__ = [
     "DEFAULT_FILE",
@@ -35,6 +36,7 @@ __all__ = [
     "create_key",
     "digest_of",
     "key_id",
+    "key_view",
     "keys_path",
     "parse_keys",
     "read_keys",
@@ -347,13 +349,17 @@ def _write(path: Path, keys: Sequence[ApiKey]) -> None:
 
 
 def _say(key: ApiKey) -> dict[str, Any]:
+    return {**key_view(key), "sha256": key.digest}
+
+
+def key_view(key: ApiKey) -> dict[str, Any]:
+    """A key as plain data, without its hash."""
     return {
         "id": key.id,
         "name": key.name,
-        "sha256": key.digest,
         "scopes": list(key.scopes),
         "machines": None if key.machines is None else list(key.machines),
-        "created_at": to_datetime(key.created_at).isoformat(),
-        "expires_at": None if key.expires_at is None else to_datetime(key.expires_at).isoformat(),
-        "revoked_at": None if key.revoked_at is None else to_datetime(key.revoked_at).isoformat(),
+        "created_at": iso(key.created_at),
+        "expires_at": iso(key.expires_at),
+        "revoked_at": iso(key.revoked_at),
     }

@@ -1,11 +1,11 @@
-"""Times as people write them: ISO 8601 with a time zone, and durations as in machines."""
+"""Times as people write and read them: ISO 8601 with a time zone, and durations as in machines."""
 
 from datetime import datetime, timedelta
 from typing import Any
 
-from pystator.records import from_datetime
+from pystator.records import from_datetime, to_datetime
 
-__all__ = ["aware", "duration"]
+__all__ = ["aware", "duration", "iso"]
 
 
 def aware(at: Any) -> datetime:
@@ -25,6 +25,11 @@ def aware(at: Any) -> datetime:
         raise ValueError(f"has no time zone: {at!r}; write e.g. {whole}Z or {whole}+02:00")
     from_datetime(moment)  # it has to be a moment in UTC, too
     return moment
+
+
+def iso(moment: int | None) -> str | None:
+    """A moment of a record as text."""
+    return None if moment is None else to_datetime(moment).isoformat()
 
 
 def duration(text: str) -> timedelta:

@@ -5,7 +5,7 @@ The HTTP API and ``--json`` show the same.
 
 from typing import TYPE_CHECKING, Any
 
-from pystator.records import to_datetime
+from pystator.service.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,11 +36,11 @@ def entity_view(entity: "Entity") -> dict[str, Any]:
         "version": entity.version,
         "context": entity.context,
         "history_states": entity.history or {},
-        "timers": {name: _time(deadline) for name, (deadline, _) in sorted(entity.timers.items())},
-        "created_at": _time(entity.created_at),
-        "updated_at": _time(entity.updated_at),
-        "state_since": _time(entity.state_since),
-        "archived_at": _time(entity.archived_at),
+        "timers": {name: iso(deadline) for name, (deadline, _) in sorted(entity.timers.items())},
+        "created_at": iso(entity.created_at),
+        "updated_at": iso(entity.updated_at),
+        "state_since": iso(entity.state_since),
+        "archived_at": iso(entity.archived_at),
     }
 
 
@@ -83,9 +83,9 @@ def entry_view(entry: "HistoryEntry") -> dict[str, Any]:
         "ref": entry.ref,
         "actor": entry.actor,
         "machine_version": entry.machine_version,
-        "occurred_at": _time(entry.occurred_at),
-        "now": _time(entry.now),
-        "recorded_at": _time(entry.recorded_at),
+        "occurred_at": iso(entry.occurred_at),
+        "now": iso(entry.now),
+        "recorded_at": iso(entry.recorded_at),
         "duration_us": entry.duration_us,
         "trace": entry.trace,
     }
@@ -98,7 +98,7 @@ def machine_view(machine: "StoredMachine") -> dict[str, Any]:
         "version": machine.version,
         "fingerprint": machine.fingerprint,
         "description": machine.description,
-        "created_at": _time(machine.created_at or None),
+        "created_at": iso(machine.created_at or None),
     }
 
 
@@ -107,7 +107,7 @@ def item_view(entry: "HistoryEntry") -> dict[str, Any]:
     return {
         "entity_id": entry.entity_id,
         "machine_name": entry.machine_name,
-        "timestamp": _time(entry.recorded_at),
+        "timestamp": iso(entry.recorded_at),
         **entry_view(entry),
     }
 
@@ -144,7 +144,7 @@ def event_view(
         "changed": changed,
         "removed": removed,
         "event_id": row.event_id,
-        "now": _time(row.now),
+        "now": iso(row.now),
         "action_errors": action_errors,
     }
 
@@ -154,7 +154,3 @@ def reason_of(row: "Entry | HistoryEntry") -> str | None:
     if row.success:
         return "ignored" if row.kind == "rejected" else None
     return "no_transition" if row.error_code == "invalid_transition" else row.error_code
-
-
-def _time(moment: int | None) -> str | None:
-    return None if moment is None else to_datetime(moment).isoformat()
