@@ -16,7 +16,7 @@ import pytest
 
 from pystator import StateMachine
 from pystator.api import create_app
-from pystator.api.access import JsonFormat, TextFormat
+from pystator.api.layers.access import JsonFormat, TextFormat
 from pystator.api.security.rate import RateLimit, parse_rate
 from pystator.api.settings import ApiSettings
 from pystator.errors import ConfigurationError

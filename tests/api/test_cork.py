@@ -2,7 +2,7 @@
 
 import asyncio
 
-from pystator.api.cork import Cork
+from pystator.api.server.cork import Cork
 
 
 class Wire:

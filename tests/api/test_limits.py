@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pystator.api.limits import BodyLimits, HeadLimits, Limits, is_too_deep
+from pystator.api.layers.limits import BodyLimits, HeadLimits, Limits, is_too_deep
 
 LIMITS = Limits(body=100, body_seconds=0.2, depth=3, path=30, query=30, headers=5, header_bytes=200)
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from pystator import SQLiteStateStore
-from pystator.api.serving import Serving, listen
+from pystator.api.server.serving import Serving, listen
 from pystator.api.settings import ApiSettings
 from pystator.errors import ConfigurationError
 from pystator.service.keyfile import create_key, revoke_key

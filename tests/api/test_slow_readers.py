@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from pystator.api.protocol import Protocol
+from pystator.api.server.protocol import Protocol
 
 LARGE = b"x" * 16_000_000
 

@@ -1,6 +1,8 @@
 """The application: routers, errors, and a lifespan that opens and closes the store.
 
-A router is one line of `ROUTERS`, a middleware one of `create_app`.
+A router is one line of `ROUTERS`, a middleware one of `create_app`: from the outside in numbers,
+traces, the layers of `pystator.api.layers.protect`, HEAD, paths as they were sent, and the shortcut
+of events.
 """
 
 from collections.abc import AsyncGenerator
@@ -11,12 +13,13 @@ from fastapi import APIRouter, FastAPI
 
 from pystator._version import __version__
 from pystator.api.context import Services
-from pystator.api.heads import Heads
+from pystator.api.layers.heads import Heads
+from pystator.api.layers.protect import protect
+from pystator.api.layers.shortcut import Shortcut
 from pystator.api.metrics import Measured
 from pystator.api.openapi import describe, operation_of
 from pystator.api.paths import RawPaths
 from pystator.api.problems import handle_problems
-from pystator.api.protect import protect
 from pystator.api.routes import (
     admin,
     bulk,
@@ -29,7 +32,6 @@ from pystator.api.routes import (
     transitions,
 )
 from pystator.api.settings import ApiSettings
-from pystator.api.shortcut import Shortcut
 from pystator.db.resolve import find_store
 from pystator.service.application import Application
 from pystator.stores.prunable import CompleteStore
@@ -115,7 +117,7 @@ def create_app(
     app.add_middleware(Heads)
     protect(app, services.settings)
     if services.exporting is not None:
-        from pystator.api.traces import TraceState  # the extra otel
+        from pystator.api.layers.traces import TraceState  # the extra otel
 
         app.add_middleware(TraceState)
     app.add_middleware(Measured, metrics=services.metrics)

@@ -100,8 +100,8 @@ def api(
         log_format=log_format,
     )
 
-    from pystator.api.serving import run, url_of
-    from pystator.api.workers import supervise
+    from pystator.api.server.serving import run, url_of
+    from pystator.api.server.workers import supervise
 
     url = url_of(listening)
 
@@ -130,7 +130,7 @@ def _prepared(
     from pystator.service.keyfile import keys_path
 
     with from_extra("api", "fastapi", "starlette", "uvicorn", "jwt", "prometheus_client"):
-        from pystator.api.serving import Serving, listen
+        from pystator.api.server.serving import Serving, listen
         from pystator.api.settings import ApiSettings
     settings = ApiSettings.load(
         keys_file=None if keys is None else str(keys_path(keys)),

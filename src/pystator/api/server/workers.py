@@ -13,9 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from pystator.api.access import configure_logging
+from pystator.api.layers.access import configure_logging
 from pystator.api.metrics import forget_worker, shared_folder
-from pystator.api.serving import Serving, run
+from pystator.api.server.serving import Serving, run
 from pystator.errors import FSMError, StoreUnavailableError
 
 __all__ = ["supervise"]

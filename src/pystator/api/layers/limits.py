@@ -17,7 +17,17 @@ from itertools import accumulate
 from typing import Any, Final, Generic, TypeVar, cast
 from urllib.parse import unquote_to_bytes
 
-from pystator.api.asgi import CLOSE, App, Header, Message, Receive, Scope, Send, header_of, refuse
+from pystator.api.asgi import (
+    CLOSE,
+    App,
+    Header,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    header_of,
+    refuse,
+)
 from pystator.records import record
 
 __all__ = ["BodyLimits", "HeadLimits", "Limits", "is_too_deep"]

@@ -26,11 +26,11 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.lifespan.off import LifespanOff
 
-from pystator.api.access import configure_logging
 from pystator.api.app import create_app
-from pystator.api.protect import authenticator_of
-from pystator.api.protocol import HEAD_LIMIT, Protocol
+from pystator.api.layers.access import configure_logging
+from pystator.api.layers.protect import authenticator_of
 from pystator.api.security.origins import LOOPBACK
+from pystator.api.server.protocol import HEAD_LIMIT, Protocol
 from pystator.api.settings import ApiSettings
 from pystator.errors import ConfigurationError
 from pystator.records import record

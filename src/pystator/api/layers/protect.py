@@ -17,9 +17,9 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from pystator.api.access import AccessLog
-from pystator.api.headers import SecurityHeaders
-from pystator.api.limits import BodyLimits, HeadLimits, Limits
+from pystator.api.layers.access import AccessLog
+from pystator.api.layers.headers import SecurityHeaders
+from pystator.api.layers.limits import BodyLimits, HeadLimits, Limits
 from pystator.api.security.callers import Authentication, Authenticator
 from pystator.api.security.keys import Keys
 from pystator.api.security.origins import Origins

@@ -14,8 +14,8 @@ from typing import Any, Final, cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from pystator.api.cork import Cork
 from pystator.api.problems import MEDIA_TYPE, document
+from pystator.api.server.cork import Cork
 
 __all__ = ["HEAD_LIMIT", "HEAD_SECONDS", "Protocol"]
 
