@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Final, Self
 from pystator.errors import FSMError
 from pystator.records import HistoryEntry, Page, record
 from pystator.service.choice import Choice
+from pystator.service.pages import READ, Pace
 
 if TYPE_CHECKING:
     from pystator.service.live import Live
 
-__all__ = ["LOOK", "QUICK", "SLOW", "Follower", "Pace", "Told", "backoff", "wanted"]
+__all__ = ["LOOK", "QUICK", "SLOW", "Follower", "Told", "backoff", "wanted"]
 
 _log = logging.getLogger("pystator.live")
 
@@ -32,9 +33,6 @@ LOOK: Final = 500
 QUICK, SLOW, LONGEST = 0.05, 0.1, 5.0
 """Seconds between two looks at the feed: when rows come, when none do, when the store is down."""
 
-FULL: Final = 1_000_000
-"""Characters of rows that are given, or wanted of one read."""
-
 
 @record
 class Told:
@@ -42,25 +40,6 @@ class Told:
 
     cursor: str
     text: str
-
-
-class Pace:
-    """How many rows to read at once: many small ones, few large ones.
-
-    Args:
-        most: Rows at most.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.rows = min(most, 16)
-        self._most = most
-
-    def had(self, number: int, size: int) -> None:
-        """So many rows had so many characters."""
-        if size > FULL:
-            self.rows = max(1, number * FULL // size)
-        elif number >= self.rows and size < FULL // 2:
-            self.rows = min(self._most, self.rows * 2)
 
 
 class Follower:
@@ -111,7 +90,7 @@ class Follower:
                 told.append(Told(slot.cursor, slot.text))
                 size += len(slot.text)
             self.cursor = slot.cursor
-            if size > FULL:
+            if size > READ:
                 break
         return told, 0.0
 

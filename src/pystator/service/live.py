@@ -25,8 +25,8 @@ from typing import Final
 from pystator.errors import FSMError, InvalidValueError
 from pystator.records import HistoryEntry, Page, record
 from pystator.service.choice import EVERYTHING, Choice
-from pystator.service.following import LOOK, QUICK, SLOW, Follower, Pace, backoff, wanted
-from pystator.service.pages import FULL, weight_of_row
+from pystator.service.following import LOOK, QUICK, SLOW, Follower, backoff, wanted
+from pystator.service.pages import FULL, Pace, weight_of_row
 from pystator.service.recent import Recent, Slot
 from pystator.stores.protocols import NativeStore
 

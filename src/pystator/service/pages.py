@@ -9,17 +9,38 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from pystator.records import Page
-from pystator.service.following import Pace
 
 if TYPE_CHECKING:
     from pystator.records import Entity, HistoryEntry
 
-__all__ = ["FULL", "bounded", "weight_of_entity", "weight_of_row"]
+__all__ = ["FULL", "READ", "Pace", "bounded", "weight_of_entity", "weight_of_row"]
 
 FULL: Final = 4_000_000
 """Characters of rows after which a page is full."""
 
+READ: Final = 1_000_000
+"""Characters of rows that one read is to give."""
+
 T = TypeVar("T")
+
+
+class Pace:
+    """How many rows to read at once: many small ones, few large ones.
+
+    Args:
+        most: Rows at most.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.rows = min(most, 16)
+        self._most = most
+
+    def had(self, number: int, size: int) -> None:
+        """So many rows had so many characters."""
+        if size > READ:
+            self.rows = max(1, number * READ // size)
+        elif number >= self.rows and size < READ // 2:
+            self.rows = min(self._most, self.rows * 2)
 
 
 async def bounded(
