@@ -21,6 +21,7 @@ from docs.pages import ROOT, blocks, file_of, search_path
 from pystator.api import ApiSettings, create_app
 from pystator.api.problems import TABLE
 from pystator.service.keyfile import create_key
+from servers.service import environment
 
 PAGE = ROOT / "docs" / "http-api.md"
 USUAL = "localhost:8004"
@@ -93,7 +94,7 @@ def script() -> str:
 @pytest.fixture(params=[*STORES, pytest.param("sqlite without curl", marks=pytest.mark.soak)])
 def variables(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """The environment of the shell: all that says which store it is."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYSTATOR_")}
+    kept = environment()
     kind, _, without_curl = request.param.partition(" ")
     chosen = STORES[kind]
     if chosen is not None:
