@@ -12,6 +12,7 @@ from pystator import (
     FSMError,
     InMemoryStateStore,
     MachineNotFoundError,
+    Orchestrator,
     StateMachine,
     StoreUnavailableError,
 )
@@ -279,18 +280,34 @@ def test_a_misspelt_name_is_answered_with_what_there_is() -> None:
 # Owners -------------------------------------------------------------------------------------------
 
 
-def test_the_only_machine_is_everybodys_without_a_question() -> None:
+def test_entities_of_the_only_machine_are_asked_for_once() -> None:
     async def go(store, clock) -> None:
         machines = Machines(store, Application([own("order")]), clock=clock)
         owners = Owners(store, machines, clock=clock)
-        assert owners.known(None, None) is None  # whether it is the only one is not known yet
-        served = await owners.machine_of("o-1", None, None)
-        assert owners.known(None, None) is served
+        assert owners.known("o-1", None, None) is None
+        served = await owners.machine_of("o-1", None, None)  # it may be started
+        assert owners.known("o-1", None, None) is None, "somebody else may have started it"
+        await served.orchestrator.async_create_entity("o-1")
+        assert await owners.machine_of("o-1", None, None) is served
+        assert owners.known("o-1", None, None) is served
         save(store, "parcel", "1")
         clock.now += STALE
-        assert owners.known(None, None) is None
+        assert owners.known("o-1", None, None) is None
         with pytest.raises(MachineNotFoundError, match="say with machine_name"):
-            await owners.machine_of("o-1", None, None)
+            await owners.machine_of("o-2", None, None)
+        await machines.close()
+
+    run(go)
+
+
+def test_an_entity_of_a_machine_that_is_not_served_is_not_started_again() -> None:
+    async def go(store, clock) -> None:
+        await Orchestrator(own("parcel"), store).async_create_entity("e")
+        machines = Machines(store, Application([own("order")]), clock=clock)
+        owners = Owners(store, machines, clock=clock)
+        with pytest.raises(MachineNotFoundError, match="no machine 'parcel'"):
+            await owners.machine_of("e", None, None)
+        assert (await owners.machine_of("e", "order", None)).name == "order"
         await machines.close()
 
     run(go)
@@ -311,7 +328,7 @@ def test_a_limited_caller_sees_no_other_machines() -> None:
             await owners.machine_of("e", "two", {"one"})
         with pytest.raises(MachineNotFoundError, match="no machine is served"):
             await owners.machine_of("e", None, set())
-        assert owners.known("two", {"one"}) is None
+        assert owners.known("e", "two", {"one"}) is None
         await machines.close()
 
     run(go)

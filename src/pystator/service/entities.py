@@ -248,7 +248,8 @@ class EntityService:
     async def _whose(self, item: Item, sight: Sight) -> Served | FSMError:
         try:
             entity_id = item.request.entity_id
-            return await self.owners.machine_of(entity_id, item.machine_name, sight)
+            found = self.owners.known(entity_id, item.machine_name, sight)
+            return found or await self.owners.machine_of(entity_id, item.machine_name, sight)
         except FSMError as error:
             return error
 
@@ -283,7 +284,7 @@ class EntityService:
             InvalidValueError: No entity could have this id.
         """
         check_entity_id(order.entity_id)
-        found = self.owners.known(order.machine_name, order.sight)
+        found = self.owners.known(order.entity_id, order.machine_name, order.sight)
         if found is not None:
             return found
         return await self.owners.machine_of(order.entity_id, order.machine_name, order.sight)
@@ -353,7 +354,7 @@ class EntityService:
         Raises:
             EntityNotFoundError: There is none.
         """
-        name = machine_name or await self.owners.holder(entity_id, sight)
+        name = machine_name or await self.owners.owner(entity_id, sight)
         if name is None or (sight is not None and name not in sight):
             raise _nobody(entity_id, machine_name)
         return name

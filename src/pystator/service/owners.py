@@ -2,8 +2,9 @@
 
 Laws:
 
-- The machine of an entity is the one that is given; else the only one there is; else the one that
-  has an entity of this id. A new entity needs one of the first two.
+- The machine of an entity is the one that is given; else the only one there is, if it has an entity
+  of this id or nobody has; else the one that has. A new entity needs one of the first two.
+- Entities do not go away: which of them the only machine has is asked once.
 - A caller who is limited to some machines sees no others: for such a caller they are not there.
 """
 
@@ -26,6 +27,9 @@ _REMEMBERED: Final = 2.0
 _MOST: Final = 10_000
 """Ids of which that is known."""
 
+_MOST_OWN: Final = 100_000
+"""Ids that are known to be of the only machine."""
+
 
 class Owners:
     """The machines of entities.
@@ -47,13 +51,18 @@ class Owners:
         self._machines = machines
         self._clock = clock
         self._known: OrderedDict[str, tuple[float, tuple[str, ...]]] = OrderedDict()
+        self._own: dict[str, str] = {}
 
-    def known(self, machine_name: str | None, sight: Sight) -> Served | None:
+    def known(self, entity_id: str, machine_name: str | None, sight: Sight) -> Served | None:
         """The machine, if that takes no question: most events need no more."""
         if sight is not None:
             return None
-        name = machine_name or self._machines.only()
-        return None if name is None else self._machines.known(name)
+        name = machine_name
+        if name is None:
+            name = self._machines.only()
+            if name is None or self._own.get(entity_id) != name:
+                return None
+        return self._machines.known(name)
 
     async def machine_of(self, entity_id: str, machine_name: str | None, sight: Sight) -> Served:
         """The machine of an entity that may be new.
@@ -83,27 +92,17 @@ class Owners:
     async def owner(self, entity_id: str, sight: Sight) -> str | None:
         """The machine's name where none is given; None when it cannot be known.
 
-        Raises:
-            AmbiguousEntityError: Several machines have an entity of this id.
-        """
-        visible = await self.visible(sight)
-        return visible[0] if len(visible) == 1 else await self._of(entity_id, sight)
-
-    async def holder(self, entity_id: str, sight: Sight) -> str | None:
-        """The machine of an entity that is there, for reads: it may be served no longer.
+        It may be one that is served no longer.
 
         Raises:
             AmbiguousEntityError: Several machines have an entity of this id.
         """
         visible = await self.visible(sight)
-        if len(visible) == 1:  # rejections of one that was never started are its machine's, too
-            owners = await self._seen(entity_id, sight)
-            if not owners or visible[0] in owners:
-                return visible[0]
-        return await self._of(entity_id, sight)
-
-    async def _of(self, entity_id: str, sight: Sight) -> str | None:
         owners = await self._seen(entity_id, sight)
+        if len(visible) == 1 and (not owners or visible[0] in owners):
+            if owners:
+                self._settle(entity_id, visible[0])
+            return visible[0]
         if len(owners) > 1:
             raise AmbiguousEntityError(
                 f"several machines have an entity {entity_id!r}: {', '.join(owners)}; "
@@ -111,6 +110,11 @@ class Owners:
                 context={"entity_id": entity_id, "machines": list(owners)},
             )
         return owners[0] if owners else None
+
+    def _settle(self, entity_id: str, name: str) -> None:
+        if len(self._own) >= _MOST_OWN:
+            self._own.clear()
+        self._own[entity_id] = name
 
     async def _seen(self, entity_id: str, sight: Sight) -> tuple[str, ...]:
         """The machines that have an entity of this id, those that the caller may see."""
