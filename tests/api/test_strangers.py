@@ -5,6 +5,7 @@ import json
 import time
 
 import httpx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,40 +79,46 @@ bodies = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25)
-@given(
-    drawn=st.lists(
-        st.tuples(bodies, plain, st.binary(max_size=60), st.text()), min_size=2, max_size=2
+@pytest.mark.parametrize("count", [12, pytest.param(500, marks=pytest.mark.soak)])
+def test_whatever_comes_is_never_a_failure_of_ours(everything, count) -> None:
+    @settings(max_examples=count)
+    @given(
+        drawn=st.lists(
+            st.tuples(bodies, plain, st.binary(max_size=60), st.text()), min_size=2, max_size=2
+        )
     )
-)
-def test_whatever_comes_is_never_a_failure_of_ours(everything, drawn) -> None:
-    async def go(client: httpx.AsyncClient) -> None:
-        for body, config, raw, word in drawn:
-            named = (
-                httpx.URL("http://test")
-                .copy_with(path="/")
-                .join(
-                    "/api/v1/machines/"
-                    + "".join(f"%{byte:02X}" for byte in (word or "x").encode("utf-8", "replace"))
+    def whatever(drawn) -> None:
+        async def go(client: httpx.AsyncClient) -> None:
+            for body, config, raw, word in drawn:
+                named = (
+                    httpx.URL("http://test")
+                    .copy_with(path="/")
+                    .join(
+                        "/api/v1/machines/"
+                        + "".join(
+                            f"%{byte:02X}" for byte in (word or "x").encode("utf-8", "replace")
+                        )
+                    )
                 )
-            )
-            for answer in (
-                await client.post(
-                    "/process",
-                    content=json.dumps(body),
-                    headers={"content-type": "application/json"},
-                ),
-                await client.post(
-                    "/machines",
-                    content=json.dumps(config),
-                    headers={"content-type": "application/json"},
-                ),
-                await client.post("/machines/validate", content=raw, headers=YAML),
-                await client.put(named, content=raw, headers=YAML),
-                await client.get(named),
-                await client.get(f"{named}/diagram"),
-                await client.delete(named),
-            ):
-                assert answer.status_code < 500, (answer.status_code, answer.text)
+                for answer in (
+                    await client.post(
+                        "/process",
+                        content=json.dumps(body),
+                        headers={"content-type": "application/json"},
+                    ),
+                    await client.post(
+                        "/machines",
+                        content=json.dumps(config),
+                        headers={"content-type": "application/json"},
+                    ),
+                    await client.post("/machines/validate", content=raw, headers=YAML),
+                    await client.put(named, content=raw, headers=YAML),
+                    await client.get(named),
+                    await client.get(f"{named}/diagram"),
+                    await client.delete(named),
+                ):
+                    assert answer.status_code < 500, (answer.status_code, answer.text)
 
-    everything(go)
+        everything(go)
+
+    whatever()
