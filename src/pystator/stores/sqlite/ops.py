@@ -358,7 +358,17 @@ def entry_of(row: Sequence[Any]) -> HistoryEntry:
 
 
 def load(connection: sqlite3.Connection, lookups: Sequence[Lookup]) -> list[Loaded]:
-    """Entities and known event ids, in the order of the lookups."""
+    """Entities and known event ids, in the order of the lookups, as they were at one moment."""
+    if connection.in_transaction or not any(lookup.event_ids for lookup in lookups):
+        return _load(connection, lookups)  # an entity alone is of one moment anyway
+    try:  # also when this is interrupted: an open transaction holds up the next one
+        connection.execute("BEGIN")
+        return _load(connection, lookups)
+    finally:
+        connection.rollback()
+
+
+def _load(connection: sqlite3.Connection, lookups: Sequence[Lookup]) -> list[Loaded]:
     if len(lookups) < _FEW:
         return [_load_one(connection, lookup) for lookup in lookups]
     return _load_many(connection, lookups)
@@ -377,7 +387,7 @@ def _load_one(connection: sqlite3.Connection, lookup: Lookup) -> Loaded:
 
 
 def _find_one(connection: sqlite3.Connection, lookup: Lookup, key: Key) -> Loaded:
-    # The entity first: an event that is committed in between is then found among the known ids.
+    # The entity first: of what is committed in between, the ids are known then.
     row = connection.execute(LOAD, key).fetchone()
     known: dict[str, HistoryEntry] = {}
     for event_id in lookup.event_ids:

@@ -331,8 +331,8 @@ def _snapshot(connection: sqlite3.Connection) -> Generator[None, None, None]:
     if connection.in_transaction:
         yield
         return
-    connection.execute("BEGIN")
     try:
+        connection.execute("BEGIN")
         yield
     finally:
         connection.rollback()
