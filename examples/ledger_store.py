@@ -54,6 +54,8 @@ from pystator.stores.author import (
     row_values,
 )
 from pystator.stores.definitions import (
+    age,
+    check_deletion,
     check_machine,
     is_same,
     machine_page,
@@ -67,7 +69,8 @@ from pystator.stores.pruning import UNLIMITED
 
 Values = list[Any]
 Change = tuple[str, Values]
-"""``entity``, ``row`` or ``machine`` with its values, or ``gone`` with a key and ids of rows."""
+"""``entity``, ``row`` or ``machine`` with its values, ``gone`` with a key and ids of rows, or
+``deleted`` with name and version of a machine."""
 
 APPLIED = Outcome(OutcomeKind.APPLIED)
 STALE = Outcome(OutcomeKind.STALE)
@@ -116,6 +119,9 @@ class Index:
     def _machine(self, values: Values) -> None:
         self.machines[values[0], values[1]] = values
 
+    def _deleted(self, values: Values) -> None:
+        del self.machines[values[0], values[1]]
+
     # What a line is made of; each is in the index at once.
 
     def put(self, entity: Entity | None, rows: Sequence[HistoryEntry]) -> list[Change]:
@@ -138,7 +144,19 @@ class Index:
         self.read(changes)
         return changes
 
+    def delete(self, machine: StoredMachine) -> list[Change]:
+        """A version of a machine that goes."""
+        changes: list[Change] = [("deleted", [machine.name, machine.version])]
+        self.read(changes)
+        return changes
+
     # What it says.
+
+    def versions(self, name: str) -> list[StoredMachine]:
+        """All versions of a machine."""
+        return [
+            StoredMachine(*values) for (each, _), values in self.machines.items() if each == name
+        ]
 
     def entity(self, key: Key) -> Entity | None:
         """The entity of a key, the caller's own."""
@@ -413,12 +431,23 @@ class LedgerStore(AuthoredStore, Prunable):
     def stored_machine(self, name: str, version: str | None = None) -> StoredMachine | None:
         """This version, or the one that was stored last; None when there is none."""
         with self._reading() as index:
-            found = [
-                StoredMachine(*values)
-                for (each, number), values in index.machines.items()
-                if each == name and version in {None, number}
-            ]
-        return max(found, key=lambda machine: (machine.created_at, machine.version), default=None)
+            found = [each for each in index.versions(name) if version in {None, each.version}]
+        return max(found, key=age, default=None)
+
+    def delete_machine(self, name: str, version: str | None = None) -> int:
+        """Delete a version, or all of them, that no live entity uses; how many there were."""
+        with self._writing() as (index, changes):
+            found = index.versions(name)
+            gone = [each for each in found if version in {None, each.version}]
+            if gone:
+                made = [entity_of(values) for values in index.entities.values()]
+                live = [each for each in made if each.machine_name == name and not each.archived_at]
+                if version is not None and version != max(found, key=age).version:
+                    live = [each for each in live if each.machine_version == version]
+                check_deletion(name, version, len(live))
+            for each in gone:
+                changes.extend(index.delete(each))
+        return len(gone)
 
     def stored_machines(self, *, after: str | None = None, limit: int = 100) -> Page[StoredMachine]:
         """All versions in the order ``(name, version)``, keyset-paged."""
@@ -430,6 +459,10 @@ class LedgerStore(AuthoredStore, Prunable):
     async def asave_machine(self, machine: StoredMachine) -> bool:
         """`save_machine` for asyncio."""
         return await asyncio.to_thread(self.save_machine, machine)
+
+    async def adelete_machine(self, name: str, version: str | None = None) -> int:
+        """`delete_machine` for asyncio."""
+        return await asyncio.to_thread(self.delete_machine, name, version)
 
     async def astored_machine(self, name: str, version: str | None = None) -> StoredMachine | None:
         """`stored_machine` for asyncio."""
