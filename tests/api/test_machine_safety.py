@@ -85,7 +85,7 @@ def test_a_caller_of_some_machines_sees_and_changes_no_others() -> None:
                 await client().post("/machines", json=small(name=name))
             mine = client(machines={"small", "own", "nothing"})
             listed = (await mine.get("/machines?limit=1")).json()
-            rest = (await mine.get(f"/machines?after={listed['next']}")).json()
+            rest = (await mine.get(f"/machines?cursor={listed['next']}")).json()
             assert [each["name"] for each in listed["items"] + rest["items"]] == ["own", "small"]
             for method, path, body in (
                 ("GET", "/machines?name=other", None),

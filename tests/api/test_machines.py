@@ -162,7 +162,7 @@ def test_lists_go_page_by_page_through_both_homes(serve) -> None:
                 await store.asave_machine(prepared)
             found, after = [], None
             for _ in range(20):
-                params = {"limit": 2, **({"after": after} if after else {})}
+                params = {"limit": 2, **({"cursor": after} if after else {})}
                 page = (await client.get("/machines", params=params)).json()
                 assert len(page["items"]) <= 2
                 found += [(m["name"], m["version"], m["source"]) for m in page["items"]]
@@ -176,7 +176,7 @@ def test_lists_go_page_by_page_through_both_homes(serve) -> None:
             ]  # fmt: skip
             named = (await client.get("/machines", params={"name": "c"})).json()["items"]
             assert [(m["name"], m["version"]) for m in named] == [("c", "1"), ("c", "2")]
-            bad = await client.get("/machines", params={"after": "x"})
+            bad = await client.get("/machines", params={"cursor": "x"})
             assert bad.status_code == 422
 
     asyncio.run(go())

@@ -37,7 +37,7 @@ def _sent(source: Source) -> tuple[bytes, Mapping[str, str]]:
 
 
 def _list(name: str | None, after: str | None, limit: int) -> Call[Page[StoredMachine]]:
-    params = query(name=name, after=after, limit=limit)
+    params = query(name=name, cursor=after, limit=limit)
     return Call("GET", _ALL, reading.machines, params, again=True)
 
 

@@ -38,7 +38,7 @@ Version = Annotated[
         max_length=255,
     ),
 ]
-After = Annotated[
+Cursor = Annotated[
     str | None,
     Query(
         description="An earlier page's `next`.",
@@ -126,13 +126,13 @@ async def list_machines(
         str | None,
         Query(description="Only of this name.", examples=["shop_order"], max_length=255),
     ] = None,
-    after: After = None,
+    cursor: Cursor = None,
     limit: Limit = 100,
 ) -> Response:
     """Every version of every machine: those that the store keeps, and those of the application."""
     wanted = named(who, name)
     names = who.machines if wanted is None else frozenset({wanted})
-    return await _page(of, names, after, limit)
+    return await _page(of, names, cursor, limit)
 
 
 @router.post(
@@ -262,13 +262,13 @@ async def delete_machine(
     responses={200: {"model": MachinePage}, **declared(401, 403, 404, 422, 503)},
 )
 async def list_versions(
-    name: Name, of: ServicesOf, who: Reader, after: After = None, limit: Limit = 100
+    name: Name, of: ServicesOf, who: Reader, cursor: Cursor = None, limit: Limit = 100
 ) -> Response:
     """In the order of their names; the one that was stored last is served."""
     _seen(who, name)
-    if after is None:
+    if cursor is None:
         await of.admin.get(name, None, who.machines)
-    return await _page(of, frozenset({name}), after, limit)
+    return await _page(of, frozenset({name}), cursor, limit)
 
 
 @router.get(
