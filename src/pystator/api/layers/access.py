@@ -101,27 +101,21 @@ def _write(scope: Scope, answer: _Answer, request_id: str, seconds: float) -> No
     _access.handle(_Line(facts))
 
 
+_COMMON: Final[Mapping[str, Any]] = {
+    **vars(logging.LogRecord(_access.name, logging.INFO, __file__, 0, "", None, None, "_write")),
+    "msg": "%(method)s %(route)s %(status)s",
+    "taskName": None,
+}
+"""What all lines have in common. Formatters of others look for it on the record itself."""
+
+
 class _Line(logging.LogRecord):
     """A record that is made without asking who made it, which would cost more than the rest."""
 
-    name = _access.name
-    levelno = logging.INFO
-    levelname = "INFO"
-    pathname = __file__
-    filename = "access.py"
-    module = "access"
-    lineno = 0
-    funcName = "_write"  # noqa: N815 - logging's name
-    msg = "%(method)s %(route)s %(status)s"
-    exc_info = exc_text = stack_info = None
-    thread = threadName = processName = taskName = None  # noqa: N815 - logging's names
-
     def __init__(self, facts: Mapping[str, object]) -> None:  # the base's would ask
-        self.args = facts
-        self.facts = facts
-        self.created = time()
-        self.msecs = 0.0
-        self.relativeCreated = 0.0
+        self.__dict__ = {**_COMMON, "args": facts, "facts": facts}
+        now = self.created = time()
+        self.msecs = now % 1 * 1_000
         self.process = os.getpid()
 
 
