@@ -40,7 +40,7 @@ ORDER = Path(__file__).parents[2] / "examples" / "order.yaml"
 @pytest.mark.parametrize(
     ("least", "options"),
     [
-        (100, ["--phases", "examples,fuzzing,stateful", "--max-examples", "3"]),
+        (300, ["--phases", "examples,fuzzing,stateful", "--max-examples", "10"]),
         pytest.param(2_000, ["--max-examples", "25"], marks=pytest.mark.soak),
     ],
 )

@@ -1,10 +1,11 @@
 """What the command line's tests share: the command in this process, and as a process of its own."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,18 @@ HIDDEN = {
     "FORCE_COLOR",
 }
 """What would choose a store or colours."""
+
+
+@pytest.fixture(autouse=True)
+def _as_loggers_were() -> Iterator[None]:
+    """``pystator api`` sets up the log of its process, which is this one."""
+    loggers = [logging.getLogger(name) for name in ("pystator", "uvicorn", "uvicorn.error")]
+    before = [(each.level, each.propagate, list(each.handlers)) for each in loggers]
+    yield
+    for logger, (level, propagate, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.propagate = propagate
+        logger.handlers = handlers
 
 
 class Answer:
