@@ -20,7 +20,11 @@ from servers.shared import locked, once, run_folder, run_process
 CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
 settings.register_profile(
-    "default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=CI
+    "default",
+    max_examples=100 if os.environ.get("PYSTATOR_SOAK") else 50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=CI,
 )
 settings.load_profile("default")
 

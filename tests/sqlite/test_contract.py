@@ -24,6 +24,8 @@ def tables(tmp_path_factory):
 
 
 class TestSQLiteStateStore(StoreContract):
+    daily = "either"
+
     @pytest.fixture(autouse=True)
     def _copy(self, tables, tmp_path):
         shutil.copy(tables, tmp_path / "store.db")

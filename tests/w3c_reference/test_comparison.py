@@ -1,8 +1,8 @@
 """The engine agrees with the recommendation, on machines that nobody thought of.
 
 Two thousand machines in the ordinary run and a hundred thousand in the long one (`make soak`): seeds
-0 to 99,999, the same for everybody. Every step of two entities of each machine is compared in all
-that a result says. A seed that fails prints its machine, made small, and what happened to it.
+0 to 99,999, the same for everybody. Every step of an entity of each machine, in the long run of two, is compared
+in all that a result says. A seed that fails prints its machine, made small, and what happened to it.
 
 The engine has three ways to come by a plan (`pystator.engine.table`); small machines take the first
 one, so that some of the seeds are made to take the other two.
@@ -42,23 +42,25 @@ REACHED = {
     "ignored": 80, "evaluation_failed": 100, "guard_not_found": 7, "context_invalid": 4,
     "trigger normalised": 170, "configuration in another order": 90, "into a terminal state": 300,
 }  # fmt: skip
-"""How often, at the least, what matters happens in a slice."""
+"""How often, at the least, what matters happens in a slice, with two entities of each machine."""
 
 
-def compared(seeds: range, *, again: bool = False) -> tuple[Counter[str], list[str]]:
+def compared(
+    seeds: range, *, again: bool = False, lives: int = 2
+) -> tuple[Counter[str], list[str]]:
     """What was reached with these seeds, and what was wrong with machines that were refused."""
     features: Counter[str] = Counter()
     refused: list[str] = []
     for seed in seeds:
-        report = _compare(seed, again=again)
+        report = _compare(seed, again=again, lives=lives)
         features += report.features
         refused += report.refused
     return features, refused
 
 
-def _compare(seed: int, *, again: bool) -> Report:
+def _compare(seed: int, *, again: bool, lives: int) -> Report:
     try:
-        return compare(seeded(seed), again=again)
+        return compare(seeded(seed), again=again, lives=lives)
     except Difference as difference:
         small = reduced(difference)
     pytest.fail(f"seed {seed}: {small}", pytrace=False)
@@ -66,10 +68,10 @@ def _compare(seed: int, *, again: bool) -> Report:
 
 @pytest.mark.parametrize("number", range(4))
 def test_the_engine_does_what_the_recommendation_says(number: int) -> None:
-    features, refused = compared(range(number * SLICE, (number + 1) * SLICE))
+    features, refused = compared(range(number * SLICE, (number + 1) * SLICE), lives=1)
     assert set(refused) <= {"endless"}, "the builder may overlook what would never end, and no more"
     assert len(refused) <= SLICE // 20
-    rare = {name: features[name] for name, least in REACHED.items() if features[name] < least}
+    rare = {name: features[name] for name, least in REACHED.items() if features[name] < least // 2}
     assert not rare, f"the machines that are made up hardly ever get there: {rare}"
 
 
