@@ -10,7 +10,7 @@ import time
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.running import CLIENT, running, stream
-from pystator import InMemoryStateStore
+from pystator import InMemoryStateStore, StateMachine
 from pystator.api.metrics import FOLDER, Metrics, forget_worker, shared_folder
 from servers.service import until
 
@@ -106,6 +106,27 @@ def test_the_entities_of_a_commit_are_counted(serve, order, tmp_path):
     commits = series(text, "pystator_commit_entities_count")[()]
     assert series(text, "pystator_commit_entities_sum")[()] == 30
     assert 1 <= commits < 30
+
+
+def test_entities_that_are_decided_while_redis_writes_are_counted(serve, redis_url):
+    door = StateMachine.from_dict(
+        {
+            "meta": {"machine_name": "door"},
+            "states": [{"name": "open", "type": "initial"}],
+            "transitions": [{"trigger": "turn", "source": "open", "dest": "open"}],
+        }
+    )
+
+    async def go():
+        async with serve(door, store=redis_url) as client:
+            events = [{"entity_id": f"d-{number}", "trigger": "turn"} for number in range(100)]
+            for _ in range(2):  # they are started, and then there
+                answer = await client.post("/entities/bulk/events", json={"events": events})
+                assert answer.status_code == 200
+            return await scraped(client)
+
+    text = asyncio.run(go())
+    assert series(text, "pystator_commit_entities_sum")[()] == 200
 
 
 def test_the_store_and_the_release_are_told(serve, order):

@@ -1,10 +1,10 @@
 """A store that says how much is written at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 from pystator.records import Commit, Outcome
-from pystator.stores.protocols import NativeStore
+from pystator.stores.protocols import AheadStore, NativeStore
 
 __all__ = ["counted"]
 
@@ -23,6 +23,11 @@ class _Counted:
     async def acommit(self, commits: Sequence[Commit]) -> list[Outcome]:
         outcomes = await self._store.acommit(commits)
         self._observe(len(commits))
+        return outcomes
+
+    async def acommit_ahead(self, commits: Iterable[Commit]) -> list[Outcome]:
+        outcomes = await cast("AheadStore", self._store).acommit_ahead(commits)
+        self._observe(len(outcomes))
         return outcomes
 
 
