@@ -290,6 +290,10 @@ def test_entities_of_the_only_machine_are_asked_for_once() -> None:
         await served.orchestrator.async_create_entity("o-1")
         assert await owners.machine_of("o-1", None, None) is served
         assert owners.known("o-1", None, None) is served
+        clock.now += 60
+        asks, store.amachines = store.amachines, None
+        assert await owners.owner("o-1", None) == "order"
+        store.amachines = asks
         save(store, "parcel", "1")
         clock.now += STALE
         assert owners.known("o-1", None, None) is None

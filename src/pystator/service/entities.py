@@ -124,8 +124,7 @@ class EntityService:
             expected_version=expected,
             trace=order.trace,
         )
-        result = await self._observed(served, work)
-        return await self._answer(order, served, result)
+        return await self._done(order, served, work)
 
     async def create(self, order: Order, context: Mapping[str, Any] | None) -> Answer:
         """Start an entity.
@@ -141,8 +140,7 @@ class EntityService:
             actor=order.actor,
             trace=order.trace,
         )
-        result = await self._observed(served, work)
-        return await self._answer(order, served, result)
+        return await self._done(order, served, work)
 
     async def apply_data(self, order: Order, data: Mapping[str, Any]) -> Answer:
         """Merge data into an entity's context.
@@ -161,8 +159,7 @@ class EntityService:
             expected_version=expected,
             trace=order.trace,
         )
-        result = await self._observed(served, work)
-        return await self._answer(order, served, result)
+        return await self._done(order, served, work)
 
     async def dry_run(
         self, order: Order, trigger: str, context: Mapping[str, Any] | None
@@ -240,16 +237,14 @@ class EntityService:
                     answers[place] = error
                 continue
             for place, result in zip(places, results, strict=True):
-                if self._observe is not None:
-                    self._observe(served.name, result, perf_counter() - began)
+                self._tell(served, result, began)
                 answers[place] = await self._one(items[place].request.entity_id, served, result)
         return [answer for answer in answers if answer is not None]
 
     async def _whose(self, item: Item, sight: Sight) -> Served | FSMError:
         try:
             entity_id = item.request.entity_id
-            found = self.owners.known(entity_id, item.machine_name, sight)
-            return found or await self.owners.machine_of(entity_id, item.machine_name, sight)
+            return await self.owners.machine_of(entity_id, item.machine_name, sight)
         except FSMError as error:
             return error
 
@@ -261,19 +256,22 @@ class EntityService:
         except FSMError as error:
             return error
 
-    async def _observed(
-        self, served: Served, work: Awaitable[TransitionResult]
-    ) -> TransitionResult:
-        if self._observe is None:
-            return await work
+    async def _done(
+        self, order: Order, served: Served, work: Awaitable[TransitionResult]
+    ) -> Answer:
+        """What becomes of an event or of data; the observer hears of it."""
         began = perf_counter()
         try:
             result = await work
         except FSMError as error:
-            self._observe(served.name, error, perf_counter() - began)
+            self._tell(served, error, began)
             raise
-        self._observe(served.name, result, perf_counter() - began)
-        return result
+        self._tell(served, result, began)
+        return await self._answer(order, served, result)
+
+    def _tell(self, served: Served, result: TransitionResult | FSMError, began: float) -> None:
+        if self._observe is not None:
+            self._observe(served.name, result, perf_counter() - began)
 
     # What they need -----------------------------------------------------------------------------
 
@@ -284,9 +282,6 @@ class EntityService:
             InvalidValueError: No entity could have this id.
         """
         check_entity_id(order.entity_id)
-        found = self.owners.known(order.entity_id, order.machine_name, order.sight)
-        if found is not None:
-            return found
         return await self.owners.machine_of(order.entity_id, order.machine_name, order.sight)
 
     async def _served_of(self, order: Order) -> Served:
@@ -338,15 +333,11 @@ class EntityService:
             EntityNotFoundError: There is none.
             AmbiguousEntityError: There are several of this id, and no machine is given.
         """
-        name = machine_name or await self.owners.owner(entity_id, sight)
-        if name is not None and (sight is None or name in sight):
-            (loaded,) = await self._store.aload([Lookup(entity_id, name)])
-            if loaded.entity is not None:
-                return loaded.entity
-        other = await self._name(entity_id, machine_name, sight)
-        if other == name:
+        name = await self._name(entity_id, machine_name, sight)
+        (loaded,) = await self._store.aload([Lookup(entity_id, name)])
+        if loaded.entity is None:
             raise _nobody(entity_id, machine_name)
-        return await self.get(entity_id, other, sight)
+        return loaded.entity
 
     async def _name(self, entity_id: str, machine_name: str | None, sight: Sight) -> str:
         """The machine of an entity that is to be read, also of one that is served no longer.

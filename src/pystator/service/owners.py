@@ -72,6 +72,9 @@ class Owners:
                 several: the message lists the choices.
             AmbiguousEntityError: Several machines have an entity of this id.
         """
+        known = self.known(entity_id, machine_name, sight)
+        if known is not None:
+            return known
         name = machine_name or await self.owner(entity_id, sight)
         if name is None:
             raise _choose(entity_id, await self.visible(sight))
@@ -98,11 +101,14 @@ class Owners:
             AmbiguousEntityError: Several machines have an entity of this id.
         """
         visible = await self.visible(sight)
+        only = visible[0] if len(visible) == 1 else None
+        if only is not None and self._own.get(entity_id) == only:
+            return only
         owners = await self._seen(entity_id, sight)
-        if len(visible) == 1 and (not owners or visible[0] in owners):
+        if only is not None and (not owners or only in owners):
             if owners:
-                self._settle(entity_id, visible[0])
-            return visible[0]
+                self._settle(entity_id, only)
+            return only
         if len(owners) > 1:
             raise AmbiguousEntityError(
                 f"several machines have an entity {entity_id!r}: {', '.join(owners)}; "
