@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 from pystator.client.calls import Answer
 from pystator.client.problems import error_from, error_in, parsed, problem_of
-from pystator.engine.actions import ActionSpec
+from pystator.engine.actions import spec_of
 from pystator.engine.result import TransitionResult
 from pystator.errors import FSMError, error_of
 from pystator.records import (
@@ -210,7 +210,7 @@ def result_in(facts: Facts, error: FSMError | None, *, replayed: bool) -> Transi
         trigger=facts["trigger"],
         context=cast("Context", context),
         now=_maybe(facts.get("now")),
-        actions=[_spec(each) for each in facts.get("actions") or ()],
+        actions=[spec_of(each) for each in facts.get("actions") or ()],
         error=error,
         reason=facts.get("reason") or (None if error is None else error.code.value),
         metadata=_metadata(facts, replayed=replayed),
@@ -290,14 +290,3 @@ def trial(answer: Answer) -> TransitionResult:
     told = facts.get("error")
     error = None if told is None else error_of(told["code"], told["message"], told["context"])
     return _made(lambda each: result_in(each, error, replayed=False), facts)
-
-
-def _spec(plain: Facts) -> ActionSpec:
-    return ActionSpec(
-        plain["name"],
-        plain.get("params", {}),
-        plain.get("phase", "transition"),
-        plain.get("timeout"),
-        plain.get("retry", 0),
-        plain.get("retry_backoff", 0.0),
-    )

@@ -23,7 +23,15 @@ from pystator.engine.registry import ActionRegistry, RegisteredAction
 from pystator.errors import FSMError, TimeoutExpiredError, readable
 from pystator.records import Context, record
 
-__all__ = ["ActionExecutor", "ActionOutcome", "ActionSpec", "Around", "Phase", "cancelled_within"]
+__all__ = [
+    "ActionExecutor",
+    "ActionOutcome",
+    "ActionSpec",
+    "Around",
+    "Phase",
+    "cancelled_within",
+    "spec_of",
+]
 
 Phase = Literal["exit", "transition", "enter"]
 
@@ -63,6 +71,18 @@ class ActionSpec:
             plain["retry"] = self.retry
             plain["retry_backoff"] = self.retry_backoff
         return plain
+
+
+def spec_of(plain: Mapping[str, Any]) -> ActionSpec:
+    """The action that `ActionSpec.to_dict` told of."""
+    return ActionSpec(
+        plain["name"],
+        plain.get("params", {}),
+        plain.get("phase", "transition"),
+        plain.get("timeout"),
+        plain.get("retry", 0),
+        plain.get("retry_backoff", 0.0),
+    )
 
 
 @record

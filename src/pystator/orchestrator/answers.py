@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
-from pystator.engine.actions import ActionSpec
+from pystator.engine.actions import spec_of
 from pystator.engine.result import TransitionResult
 from pystator.errors import (
     ErrorCode,
@@ -153,7 +153,7 @@ def replayed(row: HistoryEntry) -> TransitionResult:
         trigger=row.trigger,
         context=_NO_CONTEXT,
         now=row.now,
-        actions=[_spec(plain) for plain in row.actions],
+        actions=[spec_of(plain) for plain in row.actions],
         error=error,
         reason=reason,
         metadata={"replayed": True},
@@ -183,17 +183,6 @@ def again(first: TransitionResult) -> TransitionResult:
     if first.row is not None:
         result.recorded = first.row
     return result
-
-
-def _spec(plain: Mapping[str, Any]) -> ActionSpec:
-    return ActionSpec(
-        plain["name"],
-        plain.get("params", {}),
-        plain.get("phase", "transition"),
-        plain.get("timeout"),
-        plain.get("retry", 0),
-        plain.get("retry_backoff", 0.0),
-    )
 
 
 def _rebuilt(row: HistoryEntry) -> FSMError:
