@@ -11,7 +11,8 @@ Nothing in this module does I/O or holds a lock. Two facts shape it:
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final
 
@@ -55,6 +56,7 @@ __all__ = [
     "entry_of",
     "load",
     "prepare",
+    "snapshot",
 ]
 
 Run = tuple[str, list[tuple[Any, ...]]]
@@ -359,11 +361,21 @@ def entry_of(row: Sequence[Any]) -> HistoryEntry:
 
 def load(connection: sqlite3.Connection, lookups: Sequence[Lookup]) -> list[Loaded]:
     """Entities and known event ids, in the order of the lookups, as they were at one moment."""
-    if connection.in_transaction or not any(lookup.event_ids for lookup in lookups):
+    if not any(lookup.event_ids for lookup in lookups):
         return _load(connection, lookups)  # an entity alone is of one moment anyway
+    with snapshot(connection):
+        return _load(connection, lookups)
+
+
+@contextmanager
+def snapshot(connection: sqlite3.Connection) -> Generator[None, None, None]:
+    """Several statements that see the same moment; a transaction of the caller's does already."""
+    if connection.in_transaction:
+        yield
+        return
     try:  # also when this is interrupted: an open transaction holds up the next one
         connection.execute("BEGIN")
-        return _load(connection, lookups)
+        yield
     finally:
         connection.rollback()
 

@@ -7,8 +7,7 @@ the two has indexes of its own (`pystator.db.index_rows`).
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from heapq import merge
 from itertools import islice
 from typing import Any, Final
@@ -19,7 +18,7 @@ from pystator.stores.columns import ENTITY_COLUMNS, HISTORY_COLUMNS
 from pystator.stores.cursors import Cursors
 from pystator.stores.keys import is_storable, page_of, read_cursor, rows_asked, write_cursor
 from pystator.stores.programs import the_machine
-from pystator.stores.sqlite.ops import entity_of, entry_of
+from pystator.stores.sqlite.ops import entity_of, entry_of, snapshot
 
 __all__ = ["count_by_state", "due", "entities", "feed", "feed_end", "history", "machines"]
 
@@ -169,7 +168,7 @@ def entities(
     if not is_storable(state):
         return Page([])
     is_all = state is None and machines is None and since is None and not archived
-    with _snapshot(connection):
+    with snapshot(connection):
         if is_all and connection.execute(IS_ANY_ARCHIVED).fetchone() is None:
             rows = list(connection.execute(ENTITIES, (*place, limit + 1)))
         else:
@@ -248,7 +247,7 @@ def count_by_state(
 ) -> dict[str, int]:
     """Configuration -> number of entities."""
     found: Counter[str] = Counter()
-    with _snapshot(connection):
+    with snapshot(connection):
         if machines is None:
             rows = connection.execute(COUNT[archived]).fetchall()
         else:
@@ -303,7 +302,7 @@ def _chosen(
     Who follows the feed looks at what is new. Who comes from far behind for one entity finds its
     rows by their index, and for machines goes through all, part by part.
     """
-    with _snapshot(connection):
+    with snapshot(connection):
         first, end = connection.execute(FEED_ENDS, (last,)).fetchone()
         if first is None:
             return [], last
@@ -323,19 +322,6 @@ def feed_end(connection: sqlite3.Connection) -> str:
     """The cursor after the last row."""
     _, last = connection.execute(FEED_ENDS, (_LAST,)).fetchone()
     return write_cursor("feed", last or 0)
-
-
-@contextmanager
-def _snapshot(connection: sqlite3.Connection) -> Generator[None, None, None]:
-    """Several statements that see the same moment; a transaction of the caller's does already."""
-    if connection.in_transaction:
-        yield
-        return
-    try:
-        connection.execute("BEGIN")
-        yield
-    finally:
-        connection.rollback()
 
 
 def _key(row: Any) -> Key:
