@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pystator.orchestrator.tracing import Telemetry
     from pystator.stores.protocols import MachineStore
 
-__all__ = ["FRESH", "STALE", "Machines", "Served", "Sight", "missing"]
+__all__ = ["FRESH", "STALE", "Machines", "Served", "Sight", "compiled", "missing"]
 
 Sight = Collection[str] | None
 """Names of the machines that a caller may see; None: all."""
@@ -164,7 +164,7 @@ class Machines:
                 self._known.pop(name, None)
             return None
         if served is None or _is_other(served, stored):
-            made = await asyncio.to_thread(_made, stored)
+            made = await asyncio.to_thread(compiled, stored)
             if changes == self._changes[name]:
                 self._retire(served)
             served = self._serve(made, stored.fingerprint)
@@ -277,7 +277,12 @@ def _is_other(served: Served, stored: StoredMachine) -> bool:
     return (served.machine.version, served.fingerprint) != (stored.version, stored.fingerprint)
 
 
-def _made(stored: StoredMachine) -> StateMachine:
+def compiled(stored: StoredMachine) -> StateMachine:
+    """The machine that a store keeps.
+
+    Raises:
+        FSMError: This release cannot load it.
+    """
     try:
         return StateMachine.from_definition(load_config(configuration(stored)))
     except ConfigurationError as error:  # no mistake of the caller's

@@ -11,15 +11,12 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pystator.definition.load import load_config
 from pystator.engine.machine import StateMachine
-from pystator.records import StoredMachine
 from pystator.service.application import Application
 from pystator.service.machine_admin import MachineAdmin
-from pystator.service.machines import Machines, Sight
+from pystator.service.machines import Machines, Sight, compiled
 from pystator.service.trial import Trial, checked, tried
 from pystator.service.workroom.pool import BudgetError, Workroom
-from pystator.stores.named import configuration
 
 __all__ = ["SECONDS", "Trials"]
 
@@ -103,12 +100,8 @@ class Trials:
         key = (stored.name, stored.version, stored.fingerprint)
         machine = self._older.get(key)
         if machine is None:
-            made = await asyncio.to_thread(_made, stored)
+            made = await asyncio.to_thread(compiled, stored)
             machine = self._older[key] = made.with_guards(self._application.guards)
             while len(self._older) > _OLDER:
                 self._older.popitem(last=False)
         return machine
-
-
-def _made(stored: StoredMachine) -> StateMachine:
-    return StateMachine.from_definition(load_config(configuration(stored)))
