@@ -112,7 +112,7 @@ def test_a_service_exports_its_spans_and_the_last_ones_when_it_ends(tmp_path):
         assert spans[name].trace_id == event.trace_id
     assert attributes(spans["commit"])["db.system.name"] == "sqlite"
     assert collector.services == {"pystator"}
-    assert "4111" not in str(collector.requests)
+    assert "4111 1111" not in str(collector.requests)  # times have any four digits
 
 
 def test_without_telemetry_the_trace_is_kept_and_one_that_is_none_is_left_out(serve, order):
