@@ -120,7 +120,7 @@ def named(who: Caller, machine_name: str | None) -> str | None:
     Raises:
         Problem: The caller may not.
     """
-    if machine_name is not None and who.machines is not None and machine_name not in who.machines:
+    if machine_name is not None and not who.sees(machine_name):
         raise Problem(
             "forbidden",
             f"{who.name} may not see the machine {machine_name!r}",

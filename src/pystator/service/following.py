@@ -98,7 +98,7 @@ class Follower:
         """The same from the store; the watcher saw all up to ``seen``, and stands no less far."""
         live, choice = self._live, self._choice
         try:
-            async with live.reading():
+            async with live.readers:
                 page = await live.read(choice, self.cursor, self._pace.rows)
         except FSMError as error:
             self._failed += 1

@@ -18,8 +18,7 @@ Laws:
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Final
 
 from pystator.errors import FSMError, InvalidValueError
@@ -105,6 +104,8 @@ class Live:
         saw_end: The newest one of them that saw all there was: ``recent.end`` is behind everything
             that anybody had read before it.
         newest: When the newest row that the watcher saw was recorded; None before the first one.
+        moved: Is set when there is something new; then another one stands in its place.
+        readers: A turn to read from the store.
     """
 
     def __init__(
@@ -131,8 +132,8 @@ class Live:
         self._pace = Pace(LOOK)
         self._followers: Counter[str] = Counter()
         self._watcher: asyncio.Task[None] | None = None
-        self._moved = asyncio.Event()
-        self._readers = asyncio.Semaphore(READERS)
+        self.moved = asyncio.Event()
+        self.readers = asyncio.Semaphore(READERS)
 
     @property
     def following(self) -> int:
@@ -244,17 +245,6 @@ class Live:
         """End all followers; call it when the process is asked to end."""
         self.stopping.set()
 
-    @property
-    def moved(self) -> asyncio.Event:
-        """Is set when there is something new since now."""
-        return self._moved
-
-    @asynccontextmanager
-    async def reading(self) -> AsyncGenerator[None]:
-        """A turn to read from the store."""
-        async with self._readers:
-            yield
-
     # The watcher --------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
@@ -304,7 +294,7 @@ class Live:
         return 0.0 if is_full else QUICK
 
     def _wake(self) -> None:
-        moved, self._moved = self._moved, asyncio.Event()
+        moved, self.moved = self.moved, asyncio.Event()
         moved.set()
 
 
