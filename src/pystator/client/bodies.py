@@ -52,7 +52,7 @@ def segment(text: str, what: str) -> str:
     Raises:
         InvalidValueError: It is no text, or empty.
     """
-    if not isinstance(text, str) or not text:  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(text, str) or not text:  # pyright: ignore[reportUnnecessaryIsInstance] # callers may not check
         raise InvalidValueError(f"{what} is a text with at least one character, not {text!r:.80}")
     try:
         quoted = quote(text, safe="")
@@ -122,7 +122,7 @@ def request_of(item: Item) -> EventRequest:
     if isinstance(item, EventRequest):
         _check(item)
         return item
-    if isinstance(item, tuple | list) and len(item) in {2, 3}:  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(item, tuple | list) and len(item) in {2, 3}:  # pyright: ignore[reportUnnecessaryIsInstance] # callers may not check
         return EventRequest(item[0], item[1], item[2] if len(item) == 3 else None)
     raise InvalidValueError(
         f"an item is (entity_id, trigger[, context]) or an EventRequest, not {item!r:.80}"

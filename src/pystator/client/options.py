@@ -30,6 +30,6 @@ def patience_of(timeout: float, attempts: int) -> Patience:
         ConfigurationError: It is no number above zero.
     """
     for name, value in (("timeout", timeout), ("attempts", attempts)):
-        if not isinstance(value, int | float) or not 0 < value < float("inf"):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(value, int | float) or not 0 < value < float("inf"):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may not check
             raise ConfigurationError(f"{name}={value!r} is no number above 0")
     return Patience(float(timeout), int(attempts), random.random)

@@ -89,12 +89,12 @@ class Watched(Generic[T]):
             self._stamp = None
             if before is not None:
                 self._take(self._gone)
-                logger.error("%s is gone: what was in it is no longer valid", self.path)  # noqa: TRY400
+                logger.error("%s is gone: what was in it is no longer valid", self.path)  # noqa: TRY400 # no traceback: the file is wrong, not we
         except ConfigurationError as error:
-            logger.error("%s; going on with what it said before", error.message)  # noqa: TRY400
+            logger.error("%s; going on with what it said before", error.message)  # noqa: TRY400 # no traceback: the file is wrong, not we
         except OSError as error:
             self._stamp = before  # it may be readable the next time
-            logger.error("%s cannot be read: %s", self.path, error.strerror)  # noqa: TRY400
+            logger.error("%s cannot be read: %s", self.path, error.strerror)  # noqa: TRY400 # no traceback: the file is wrong, not we
         else:
             self._take(value)
             logger.info("%s was read again", self.path)
