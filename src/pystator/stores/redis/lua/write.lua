@@ -1,9 +1,9 @@
 -- One commit: all of it, or nothing. It stands in ARGV from a place on:
 --
 --   id, version that is expected ('' only appends), state ('' stays), deadline ('' stays, '-' none,
---   '@' and when it is archived, '@' alone takes it back), number of event ids, number of what follows about the entity: version, machine's version,
---   fingerprint, updated_at, commit_id, and names and values of further fields; number of what follows
---   about rows: for each version, event id and text
+--   '@' and when it is archived, '@' alone takes it back), number of event ids, number of what follows
+--   about the entity: version, machine's version, fingerprint, updated_at, commit_id, and names and
+--   values of further fields; number of what follows about rows: for each version, event id and text
 --
 -- What commits share is in ARGV 1 what shared keys begin with, 2 epoch, 3 machine, 4 the machine in
 -- names of keys, 5 in names of indexes.
