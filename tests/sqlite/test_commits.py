@@ -206,6 +206,17 @@ def test_rows_that_may_wait_ride_on_the_next_commit_or_a_flush(store, commit) ->
     assert rows(store, "a")[-1] == (2, "action")
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_rows_that_waited_stand_before_what_happened_later(store, commit, size) -> None:
+    """An event that is rejected after the actions of the one before it: both rows have one version."""
+    store.commit([commit(name, 0) for name in "ab"])
+    store.append_later([commit("a", 1, applies=False, kind=EntryKind.ACTION, ref=1)])
+    rejected = commit("a", 1, applies=False, kind=EntryKind.REJECTED)
+    stale = commit("b", 0)
+    assert kinds(store.commit([rejected, stale][:size])) == ["applied", "stale"][:size]
+    assert rows(store, "a") == [(1, "event"), (1, "action"), (1, "rejected")]
+
+
 def test_a_transaction_that_fails_keeps_rows_that_may_wait(store, commit) -> None:
     store.commit([commit("a", 0)])
     store.append_later([commit("a", 1, applies=False, kind=EntryKind.ACTION)])

@@ -332,14 +332,15 @@ class Writer:
         committing = False
         try:
             self._begin(connection)
-            outcome = write_one(connection, write)
-            if outcome is not APPLIED:
-                execute("ROLLBACK")
-                return outcome
-            if self._later:
+            if self._later:  # it happened before
                 later = _drain(self._later)
                 for each in later:
                     write_alone(connection, each)
+            outcome = write_one(connection, write)
+            if outcome is not APPLIED:
+                execute("ROLLBACK")
+                self._later.extendleft(reversed(later))
+                return outcome
             committing = True
             execute("COMMIT")
         except BaseException as error:
@@ -355,14 +356,15 @@ class Writer:
         committing = False
         try:
             self._begin(connection)
+            for write in later:  # it happened before
+                write_alone(connection, write)
             outcomes = write_all(connection, writes)
             if outcomes is None:
                 # Somebody is stale or a duplicate: one by one, to find out who.
                 connection.execute("ROLLBACK")
                 self._begin(connection)
-                outcomes = [write_alone(connection, write) for write in writes]
-            for write in later:
-                write_alone(connection, write)
+                outcomes = [write_alone(connection, write) for write in [*later, *writes]]
+                del outcomes[: len(later)]
             committing = self._syncing = True
             connection.execute("COMMIT")
         except BaseException as error:
