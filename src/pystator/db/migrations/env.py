@@ -5,8 +5,5 @@ from alembic import context
 from pystator.db.schema import VERSION_TABLE
 
 connection = context.config.attributes["connection"]
-context.configure(
-    connection=connection,
-    version_table=VERSION_TABLE,
-)
+context.configure(connection=connection, version_table=VERSION_TABLE)
 context.run_migrations()
