@@ -47,7 +47,7 @@ imports: $(TEST)/.installed
 
 # The tests import the installed wheel: there is no src on their path.
 pytest: $(TEST)/.installed
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 # The contract of stores at your own servers: PYSTATOR_TEST_MONGODB_URL=mongodb://... make contract
 contract: $(TEST)/.installed

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from pystator.db.commands import init
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 
@@ -44,6 +46,7 @@ class Run:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.database = folder / "orders.db"
+        init(f"sqlite:///{self.database}")  # at once here; a process loads Alembic first
         self.rejects = folder / "rejects.jsonl"
         self.words = [
             *(sys.executable, "-m", "pystator", "process"),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pystator import __version__
+from pystator.db.commands import init
 
 ESCAPE = "\x1b["
 
@@ -49,6 +50,7 @@ def on_terminal(words: list[object], folder: Path, **more: str) -> str:
 def test_a_list_fits_a_narrow_terminal(tmp_path: Path, examples: Path) -> None:
     words = ["send", "o-1", "place", "total=5", f"note={'long ' * 9}", "-m"]
     db = ["--db", "sqlite:///o.db"]
+    init(f"sqlite:///{tmp_path}/o.db")
     on_terminal([*words, examples / "order.yaml", *db], tmp_path)
     seen = on_terminal(["entities", *db], tmp_path, COLUMNS="70")
     assert max(len(re.sub(r"\x1b\[\d*m", "", line)) for line in seen.splitlines()) <= 70
@@ -56,7 +58,8 @@ def test_a_list_fits_a_narrow_terminal(tmp_path: Path, examples: Path) -> None:
 
 @pytest.fixture
 def orders(tmp_path: Path, examples: Path) -> list[object]:
-    """The words that process some orders."""
+    """The words that process some orders, into tables that are there."""
+    init(f"sqlite:///{tmp_path}/o.db")
     path = tmp_path / "orders.jsonl"
     script = [sys.executable, str(examples / "generate_orders.py"), "--output", str(path)]
     subprocess.run([*script, "--orders", "100", "--events", "700"], check=True)

@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from pystator.db.commands import init
+
 ROOT = Path(__file__).parents[2]
 MACHINE = ROOT / "examples" / "loan_application.yaml"
 FLAT = ROOT / "benchmarks" / "loan_flat.yaml"
@@ -38,6 +40,7 @@ WORK = (
 
 def process(folder: Path, events: Path, machine: Path = MACHINE) -> subprocess.Popen[str]:
     """Start `pystator process`."""
+    init(f"sqlite:///{folder / 'loans.db'}")
     words: list[object] = [
         "process",
         "--machine",
