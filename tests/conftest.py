@@ -1,8 +1,9 @@
 """What every test shares: outside data, real servers, and that nothing is skipped quietly."""
 
+import gc
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,6 +61,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             names = ", ".join(f"PYSTATOR_TEST_{name.upper()}_URL" for name in find.PACKAGES)
             raise pytest.UsageError(f"no server is named: set one of {names}")
         keep(config, items, lambda item: is_contract(item, named))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is there when the tests begin stays: the garbage collector does not walk it again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def is_of_every_run(item: pytest.Item) -> bool:
