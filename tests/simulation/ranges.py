@@ -85,12 +85,14 @@ class _little_garbage:  # noqa: N801 - reads as a statement
 
     def __enter__(self) -> None:
         self._was = gc.isenabled()
+        self._frozen = gc.get_freeze_count()
         gc.disable()
         gc.collect()
         gc.freeze()  # what is there already is not looked at again and again
 
     def __exit__(self, *_: object) -> None:
-        gc.unfreeze()
+        if not self._frozen:
+            gc.unfreeze()
         if self._was:
             gc.enable()
 

@@ -59,8 +59,10 @@ class PrunableMemory(ImmediateAsync, CompleteStore):
         for number in forgotten:
             self._feed[number - 1] = None
         if not slot.lines and not slot.version:
+            names = self._machines[key[0]]
+            if key[1] in names:  # else interrupted here
+                names.remove(key[1])
             del self._slots[key]
-            self._machines[key[0]].remove(key[1])
         return len(gone)
 
     async def aprune_keys(self, after: Key | None, limit: int) -> Sequence[tuple[Key, int | None]]:

@@ -23,11 +23,12 @@ class ReadableMemory(RestorableMemory):
     def machines(self, entity_id: str) -> list[str]:
         """Names of the machines that have an entity of this id, sorted."""
         with self._lock:
-            return [
-                name
-                for name in self._machines.get(entity_id, ())
-                if self._slots[entity_id, name].version
-            ]
+            return [slot.key[1] for slot in self._slots_of(entity_id) if slot.version]
+
+    def _slots_of(self, entity_id: str) -> list[Slot]:
+        """Those of an id in which there is something; an interrupted commit may leave others."""
+        found = [self._slots.get((entity_id, name)) for name in self._machines.get(entity_id, ())]
+        return [slot for slot in found if slot is not None and (slot.version or slot.lines)]
 
     def history(
         self,
@@ -48,7 +49,8 @@ class ReadableMemory(RestorableMemory):
         with self._lock:
             machine = self._machine(machine_name)
             if machine is None:
-                machine = the_machine(entity_id, self._machines.get(entity_id, ()))
+                names = [slot.key[1] for slot in self._slots_of(entity_id)]
+                machine = the_machine(entity_id, names)
             slot = None if machine is None else self._slots.get((entity_id, machine))
             lines = [] if slot is None else slot.lines
             if place is not None and newest_first:

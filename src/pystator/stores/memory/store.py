@@ -200,6 +200,10 @@ class InMemoryStateStore(ReadableMemory):
             if event_id is not None:
                 known = known or {}
                 known[event_id] = line
+        if late:
+            own = own.copy()
+            for line in lines:
+                insort(own, line, key=place_of)
         # From here on nothing is called and nothing fails: an interrupt comes before or after.
         if changes:
             slot.version = commit.new_version
@@ -221,11 +225,10 @@ class InMemoryStateStore(ReadableMemory):
             else:
                 slot.ids |= known
         self._feed += lines
-        if not late:
-            own += lines
+        if late:
+            slot.lines = own
         else:
-            for line in lines:
-                insort(own, line, key=place_of)
+            own += lines
         return _APPLIED
 
     def _kept(self, slot: Slot, context: dict[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -318,9 +321,12 @@ class InMemoryStateStore(ReadableMemory):
         return created, history, timers, due, archived
 
     def _add(self, slot: Slot) -> None:
-        if slot.key not in self._slots:
-            self._slots[slot.key] = slot
-            insort(self._machines.setdefault(slot.key[0], []), slot.key[1])
+        """Interrupted between two of these, it is done again, in full, by the next commit."""
+        entity_id, machine = slot.key
+        names = self._machines.setdefault(entity_id, [])
+        if machine not in names:
+            insort(names, machine)
+        self._slots[slot.key] = slot
 
     def append_later(self, commits: Sequence[Commit]) -> None:
         """Append rows of commits that change nothing: here, at once."""
