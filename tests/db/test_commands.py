@@ -8,13 +8,14 @@ import sys
 import threading
 from pathlib import Path
 
+import alembic.command
 import pytest
 from typer.testing import CliRunner
 
 from pystator import StateMachine
 from pystator.cli.app import app
 from pystator.db import commands
-from pystator.db.schema import HEAD, REVISIONS, TABLES
+from pystator.db.schema import HEAD, REVISIONS, TABLES, VERSION_TABLE
 from pystator.errors import ConfigurationError, SchemaError
 from pystator.stores.sqlite import SQLiteStateStore
 
@@ -152,6 +153,34 @@ def test_no_migrations_is_a_clear_failure(url, tmp_path, monkeypatch) -> None:
             call(url)
     with pytest.raises(SchemaError, match="no migrations found"):
         SQLiteStateStore(url).connect()
+
+
+def test_the_next_file_of_a_process_is_what_migrations_made_of_the_first(tmp_path, monkeypatch):
+    """Byte for byte, in less time, and it can be migrated as the first one can."""
+    monkeypatch.setattr("pystator.db.databases._head", [])
+    migrated = []
+    upgrade = alembic.command.upgrade
+    monkeypatch.setattr(
+        "alembic.command.upgrade", lambda *given: (migrated.append(given), upgrade(*given))
+    )
+    with sqlite3.connect(tmp_path / "second.db") as connection:
+        connection.execute("CREATE TABLE mine (x)")  # somebody's own, which stays out of it
+    connection.close()
+    found = []
+    for name in ("first", "second", "third"):
+        commands.init(f"sqlite:///{tmp_path / name}.db")
+        with sqlite3.connect(tmp_path / f"{name}.db") as connection:
+            parts = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name != 'mine'"
+            revision = connection.execute(f"SELECT * FROM {VERSION_TABLE}").fetchall()
+            found.append((revision, connection.execute(parts).fetchall()))
+        connection.close()
+    assert found[0][0] == [(HEAD,)]
+    assert found[1] == found[0]
+    assert found[2] == found[0]
+    assert len(migrated) == 1
+    for url in (f"sqlite:///{tmp_path / 'second'}.db", f"sqlite:///{tmp_path / 'third'}.db"):
+        assert commands.downgrade(url, "base").after is None
+        assert commands.upgrade(url).after == HEAD
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(url, tmp_path) -> None:

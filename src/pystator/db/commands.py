@@ -1,8 +1,9 @@
 """What ``pystator db`` does, as functions.
 
-Alembic's migrations are the only source of the schema; there is no second way to make the tables. A
-migration runs in one exclusive transaction: killed in the middle, it was never there; started eight
-times at once, it happens once. Which database it is, `pystator.db.databases` knows.
+Alembic's migrations are the only source of the schema; there is no second way to make the tables
+(what they made of one SQLite file, the next ones of the process get). A migration runs in one
+exclusive transaction: killed in the middle, it was never there; started eight times at once, it
+happens once. Which database it is, `pystator.db.databases` knows.
 """
 
 import json
@@ -259,7 +260,14 @@ def _upgrade(database: Database, config: Config, before: str | None, revision: s
             f"the tables {', '.join(sorted(found))} were made by no migration: use another "
             "database, or, if they are this release's, run `pystator db stamp`"
         )
-    alembic.command.upgrade(config, revision)
+
+    def migrate() -> None:
+        alembic.command.upgrade(config, revision)
+
+    if before is None and revision == "head":
+        database.make(migrate)
+    else:
+        migrate()
 
 
 def _config() -> Config:

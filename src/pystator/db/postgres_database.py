@@ -10,7 +10,7 @@ Laws:
   comes after it wait too.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Final
 
@@ -91,3 +91,7 @@ class PostgresDatabase:
         }
         connection.execute(text(f"TRUNCATE {', '.join(TABLES)}"))
         return counts
+
+    def make(self, migrate: Callable[[], None]) -> None:
+        """Make the tables where there are none, inside of `exclusive`."""
+        migrate()
