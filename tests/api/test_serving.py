@@ -1,10 +1,15 @@
 """`pystator api` as a process: what it refuses to begin with, how it ends, and what its workers do."""
 
+import json
 import os
+import resource
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -169,3 +174,70 @@ def test_workers_end_when_who_watches_them_is_killed(tmp_path):
         assert workers
         server.stop(signal.SIGKILL)
         until(lambda: not any(Path(f"/proc/{each}").exists() for each in workers), 15)
+
+
+def status_of(url):
+    try:
+        return httpx.get(url, timeout=5).status_code
+    except httpx.HTTPError:
+        return None
+
+
+def test_more_connections_are_held_than_a_shell_allows(tmp_path):
+    """The limit that a login gives a process is 1,024 files, often; a service asks for what it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = 200
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
+    try:
+        service = start(tmp_path)
+        service.begin()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        service.wait()
+        with ExitStack() as idle:
+            for _ in range(2 * few):
+                connection = socket.create_connection((service.host, service.port))
+                idle.enter_context(closing(connection))
+            assert httpx.get(f"{service.url}/health", timeout=5).status_code == 200
+        assert "out of system resource" not in service.log
+    finally:
+        service.end()
+
+
+def test_too_many_connections_hold_up_nobody_for_long(tmp_path):
+    """Who says nothing is cut off soon; who is known is served, and who comes is told to come again."""
+    limits = {"PYSTATOR_API_MOST_CONNECTIONS": "30", "PYSTATOR_API_REQUEST_SECONDS": "3"}
+    with (
+        start(tmp_path, **limits) as service,
+        httpx.Client(base_url=service.url, timeout=20) as known,
+        ExitStack() as idle,
+    ):
+        assert known.get("/health").status_code == 200
+        for _ in range(60):
+            connection = socket.create_connection((service.host, service.port), timeout=5)
+            idle.enter_context(closing(connection))
+        head, _, body = connection.recv(65_536).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 1" in head
+        assert json.loads(body)["code"] == "too_many_connections"
+        assert connection.recv(1) == b"", "and it ends"
+        answer = known.post("/api/v1/entities/j-1/events", json={"trigger": "go"})
+        assert answer.status_code == 200, answer.text
+        until(lambda: status_of(f"{service.url}/health") == 200)
+
+
+@pytest.mark.parametrize(("files", "connections"), [(200, 72), (100, 1), (20_000, 10_000)])
+def test_connections_leave_files_to_the_store(files, connections):
+    """Where no more files can be had, the connections are fewer."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and hard < files:
+        files, connections = hard, min(hard - 128, connections)
+    code = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({files}, {files}));"
+        "from pystator.api.server.serving import connections;"
+        "from pystator.api.settings import ApiSettings;"
+        "print(connections(ApiSettings()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == connections

@@ -83,6 +83,7 @@ TABLE: Final[Mapping[str, tuple[int, str]]] = {
     ErrorCode.IDEMPOTENCY_CONFLICT: (422, "The idempotency key belongs to another request"),
     ErrorCode.CONFIGURATION: (422, "The configuration has mistakes"),
     # What lies behind
+    "too_many_connections": (503, "Too many connections"),
     "too_many_streams": (503, "No room for another stream"),
     ErrorCode.STALE_VERSION: (503, "Others changed the entity first"),
     ErrorCode.STORE_UNAVAILABLE: (503, "The store does not answer"),

@@ -48,6 +48,7 @@ class ApiSettings:
         hosts: Names under which this service is called, where nobody is asked for a key; any by
             default, those of this machine on loopback.
         most_items: The most items of a page, or of a bulk request.
+        most_connections: The most connections of a process, where it may have so many open files.
         most_streams: The most streams of transitions that a process keeps open.
         most_streams_each: The most of them of one caller.
         otel: Spans are exported, as with OpenTelemetry's own variables.
@@ -67,6 +68,7 @@ class ApiSettings:
     insecure: bool = setting(False, "PYSTATOR_API_INSECURE")
     hosts: tuple[str, ...] = setting((), "PYSTATOR_API_HOSTS")
     most_items: int = setting(1_000, "PYSTATOR_API_MOST_ITEMS")
+    most_connections: int = setting(10_000, "PYSTATOR_API_MOST_CONNECTIONS")
     most_streams: int = setting(500, "PYSTATOR_API_MOST_STREAMS")
     most_streams_each: int = setting(50, "PYSTATOR_API_MOST_STREAMS_EACH")
     otel: bool = setting(default=False, variable="PYSTATOR_API_OTEL")

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from pystator.api.problems import MEDIA_TYPE, document
 from pystator.api.server.cork import Cork
 
-__all__ = ["HEAD_LIMIT", "HEAD_SECONDS", "Protocol"]
+__all__ = ["HEAD_LIMIT", "HEAD_SECONDS", "MOST_CONNECTIONS", "Protocol"]
 
 HEAD_LIMIT: Final = 65_536
 """Bytes of a request's head that are kept while it is not complete."""
@@ -28,7 +28,15 @@ HEAD_SECONDS: Final = 10.0
 STUCK_SECONDS: Final = 60.0
 """After which a reader is left that takes nothing of what waits for it."""
 
-_CODES: Final = {400: "invalid_http", 408: "request_timeout", 431: "headers_too_large"}
+MOST_CONNECTIONS: Final = 10_000
+"""Of a process. Who comes when there are so many is sent away."""
+
+_CODES: Final = {
+    400: "invalid_http",
+    408: "request_timeout",
+    431: "headers_too_large",
+    503: "too_many_connections",
+}
 
 _log = logging.getLogger("pystator.api")
 
@@ -38,6 +46,7 @@ class Protocol(H11Protocol):
 
     head_seconds = HEAD_SECONDS
     stuck_seconds = STUCK_SECONDS
+    most_connections = MOST_CONNECTIONS
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -49,7 +58,10 @@ class Protocol(H11Protocol):
         """Begin to wait for a head."""
         super().connection_made(transport)
         self.transport = cast("asyncio.Transport", Cork(transport, self.loop))
-        self._wait()
+        if len(self.connections) > self.most_connections:
+            self._refuse(503, f"there are {self.most_connections} connections already")
+        else:
+            self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop to wait."""
@@ -146,6 +158,8 @@ class Protocol(H11Protocol):
             (b"x-content-type-options", b"nosniff"),
             (b"connection", b"close"),
         ]
+        if status == 503:
+            headers.append((b"retry-after", b"1"))
         reason = HTTPStatus(status).phrase.encode()
         for event in (
             h11.Response(status_code=status, headers=headers, reason=reason),

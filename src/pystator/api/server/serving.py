@@ -36,9 +36,15 @@ from pystator.errors import ConfigurationError
 from pystator.records import record
 from pystator.service.application import load_application
 
-__all__ = ["Serving", "listen", "run", "url_of"]
+__all__ = ["Serving", "connections", "listen", "run", "url_of"]
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+_MOST_FILES: Final = 65_536
+"""So many files a process asks to have open at once; a connection is one."""
+
+_KEPT_FILES: Final = 128
+"""So many are not for connections: the store, logs and workers need some."""
 
 
 @record
@@ -153,6 +159,7 @@ def run(
 
     class Timed(Protocol):
         head_seconds = serving.settings.request_seconds
+        most_connections = connections(serving.settings)
 
     config = uvicorn.Config(
         app,
@@ -173,6 +180,22 @@ def run(
     server = Server(config, app, on_ready, signals)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(server.serve(sockets=[listening]))
+
+
+def connections(settings: ApiSettings) -> int:
+    """How many connections there may be, once we have as many open files as the system lets us."""
+    most = settings.most_connections
+    try:
+        import resource  # Unix has it
+    except ImportError:
+        return most
+    files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if files != resource.RLIM_INFINITY and files < wanted:
+        with contextlib.suppress(OSError, ValueError):  # what cannot be had is done without
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            files = wanted
+    return most if files == resource.RLIM_INFINITY else max(min(most, files - _KEPT_FILES), 1)
 
 
 class _Lifespan(LifespanOff):
