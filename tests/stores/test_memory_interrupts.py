@@ -4,6 +4,7 @@ Python looks for signals when a function of its own begins and when one of C end
 at one place after the other.
 """
 
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from itertools import count
@@ -32,6 +33,7 @@ def interrupted(call: Callable[[], Any], moment: int) -> bool:
             sys.setprofile(None)
             raise Interrupted
 
+    gc.disable()  # in a callback of the collector an interrupt gets lost
     sys.setprofile(look)
     try:
         call()
@@ -39,6 +41,7 @@ def interrupted(call: Callable[[], Any], moment: int) -> bool:
         return True
     finally:
         sys.setprofile(None)
+        gc.enable()
     return False
 
 
