@@ -232,6 +232,8 @@ def test_blocking_code_may_close_it_from_another_thread(loan, store, until) -> N
 @pytest.mark.parametrize("closed", [True, False])
 def test_nothing_is_left_behind_when_the_loop_ends(loan, store, closed, caplog) -> None:
     """Neither a pending task nor a warning about one."""
+    gc.collect()  # what other tests have left is told now
+    caplog.clear()
     loop = asyncio.new_event_loop()
 
     async def main() -> None:
