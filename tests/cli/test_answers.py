@@ -46,32 +46,32 @@ def test_what_a_users_code_prints_does_not_get_between_json(tmp_path):
     assert "paid" in done.stderr
 
 
-def test_truncate_asks_and_takes_only_a_yes(cli):
+def test_truncate_asks_and_takes_only_a_yes(tmp_path, cli):
     assert cli("db", "init").code == 0
     for answer in ("", "n\n", "maybe\nno\n"):
-        done = cli("db", "truncate", stdin=answer)
-        assert done.code == 1
-        assert "nothing was deleted" in done.err
-    assert cli("db", "truncate", stdin="y\n").code == 0
+        done = pystator(tmp_path, "db", "truncate", stdin=answer)
+        assert done.returncode == 1
+        assert "nothing was deleted" in done.stderr
+    assert pystator(tmp_path, "db", "truncate", stdin="y\n").returncode == 0
 
 
-def test_downgrade_asks_where_there_are_rows_to_lose(cli):
+def test_downgrade_asks_where_there_are_rows_to_lose(tmp_path, cli):
     """Without a revision it undoes the last migration, and does not ask what that one holds."""
     assert cli("db", "init").code == 0
     assert cli("db", "seed").code == 0
-    refused = cli("db", "downgrade", stdin="")
-    assert refused.code == 1
-    assert "nothing was deleted" in refused.err
+    refused = pystator(tmp_path, "db", "downgrade", stdin="")
+    assert refused.returncode == 1
+    assert "nothing was deleted" in refused.stderr
     assert "is up to date" in cli("db", "upgrade").out
     assert cli("db", "downgrade", "base", "--force").code == 0
     assert cli("db", "init").code == 0
-    assert cli("db", "downgrade").code == 0
+    assert pystator(tmp_path, "db", "downgrade").returncode == 0
 
 
-def test_nobody_is_asked_about_a_database_that_is_not_there(cli, tmp_path):
-    done = cli("db", "truncate", stdin="y\n")
-    assert done.code == 1
-    assert "[y/N]" not in done.err
+def test_nobody_is_asked_about_a_database_that_is_not_there(tmp_path):
+    done = pystator(tmp_path, "db", "truncate", stdin="y\n")
+    assert done.returncode == 1
+    assert "[y/N]" not in done.stderr
     assert not (tmp_path / "pystator.db").exists()
 
 
