@@ -235,9 +235,9 @@ def test_connections_leave_files_to_the_store(files, connections):
         files, connections = hard, min(hard - 128, connections)
     code = (
         f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({files}, {files}));"
-        "from pystator.api.server.serving import connections;"
+        "from pystator.api.server.serving import allow_connections;"
         "from pystator.api.settings import ApiSettings;"
-        "print(connections(ApiSettings()))"
+        "print(allow_connections(ApiSettings()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) == connections

@@ -24,6 +24,7 @@ from pystator.errors import ErrorCode, FSMError
 
 __all__ = [
     "MEDIA_TYPE",
+    "RETRY_SECONDS",
     "TABLE",
     "Problem",
     "handle_problems",
@@ -133,7 +134,7 @@ _WORDS: Final = {
 _TOLD: Final = 3
 """Mistakes of a request that its sentence tells; ``issues`` has them all."""
 
-_SECONDS: Final = "1"
+RETRY_SECONDS: Final = "1"
 """After which a request may be sent again that met something passing."""
 
 
@@ -187,7 +188,7 @@ def problem_response(
 
 def _response(told: Mapping[str, Any], headers: dict[str, str]) -> Response:
     if told["status"] == 503:
-        headers.setdefault("Retry-After", _SECONDS)
+        headers.setdefault("Retry-After", RETRY_SECONDS)
     return Response(render(told), told["status"], headers, media_type=MEDIA_TYPE)
 
 

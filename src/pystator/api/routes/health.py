@@ -46,7 +46,5 @@ async def ready(of: ServicesOf) -> Response:
     try:
         await of.entities.ping()
     except FSMError as error:
-        raise Problem(
-            "store_unavailable", f"not ready: {error.message}", headers={"Retry-After": "1"}
-        ) from error
+        raise Problem("store_unavailable", f"not ready: {error.message}") from error
     return Json({"status": "ready"})

@@ -14,10 +14,10 @@ from typing import Any, Final, cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from pystator.api.problems import MEDIA_TYPE, document
+from pystator.api.problems import MEDIA_TYPE, RETRY_SECONDS, document
 from pystator.api.server.cork import Cork
 
-__all__ = ["HEAD_LIMIT", "HEAD_SECONDS", "MOST_CONNECTIONS", "Protocol"]
+__all__ = ["HEAD_LIMIT", "HEAD_SECONDS", "Protocol"]
 
 HEAD_LIMIT: Final = 65_536
 """Bytes of a request's head that are kept while it is not complete."""
@@ -159,7 +159,7 @@ class Protocol(H11Protocol):
             (b"connection", b"close"),
         ]
         if status == 503:
-            headers.append((b"retry-after", b"1"))
+            headers.append((b"retry-after", RETRY_SECONDS.encode()))
         reason = HTTPStatus(status).phrase.encode()
         for event in (
             h11.Response(status_code=status, headers=headers, reason=reason),

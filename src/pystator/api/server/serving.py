@@ -36,7 +36,7 @@ from pystator.errors import ConfigurationError
 from pystator.records import record
 from pystator.service.application import load_application
 
-__all__ = ["Serving", "connections", "listen", "run", "url_of"]
+__all__ = ["Serving", "allow_connections", "listen", "run", "url_of"]
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -159,7 +159,7 @@ def run(
 
     class Timed(Protocol):
         head_seconds = serving.settings.request_seconds
-        most_connections = connections(serving.settings)
+        most_connections = allow_connections(serving.settings)
 
     config = uvicorn.Config(
         app,
@@ -182,8 +182,8 @@ def run(
         runner.run(server.serve(sockets=[listening]))
 
 
-def connections(settings: ApiSettings) -> int:
-    """How many connections there may be, once we have as many open files as the system lets us."""
+def allow_connections(settings: ApiSettings) -> int:
+    """Let this process have as many open files as the system does; the connections they allow."""
     most = settings.most_connections
     try:
         import resource  # Unix has it
